@@ -1,0 +1,87 @@
+"""Every number of the algorithm, once: unit, derivation, source.
+
+Sources: "the article" is Amazon Science, "How Amazon Chime's noise cancellation
+works"; "the paper" is Valin et al., "A Perceptually-Motivated Approach for
+Low-Complexity, Real-Time Enhancement of Fullband Speech" (Interspeech 2020);
+"RNNoise" is xiph/rnnoise (Valin). What neither states is marked as our choice.
+"""
+
+from __future__ import annotations
+
+SAMPLE_RATE = 48000
+"""Hz; all processing runs at this rate (article)."""
+
+HOP_SIZE = 480
+"""Samples between windows: 10 ms (article)."""
+
+WINDOW_SIZE = 2 * HOP_SIZE
+"""Samples in a window: 20 ms, 50 % overlap (article)."""
+
+NUM_BINS = WINDOW_SIZE // 2 + 1
+"""Bins of the real transform of a window: 481, spaced 50 Hz."""
+
+LOOKAHEAD_HOPS = 2
+"""Windows of look-ahead for features, pitch and comb (article: 20 ms)."""
+
+LATENCY_SAMPLES = (LOOKAHEAD_HOPS + 1) * HOP_SIZE
+"""Added delay, 1440 samples = 30 ms: the look-ahead plus one hop of overlap-add (article)."""
+
+# --- bands ---------------------------------------------------------------------------------
+
+BAND_TIPS = (
+    0, 2, 4, 6, 8, 10, 12, 15, 18, 21, 24, 28, 32, 36, 41, 47, 53,
+    60, 68, 77, 87, 98, 110, 124, 140, 157, 176, 198, 223, 251, 282, 317, 356, 400,
+)  # fmt: skip
+"""Bins on which the triangular bands peak, 0..20 kHz (RNNoise ``eband20ms``).
+
+Derivation: from bin 400 downwards in steps of max(2, round(ERB(f)/50 Hz)) with
+ERB(f) = 24.7 (4.37 f/kHz + 1) at the upper edge; 14 and 16 become 15. The paper's
+own table is not public; 34 triangles of at least 100 Hz are."""
+
+NUM_BANDS = len(BAND_TIPS)
+"""34 bands (article)."""
+
+# --- input high-pass -----------------------------------------------------------------------
+
+HIGHPASS_B = (1.0, -2.0, 1.0)
+"""Numerator of the rumble filter (RNNoise ``denoise.c``)."""
+
+HIGHPASS_A = (1.0, -1.99599, 0.99600)
+"""Denominator of the rumble filter: a pole pair near 15 Hz (RNNoise ``denoise.c``)."""
+
+# --- pitch ---------------------------------------------------------------------------------
+
+PERIOD_MIN = 96
+"""Samples at 48 kHz: 500 Hz (range of LPCNet's tracker, Valin)."""
+
+PERIOD_MAX = 768
+"""Samples at 48 kHz: 62.5 Hz (same)."""
+
+# --- comb filter ---------------------------------------------------------------------------
+
+COMB_PERIODS = 5
+"""Periods on each side of the comb filter (paper: M = 5)."""
+
+COMB_LOOKAHEAD_SAMPLES = LOOKAHEAD_HOPS * HOP_SIZE
+"""Samples known beyond the end of the window that is filtered: 960."""
+
+NOISE_MASKING_TONE = 0.03
+"""n0, ratio of energies (-15.2 dB): noise this far below a tone is masked by it (paper)."""
+
+# --- features ------------------------------------------------------------------------------
+
+NUM_FEATURES = 2 * NUM_BANDS + 2
+"""70 inputs: band energies, pitch coherences, period, pitch correlation (paper)."""
+
+ENERGY_FLOOR = 1e-6
+"""Added to band energies before the logarithm; our choice: about 110 dB below a full-scale
+sine (energy 5e4..1e5 with samples in +-1 and an unscaled transform), just above the noise of 16 bits."""
+
+# --- output --------------------------------------------------------------------------------
+
+POSTFILTER_BETA = 0.02
+"""beta of the envelope post-filter's gain compensation (paper); at most +5.57 dB."""
+
+SILENCE_ENERGY = 1e-9
+"""Band energies below this count as nothing: divisions are guarded by it. Digital silence has 0,
+one bit of a 24-bit recording some 1e-11."""

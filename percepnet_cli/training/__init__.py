@@ -1,0 +1,1 @@
+"""From recordings to a float network: corpus, mixtures, targets, training."""
