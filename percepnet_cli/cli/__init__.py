@@ -1,0 +1,103 @@
+"""The command line: a group of commands, each in a file of its own.
+
+Only click is imported to show help; what a command needs is imported in its body. Here
+is the one place where errors that users can cause become one sentence and an exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from percepnet_cli import __version__
+
+COMMANDS = {
+    "denoise": "percepnet_cli.cli.denoise:denoise",
+    "train-targets": "percepnet_cli.cli.train_targets:train_targets",
+    "train": "percepnet_cli.cli.train:train",
+    "quantize": "percepnet_cli.cli.quantize:quantize",
+    "bench": "percepnet_cli.cli.bench:bench",
+}
+"""Where each command is found, in the order of the help."""
+
+USER_ERRORS = {
+    "percepnet_cli.audio": "AudioError",
+    "percepnet_cli.network.modelfile": "ModelError",
+}
+"""Exceptions whose text is meant for the user."""
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's file when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, function_name = COMMANDS[cmd_name].split(":")
+        try:
+            command = getattr(importlib.import_module(module_name), function_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:  # the command is there, something that it needs is not
+                raise
+            return None
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; turn what can go wrong without a bug into a sentence or an exit code."""
+        try:
+            with _exit_on_termination():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+        except _user_errors() as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Return the classes of USER_ERRORS; those of modules never imported cannot have been raised."""
+    return tuple(getattr(sys.modules[module], name) for module, name in USER_ERRORS.items() if module in sys.modules)
+
+
+@contextmanager
+def _exit_on_termination() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the program, so that temporary files are removed."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
+                signal.signal(number, leave)
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@click.group(name="percepnet", cls=LazyGroup)
+@click.version_option(__version__, prog_name="percepnet")
+def main() -> None:
+    """Remove noise from speech with PercepNet, and train it."""

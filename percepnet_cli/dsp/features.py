@@ -1,0 +1,39 @@
+"""The 70 numbers per hop that the network sees.
+
+Paper (and V21): band energies with look-ahead, pitch coherences, period, pitch correlation.
+Their scaling is not published; ours: log10 of the energies, the coherences as
+they are, the period in octaves. The network's file holds the mean and deviation that
+normalise them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from percepnet_cli.constants import ENERGY_FLOOR, NUM_BANDS, PERIOD_MIN
+from percepnet_cli.jit import kernel
+
+FLOOR = np.float32(ENERGY_FLOOR)
+LOG2_PERIOD_MIN = np.float32(math.log2(PERIOD_MIN))
+
+
+@kernel
+def pack(
+    E: np.ndarray, coherence: np.ndarray, period: np.ndarray, correlation: np.ndarray, out: np.ndarray
+) -> None:
+    """Lay the features of each hop side by side.
+
+    E: float32 [hops, 34], band energies of the newest windows (two ahead of the rest).
+    coherence: float32 [hops, 34], 0..1, between window and comb-filtered window.
+    period: int32 [hops], samples; correlation: float32 [hops], 0..1.
+    out: float32 [hops, 70], written: log10(E + floor), coherence, log2(period / 96), correlation.
+    """
+    hops = out.shape[0]
+    for hop in range(hops):
+        for band in range(NUM_BANDS):
+            out[hop, band] = np.log10(E[hop, band] + FLOOR)
+            out[hop, NUM_BANDS + band] = coherence[hop, band]
+        out[hop, 2 * NUM_BANDS] = np.log2(np.float32(period[hop])) - LOG2_PERIOD_MIN
+        out[hop, 2 * NUM_BANDS + 1] = correlation[hop]

@@ -1,0 +1,160 @@
+"""From the network's gains and strengths to the output spectrum.
+
+Paper: mix the window with its comb-filtered copy by the strength, post-filter the
+gains, then scale every band to the magnitude that is wanted, which also undoes
+what the comb itself took away.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from percepnet_cli.constants import NUM_BANDS, NUM_BINS, POSTFILTER_BETA, SILENCE_ENERGY
+from percepnet_cli.dsp import bands
+from percepnet_cli.jit import kernel
+
+ZERO = np.float32(0)
+ONE = np.float32(1)
+HALF_PI = np.float32(math.pi / 2)
+BETA = np.float32(POSTFILTER_BETA)
+SILENCE = np.float32(SILENCE_ENERGY)
+
+
+@kernel
+def mix(Y: np.ndarray, P: np.ndarray, strength: np.ndarray, out: np.ndarray) -> None:
+    """Blend a window with its comb-filtered copy: z = (1 - r) y + r p.
+
+    Y, P: complex64 [481]; strength: float32 [481], r per bin, 0..1. out: complex64 [481], written.
+    """
+    for k in range(out.shape[0]):
+        out[k] = Y[k] + strength[k] * (P[k] - Y[k])
+
+
+@kernel
+def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
+    """Push small gains down and the whole window up again: G g sin(pi g / 2).
+
+    Paper's envelope post-filter, G = sqrt((1 + b) x / (1 + b x^2)), x = E0/E1, the energies
+    with the gains before and after, b = 0.02; G is at most 5.57 dB and the product may exceed 1.
+    gain: float32 [34], 0..1; E: float32 [34], band energies. out: float32 [34], written.
+    """
+    before = ZERO
+    after = ZERO
+    for band in range(gain.shape[0]):
+        g = gain[band]
+        w = g * np.sin(HALF_PI * g)
+        out[band] = w
+        before += g * g * E[band]
+        after += w * w * E[band]
+    if after > SILENCE:
+        x = before / after
+        G = np.sqrt((ONE + BETA) * x / (ONE + BETA * x * x))
+        for band in range(gain.shape[0]):
+            out[band] *= G
+
+
+@kernel
+def band_scale(
+    gain: np.ndarray, E: np.ndarray, Ez: np.ndarray, noise_gain: np.float32, out: np.ndarray
+) -> None:
+    """Factor that gives each band of the mix the wanted magnitude g Y.
+
+    gain: float32 [34]; E, Ez: float32 [34], band energies of the window and of the mix; noise_gain:
+    sigma_w^2 of this window's comb. out: float32 [34], written: g sqrt(E / Ez), at most g / sigma_w, which
+    is what a band of pure noise needs (so a wrong period cannot blow a cancelled band up).
+    """
+    for band in range(gain.shape[0]):
+        scale = gain[band]
+        if E[band] > SILENCE:
+            scale *= np.sqrt(E[band] / max(Ez[band], noise_gain * E[band]))
+        out[band] = scale
+
+
+@kernel
+def apply(Z: np.ndarray, scale: np.ndarray, Y: np.ndarray, dry: np.float32, out: np.ndarray) -> None:
+    """Scale the mix and leave a share of the input in: out = (1 - dry) s z + dry y.
+
+    Z, Y: complex64 [481]; scale: float32 [481]; dry: 0 (all of the effect) .. 1 (the input).
+    out: complex64 [481], written.
+    """
+    wet = ONE - dry
+    for k in range(out.shape[0]):
+        out[k] = (wet * scale[k]) * Z[k] + dry * Y[k]
+
+
+@kernel
+def render_hops(
+    Y: np.ndarray,
+    P: np.ndarray,
+    E: np.ndarray,
+    noise_gain: np.ndarray,
+    gain: np.ndarray,
+    strength: np.ndarray,
+    dry: np.float32,
+    tips: np.ndarray,
+    fraction: np.ndarray,
+    per_band: np.ndarray,
+    per_bin: np.ndarray,
+    mixed: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Mix, scale and blend, hop by hop.
+
+    Y, P: complex64 [hops, 481]; E: float32 [hops, 34]; noise_gain: float32 [hops]; gain: float32 [hops, 34],
+    after the post-filter; strength: float32 [hops, 34], 0..1; dry: 0..1; tips, fraction: the tables of ``bands``.
+    per_band: float32 [2, 34], per_bin: float32 [481], mixed: complex64 [1, 481], working space.
+    out: complex64 [hops, 481], written.
+    """
+    for hop in range(out.shape[0]):
+        bands.interpolate(strength[hop], tips, fraction, per_bin)
+        mix(Y[hop], P[hop], per_bin, mixed[0])
+        bands.cross(mixed, mixed, tips, fraction, per_band[:1])
+        band_scale(gain[hop], E[hop], per_band[0], noise_gain[hop], per_band[1])
+        bands.interpolate(per_band[1], tips, fraction, per_bin)
+        apply(mixed[0], per_bin, Y[hop], dry, out[hop])
+
+
+@kernel
+def postfilter_hops(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
+    """Apply ``postfilter`` to each hop. gain, E, out: float32 [hops, 34]."""
+    for hop in range(gain.shape[0]):
+        postfilter(gain[hop], E[hop], out[hop])
+
+
+class Renderer:
+    """The working space of one channel's way from gains to spectra."""
+
+    def __init__(self) -> None:
+        self._per_band = np.zeros((2, NUM_BANDS), np.float32)
+        self._per_bin = np.zeros(NUM_BINS, np.float32)
+        self._mixed = np.zeros((1, NUM_BINS), np.complex64)
+
+    def render(
+        self,
+        Y: np.ndarray,
+        P: np.ndarray,
+        E: np.ndarray,
+        noise_gain: np.ndarray,
+        gain: np.ndarray,
+        strength: np.ndarray,
+        dry: float,
+        out: np.ndarray,
+    ) -> None:
+        """Write the output spectra; shapes as in ``render_hops``."""
+        render_hops(
+            Y,
+            P,
+            E,
+            noise_gain,
+            gain,
+            strength,
+            np.float32(dry),
+            bands.TIPS,
+            bands.FRACTION,
+            self._per_band,
+            self._per_bin,
+            self._mixed,
+            out,
+        )

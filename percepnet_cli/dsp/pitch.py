@@ -1,0 +1,374 @@
+"""Pitch tracker: normalised correlation of a whitened, decimated signal, then dynamic programming.
+
+The paper names a correlation-based search with dynamic programming (after RAPT) that
+uses the look-ahead; its details are not public. Ours, per hop of 10 ms:
+
+1. decimate to 12 kHz; subtract most of the spectral envelope (linear prediction of order 8,
+   damped) so that formants do not look like pitch;
+2. correlate the newest 10 ms with the past at every lag, and keep the result: the correlation of a
+   30 ms window is the sum of three such blocks;
+3. interpolate the correlation to lags of one sample at 48 kHz and normalise it;
+4. gather the best lag of each cell of a grid of equal musical intervals (48 to the octave),
+   and find the path through cells and hops that scores best (Viterbi);
+5. the period is the best lag inside the cell on that path.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
+from percepnet_cli.dsp.memory import keep_last
+from percepnet_cli.jit import kernel
+
+DECIMATION = 4
+"""48 kHz to 12 kHz (our choice)."""
+BLOCK = HOP_SIZE // DECIMATION
+"""Decimated samples per hop: 120."""
+DECIMATOR_TAPS = 48
+"""Length of the decimator's low-pass (1 ms at 48 kHz)."""
+DECIMATOR_CUTOFF_HZ = 1700
+"""Its -6 dB frequency: the lowest harmonics are the steadiest and the last to drown in noise."""
+
+LPC_ORDER = 8
+LPC_WINDOW = 2 * BLOCK
+"""Decimated samples that the predictor is computed from: 20 ms."""
+LPC_DAMPING = 0.8
+"""Coefficient i is multiplied by this to the power i: whitens the formants, keeps the harmonics."""
+LPC_WHITE_NOISE = 1e-4
+"""Added to the autocorrelation at lag 0 as a share of it (-40 dB)."""
+
+GUARD = 4
+"""Lags computed beyond both ends of the range, for the interpolation."""
+LAG_FIRST = PERIOD_MIN // DECIMATION - GUARD
+LAG_LAST = PERIOD_MAX // DECIMATION + GUARD
+NUM_LAGS = LAG_LAST - LAG_FIRST + 1
+RESIDUAL_HISTORY = LAG_LAST
+"""Residual samples that must be known before the newest block."""
+
+WINDOW_BLOCKS = 3
+"""Blocks of 10 ms that a correlation is summed over: the two of the window and the next one."""
+TRACE_HOPS = LOOKAHEAD_HOPS - (WINDOW_BLOCKS - 2)
+"""Hops that the path is followed back: what the look-ahead leaves after the third block."""
+
+CELLS_PER_OCTAVE = 48
+NUM_CELLS = round(math.log2(PERIOD_MAX / PERIOD_MIN) * CELLS_PER_OCTAVE) + 1
+"""Cells of the grid: 3 octaves, 145."""
+NUM_PERIODS = PERIOD_MAX - PERIOD_MIN + 1
+
+REACH = 8
+"""Cells that a path may move in one hop by gliding: a sixth of an octave."""
+GLIDE_COST = 0.009
+"""Cost of a move by d cells: GLIDE_COST d^2, in units of correlation."""
+JUMP_COST = 0.75
+"""Cost of a move to any cell."""
+OCTAVE_BIAS = 0.05
+"""Cost of a longer period, per octave: of two periods that explain the signal alike the shorter is right."""
+
+ZERO = np.float32(0)
+ONE = np.float32(1)
+TINY = np.float32(1e-9)
+_JUMP = np.float32(JUMP_COST)
+
+
+def decimator() -> np.ndarray:
+    """Return the low-pass before decimation: windowed sinc, float32 [48], sum 1."""
+    n = np.arange(DECIMATOR_TAPS) - (DECIMATOR_TAPS - 1) / 2
+    taps = np.sinc(2 * DECIMATOR_CUTOFF_HZ / 48000 * n) * np.hamming(DECIMATOR_TAPS)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def interpolator() -> np.ndarray:
+    """Return windowed-sinc weights for the lag fractions 0, 1/4, 1/2, 3/4: float32 [4, 8].
+
+    Tap j of phase p weighs the correlation at lag floor + j - 3.
+    """
+    phase = np.arange(DECIMATION)[:, None] / DECIMATION
+    distance = np.arange(8)[None, :] - 3 - phase
+    taps = np.sinc(distance) * np.cos(np.pi * distance / 10) ** 2
+    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def cell_edges() -> np.ndarray:
+    """Return, for each cell and one past the last, its first period index: int32 [146].
+
+    Cell c is centred at PERIOD_MIN 2^(c/48); index 0 is PERIOD_MIN samples. Cells narrower
+    than a sample hold the nearest period.
+    """
+    edge = PERIOD_MIN * 2.0 ** ((np.arange(NUM_CELLS + 1) - 0.5) / CELLS_PER_OCTAVE)
+    index = np.ceil(edge).astype(np.int32) - PERIOD_MIN
+    index[0], index[-1] = 0, NUM_PERIODS
+    return index
+
+
+DECIMATOR = decimator()
+INTERPOLATOR = interpolator()
+CELL_EDGES = cell_edges()
+LPC_TAPER = np.hanning(LPC_WINDOW + 2)[1:-1].astype(np.float32)
+GLIDE = (GLIDE_COST * np.arange(-REACH, REACH + 1, dtype=np.float64) ** 2).astype(np.float32)
+CELL_BIAS = (OCTAVE_BIAS * np.arange(NUM_CELLS) / CELLS_PER_OCTAVE).astype(np.float32)
+
+
+@kernel
+def decimate(signal: np.ndarray, start: int, taps: np.ndarray, out: np.ndarray) -> None:
+    """Low-pass and keep every fourth sample, one hop after the other.
+
+    signal: float32 [samples], at least 48 of them before ``start``, the first sample of the
+    first hop. taps: float32 [48]. out: float32 [hops * 120], written.
+    """
+    length = taps.shape[0]
+    for i in range(out.shape[0]):
+        newest = start + DECIMATION * (i + 1)
+        total = ZERO
+        for k in range(length):
+            total += taps[k] * signal[newest - length + k]
+        out[i] = total
+
+
+@kernel
+def predict(segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray) -> None:
+    """Linear prediction by the autocorrelation method (Levinson and Durbin), damped.
+
+    segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], working space.
+    lpc: float64 [9], written: the whitening filter 1, a_1, ..., a_8.
+    """
+    size = segment.shape[0]
+    for n in range(size):
+        weighted[n] = segment[n] * taper[n]
+    order = lpc.shape[0] - 1
+    for i in range(1, order + 1):
+        lpc[i] = 0.0
+    lpc[0] = 1.0
+    r0 = ZERO
+    for n in range(size):
+        r0 += weighted[n] * weighted[n]
+    error = np.float64(r0) * (1.0 + LPC_WHITE_NOISE) + 1e-12
+    for i in range(1, order + 1):
+        acc = 0.0
+        for j in range(i):
+            r = ZERO
+            for n in range(i - j, size):
+                r += weighted[n] * weighted[n - (i - j)]
+            acc += lpc[j] * np.float64(r)
+        k = -acc / error
+        for j in range(1, i // 2 + 1):
+            a = lpc[j]
+            b = lpc[i - j]
+            lpc[j] = a + k * b
+            lpc[i - j] = b + k * a
+        lpc[i] = k
+        error *= 1.0 - k * k
+    damping = 1.0
+    for i in range(1, order + 1):
+        damping *= LPC_DAMPING
+        lpc[i] *= damping
+
+
+@kernel
+def whiten(
+    decimated: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray, residual: np.ndarray
+) -> None:
+    """Filter each new block with the predictor of the 20 ms that end with it.
+
+    decimated: float32 [240 + hops * 120], 240 old samples first. taper, weighted, lpc: see
+    ``predict``. residual: float32 [hops * 120], written.
+    """
+    hops = residual.shape[0] // BLOCK
+    order = lpc.shape[0] - 1
+    for hop in range(hops):
+        first = LPC_WINDOW + hop * BLOCK
+        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, lpc)
+        for n in range(BLOCK):
+            residual[hop * BLOCK + n] = decimated[first + n]
+        for i in range(1, order + 1):
+            a = np.float32(lpc[i])
+            for n in range(BLOCK):
+                residual[hop * BLOCK + n] += a * decimated[first + n - i]
+
+
+@kernel
+def correlate(residual: np.ndarray, dot: np.ndarray, past: np.ndarray, now: np.ndarray) -> None:
+    """Correlate every block with itself at every lag.
+
+    residual: float32 [196 + hops * 120], 196 old samples first. Written, float32: dot
+    [hops, lags] = <e(n), e(n - lag)>, past [hops, lags] = |e(n - lag)|^2, now [hops] = |e(n)|^2.
+    """
+    hops, lags = dot.shape
+    for hop in range(hops):
+        first = RESIDUAL_HISTORY + hop * BLOCK
+        for lag in range(lags):
+            source = first - LAG_FIRST - lag
+            total = ZERO
+            squares = ZERO
+            for n in range(BLOCK):
+                total += residual[first + n] * residual[source + n]
+                squares += residual[source + n] * residual[source + n]
+            dot[hop, lag] = total
+            past[hop, lag] = squares
+        total = ZERO
+        for n in range(BLOCK):
+            total += residual[first + n] * residual[first + n]
+        now[hop] = total
+
+
+@kernel
+def score(
+    dot: np.ndarray,
+    past: np.ndarray,
+    now: np.ndarray,
+    phases: np.ndarray,
+    edges: np.ndarray,
+    work: np.ndarray,
+    best: np.ndarray,
+    best_period: np.ndarray,
+) -> None:
+    """Normalise the correlation of a window and keep the best period of each cell.
+
+    dot, past: float32 [3 - 1 + hops, lags]; now: float32 [3 - 1 + hops]: the blocks, two old ones first.
+    phases: float32 [4, 8]; edges: int32 [cells + 1]; work: float32 [2, lags], working space.
+    Written: best float32 [hops, cells], 0..1; best_period int32 [hops, cells], samples at 48 kHz.
+    """
+    hops, cells = best.shape
+    lags = dot.shape[1]
+    for hop in range(hops):
+        energy = ZERO
+        for block in range(WINDOW_BLOCKS):
+            energy += now[hop + block]
+        for lag in range(lags):
+            total = ZERO
+            squares = ZERO
+            for block in range(WINDOW_BLOCKS):
+                total += dot[hop + block, lag]
+                squares += past[hop + block, lag]
+            work[0, lag] = total
+            # the mean of both energies, not their geometric mean, punishes level changes
+            work[1, lag] = np.float32(0.5) * (energy + squares) + TINY
+        for lag in range(lags):
+            work[0, lag] /= work[1, lag]
+        for cell in range(cells):
+            top = np.float32(-1)
+            where = edges[cell]
+            for index in range(edges[cell], edges[cell + 1]):
+                lag = GUARD + index // DECIMATION
+                phase = index % DECIMATION
+                value = ZERO
+                for tap in range(phases.shape[1]):
+                    value += phases[phase, tap] * work[0, lag - 3 + tap]
+                if value > top:
+                    top = value
+                    where = index
+            best[hop, cell] = min(max(top, ZERO), ONE)
+            best_period[hop, cell] = PERIOD_MIN + where
+
+
+@kernel
+def follow(
+    best: np.ndarray,
+    best_period: np.ndarray,
+    bias: np.ndarray,
+    glide: np.ndarray,
+    path: np.ndarray,
+    work: np.ndarray,
+    origin: np.ndarray,
+    period: np.ndarray,
+    correlation: np.ndarray,
+) -> None:
+    """Extend the best path into every cell and read the period where it was TRACE_HOPS ago.
+
+    best, best_period: [TRACE_HOPS + hops, cells], old rows first. bias: float32 [cells];
+    glide: float32 [2 REACH + 1]. path: float32 [cells], score of the best path into each cell,
+    updated. work: float32 [cells]. origin: int32 [TRACE_HOPS + hops, cells], where that path came from,
+    the new rows written. Written: period int32 [hops]; correlation float32 [hops].
+    """
+    rows, cells = best.shape
+    hops = rows - TRACE_HOPS
+    for hop in range(hops):
+        row = TRACE_HOPS + hop
+        top_cell = 0
+        for cell in range(cells):
+            if path[cell] > path[top_cell]:
+                top_cell = cell
+        top = path[top_cell]
+        for cell in range(cells):
+            value = -_JUMP
+            source = top_cell
+            for move in range(-REACH, REACH + 1):
+                other = cell + move
+                if 0 <= other < cells:
+                    # relative to the best path, so that scores stay small for ever
+                    candidate = path[other] - top - glide[move + REACH]
+                    if candidate > value:
+                        value = candidate
+                        source = other
+            work[cell] = value + best[row, cell] - bias[cell]
+            origin[row, cell] = source
+        cell = 0
+        for c in range(cells):
+            path[c] = work[c]
+            if path[c] > path[cell]:
+                cell = c
+        for back in range(TRACE_HOPS):
+            cell = origin[row - back, cell]
+        period[hop] = best_period[row - TRACE_HOPS, cell]
+        correlation[hop] = best[row - TRACE_HOPS, cell]
+
+
+class Tracker:
+    """The memory of one channel's pitch search, for blocks of up to ``max_hops`` hops."""
+
+    def __init__(self, max_hops: int) -> None:
+        self.decimated = np.zeros(LPC_WINDOW + max_hops * BLOCK, np.float32)
+        self.residual = np.zeros(RESIDUAL_HISTORY + max_hops * BLOCK, np.float32)
+        self.dot = np.zeros((WINDOW_BLOCKS - 1 + max_hops, NUM_LAGS), np.float32)
+        self.past = np.zeros_like(self.dot)
+        self.now = np.zeros(len(self.dot), np.float32)
+        self.best = np.zeros((TRACE_HOPS + max_hops, NUM_CELLS), np.float32)
+        self.best_period = np.full(self.best.shape, PERIOD_MIN, np.int32)
+        self.origin = np.zeros(self.best.shape, np.int32)
+        self.path = np.zeros(NUM_CELLS, np.float32)
+        self.weighted = np.zeros(LPC_WINDOW, np.float32)
+        self.lpc = np.zeros(LPC_ORDER + 1, np.float64)
+        self.lag_work = np.zeros((2, NUM_LAGS), np.float32)
+        self.cell_work = np.zeros(NUM_CELLS, np.float32)
+
+    def track(
+        self, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray
+    ) -> None:
+        """Find the pitch of the windows that lie LOOKAHEAD_HOPS behind the newest samples.
+
+        signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it are
+        read. Written: period int32 [hops], 96..768 samples; correlation float32 [hops], 0..1.
+        """
+        new = hops * BLOCK
+        decimate(signal, start, DECIMATOR, self.decimated[LPC_WINDOW : LPC_WINDOW + new])
+        whiten(
+            self.decimated[: LPC_WINDOW + new],
+            LPC_TAPER,
+            self.weighted,
+            self.lpc,
+            self.residual[RESIDUAL_HISTORY : RESIDUAL_HISTORY + new],
+        )
+        blocks = WINDOW_BLOCKS - 1
+        dot, past, now = self.dot[: blocks + hops], self.past[: blocks + hops], self.now[: blocks + hops]
+        correlate(self.residual[: RESIDUAL_HISTORY + new], dot[blocks:], past[blocks:], now[blocks:])
+        rows = slice(0, TRACE_HOPS + hops)
+        best, best_period, origin = self.best[rows], self.best_period[rows], self.origin[rows]
+        score(
+            dot,
+            past,
+            now,
+            INTERPOLATOR,
+            CELL_EDGES,
+            self.lag_work,
+            best[TRACE_HOPS:],
+            best_period[TRACE_HOPS:],
+        )
+        follow(best, best_period, CELL_BIAS, GLIDE, self.path, self.cell_work, origin, period, correlation)
+        keep_last(self.decimated, LPC_WINDOW, new)
+        keep_last(self.residual, RESIDUAL_HISTORY, new)
+        for rows_array in (self.dot, self.past, self.now):
+            keep_last(rows_array, blocks, hops)
+        for rows_array in (self.best, self.best_period, self.origin):
+            keep_last(rows_array, TRACE_HOPS, hops)

@@ -1,0 +1,133 @@
+"""One file through the denoiser: same sample rate, channels, length and alignment as the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from percepnet_cli.audio import Resampler, open_reader, open_writer
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.network.modelfile import Model
+
+BLOCK_HOPS = 128
+"""Hops read at once, 1.28 s: enough for the kernels to work in batches, little memory."""
+
+
+def denoise_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    model: Model | str | Path | None = None,
+    post_filter: bool = True,
+    attenuation_limit_db: float | None = None,
+    linked: bool = True,
+    force: bool = False,
+    progress: Callable[[float, float | None], object] | None = None,
+) -> None:
+    """Denoise a sound file into another, in constant memory.
+
+    The target appears when it is complete, or not at all. Both files are checked before the
+    model is loaded and numba imported.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        See ``open_reader`` and ``open_writer``.
+    model : Model, str, Path or None
+        Loaded, or a name or file; None is the shipped default.
+    post_filter : bool
+        Sharpen the spectral envelope at the end.
+    attenuation_limit_db : float or None
+        dB >= 0 by which noise is lowered at most; None is without limit.
+    linked : bool
+        Give all channels the same gains.
+    force : bool
+        Replace the target if it exists.
+    progress : callable or None
+        Called with the seconds of audio written and the seconds expected (None if unknown):
+        first with 0 when all checks have passed, then after each block.
+
+    Raises
+    ------
+    AudioError
+        If the source cannot be read or the target not be written.
+    ModelError
+        If the model cannot be loaded.
+    ValueError
+        If the denoiser does not take a setting.
+    """
+    with open_reader(source) as reader, open_writer(target, like=reader, force=force) as writer:
+        rate = reader.sample_rate
+        total = None if reader.frames is None else reader.frames / rate
+        if progress:
+            progress(0.0, total)
+
+        from percepnet_cli.denoiser import Denoiser
+
+        denoiser = Denoiser(
+            model,
+            channels=reader.channels,
+            post_filter=post_filter,
+            attenuation_limit_db=attenuation_limit_db,
+            linked=linked,
+        )
+        blocks = reader.blocks(BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE)
+        for block in denoise_blocks(blocks, rate, reader.channels, denoiser):
+            writer.write(block)
+            if progress:
+                progress(writer.frames / rate, total)
+        reader.close()  # some systems do not let an open file be replaced, should it be the target
+
+
+def denoise_blocks(
+    blocks: Iterable[np.ndarray], sample_rate: int, channels: int, denoiser: Denoiser
+) -> Iterator[np.ndarray]:
+    """Denoise a stream of any sample rate and undo the delay.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        float32 [n, channels], any n.
+    sample_rate : int
+        Hz of the blocks.
+    channels : int
+        That of the blocks and of the denoiser.
+    denoiser : Denoiser
+        Fresh or reset.
+
+    Yields
+    ------
+    ndarray
+        float32 [m, channels], m > 0, valid until the next one is asked for; in total as many
+        frames as came in, each in its old place.
+    """
+    upward = Resampler(sample_rate, SAMPLE_RATE, channels)
+    downward = Resampler(SAMPLE_RATE, sample_rate, channels)
+    frames_in = frames_out = 0
+
+    def denoised() -> Iterator[np.ndarray]:
+        nonlocal frames_in
+        for block in blocks:
+            frames_in += len(block)
+            yield denoiser.process(upward.process(block))
+        yield denoiser.process(upward.flush())
+        yield denoiser.flush()
+
+    early = denoiser.latency
+    for samples in denoised():
+        kept = samples[early:]
+        early -= len(samples) - len(kept)
+        # Both conversions round up, so there may be a few frames too many at the end, never too few.
+        converted = downward.process(kept)[: frames_in - frames_out]
+        frames_out += len(converted)
+        if len(converted):
+            yield converted
+    rest = downward.flush()[: frames_in - frames_out]
+    if len(rest):
+        yield rest

@@ -1,0 +1,207 @@
+"""The model file: read it, check every entry, write it.
+
+A model is a safetensors file. Tensors are named as in the torch module; every matrix ``X`` is int8
+with its float32 ``X_scale`` per output row. The metadata key ``percepnet`` holds JSON: format version,
+kind, the constants it was trained for, the layer sizes and where it comes from. Nothing in it depends on the CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
+
+from percepnet_cli.constants import (
+    BAND_TIPS,
+    HOP_SIZE,
+    LOOKAHEAD_HOPS,
+    NUM_BANDS,
+    NUM_FEATURES,
+    SAMPLE_RATE,
+)
+
+FORMAT_VERSION = 1
+METADATA_KEY = "percepnet"
+DEFAULT_MODEL = "lite"
+"""Name of the shipped model that is used unless another is asked for."""
+LARGEST_WIDTH = 4096
+"""Layer sizes above this are taken for damage."""
+
+
+class ModelError(Exception):
+    """A model cannot be found or read; the text is one sentence for the user."""
+
+
+class Sizes(NamedTuple):
+    """Widths of the layers, and lengths of the convolutions in hops."""
+
+    dense: int
+    conv1: int
+    conv2: int
+    gru: int
+    gain_gru: int
+    strength_gru: int
+    kernel1: int = 5
+    kernel2: int = 3
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked model, read-only: any number of streams share it."""
+
+    name: str
+    sizes: Sizes
+    tensors: dict[str, np.ndarray]
+    """See ``layout``."""
+    metadata: dict[str, Any]
+    digest: str
+    """SHA-256 of the file, 64 hex digits."""
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights, without biases: also the multiply-adds per hop."""
+        return sum(t.size for t in self.tensors.values() if t.dtype == np.int8)
+
+
+def matrices(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight matrix, by name."""
+    joined = sizes.conv2 + 3 * sizes.gru + sizes.gain_gru
+    shapes: dict[str, tuple[int, ...]] = {
+        "dense.weight": (sizes.dense, NUM_FEATURES),
+        "conv1.weight": (sizes.conv1, sizes.dense, sizes.kernel1),
+        "conv2.weight": (sizes.conv2, sizes.conv1, sizes.kernel2),
+    }
+    for name, columns, width in (
+        ("gru1", sizes.conv2, sizes.gru),
+        ("gru2", sizes.gru, sizes.gru),
+        ("gru3", sizes.gru, sizes.gru),
+        ("gain_gru", sizes.gru, sizes.gain_gru),
+        ("strength_gru", sizes.conv2 + sizes.gru, sizes.strength_gru),
+    ):
+        shapes[f"{name}.weight_ih"] = (3 * width, columns)
+        shapes[f"{name}.weight_hh"] = (3 * width, width)
+    shapes["gain.weight"] = (NUM_BANDS, joined)
+    shapes["strength.weight"] = (NUM_BANDS, sizes.strength_gru)
+    return shapes
+
+
+def layout(sizes: Sizes, kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return dtype and shape of every tensor of an ``int8`` or ``float`` model."""
+    tensors = {
+        "feature_mean": ("float32", (NUM_FEATURES,)),
+        "feature_std": ("float32", (NUM_FEATURES,)),
+    }
+    for name, shape in matrices(sizes).items():
+        tensors[name] = ("int8" if kind == "int8" else "float32", shape)
+        tensors[name.replace("weight", "bias")] = ("float32", shape[:1])
+        if kind == "int8":
+            tensors[f"{name}_scale"] = ("float32", shape[:1])
+    return tensors
+
+
+def find_model(name: str | Path | None) -> tuple[str, Path]:
+    """Return name and path of a shipped model, or of a file. Raises ModelError if there is none."""
+    shipped = resources.files("percepnet_cli.models")
+    if name is None or (isinstance(name, str) and Path(name).name == name and not Path(name).suffix):
+        wanted = name or DEFAULT_MODEL
+        path = Path(str(shipped / f"{wanted}.safetensors"))
+        if path.is_file():
+            return str(wanted), path
+        if name is None or not Path(name).exists():
+            names = sorted(
+                p.name.removesuffix(".safetensors")
+                for p in shipped.iterdir()
+                if p.name.endswith(".safetensors")
+            )
+            raise ModelError(
+                f"there is no model '{wanted}': shipped are {', '.join(names) or 'none'}; or name a file"
+            )
+    path = Path(str(name))
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    return path.stem, path
+
+
+def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
+    """Read and check a model.
+
+    name: a shipped model's name, a path, or None for the default. kind: ``int8``, or ``float`` for
+    the trainer's. Raises ModelError, naming the file and the first thing that is wrong with it.
+    """
+    label, path = find_model(name)
+    try:
+        data = path.read_bytes()
+        entries = dict(deserialize(data))
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = json.loads(header["__metadata__"][METADATA_KEY])
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise ModelError(f"{path} is not a percepnet model, or it is damaged") from None
+    sizes = _check_metadata(path, metadata, kind)
+    tensors = {}
+    for tensor, (dtype, shape) in layout(sizes, kind).items():
+        entry = entries.pop(tensor, None)
+        if entry is None:
+            raise ModelError(f"{path}: {tensor} is missing")
+        if tuple(entry["shape"]) != shape or entry["dtype"] != {"int8": "I8", "float32": "F32"}[dtype]:
+            raise ModelError(
+                f"{path}: {tensor} is {entry['dtype']} {list(entry['shape'])}, expected {dtype} {list(shape)}"
+            )
+        array = np.frombuffer(entry["data"], dtype).reshape(shape).copy()
+        if not np.isfinite(array).all():
+            raise ModelError(f"{path}: {tensor} holds values that are not finite")
+        tensors[tensor] = array
+    if entries:
+        raise ModelError(f"{path}: {sorted(entries)[0]} does not belong to a model of this shape")
+    if not (tensors["feature_std"] > 0).all():
+        raise ModelError(f"{path}: feature_std must be positive")
+    return Model(label, sizes, tensors, metadata, hashlib.sha256(data).hexdigest())
+
+
+def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:
+    if not isinstance(metadata, dict):
+        raise ModelError(f"{path}: its description is not a JSON object")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: format version {metadata.get('format_version')}, this program reads {FORMAT_VERSION}"
+        )
+    if metadata.get("kind") != kind:
+        hint = "; make it one with 'percepnet quantize'" if metadata.get("kind") == "float" else ""
+        raise ModelError(f"{path} is a model of kind '{metadata.get('kind')}', not '{kind}'{hint}")
+    for key, expected in description().items():
+        if metadata.get(key) != expected:
+            raise ModelError(f"{path} was made for {key} {metadata.get(key)}, this program has {expected}")
+    try:
+        sizes = Sizes(**metadata["sizes"])
+    except (KeyError, TypeError):
+        raise ModelError(f"{path}: its layer sizes are missing or incomplete") from None
+    if not all(isinstance(size, int) and 0 < size <= LARGEST_WIDTH for size in sizes):
+        raise ModelError(f"{path}: its layer sizes make no sense: {list(sizes)}")
+    return sizes
+
+
+def description() -> dict[str, Any]:
+    """Return the constants that a model is bound to."""
+    return {
+        "sample_rate": SAMPLE_RATE,
+        "hop": HOP_SIZE,
+        "bands": NUM_BANDS,
+        "features": NUM_FEATURES,
+        "lookahead_hops": LOOKAHEAD_HOPS,
+    }
+
+
+def model_bytes(tensors: dict[str, np.ndarray], sizes: Sizes, kind: str, origin: dict[str, Any]) -> bytes:
+    """Return the content of a model file. origin: JSON values that say where the model comes from."""
+    metadata = {"format_version": FORMAT_VERSION, "kind": kind, **description(), "sizes": sizes._asdict()}
+    metadata |= {key: value for key, value in origin.items() if key not in metadata}
+    metadata.setdefault("band_tips", list(BAND_TIPS))
+    return bytes(save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)}))

@@ -1,0 +1,272 @@
+"""Shards: files of features and targets, computed once and read many times.
+
+A shard is a safetensors file with `sequences` stretches of `hops` windows of 10 ms:
+
+======================  =======  =======================  ========================================
+tensor                  dtype    shape                    meaning
+======================  =======  =======================  ========================================
+``features``            float16  [sequences, hops, 70]    input of the network, not normalised
+``gain``                float16  [sequences, hops, 34]    wanted gain, 0..1
+``strength``            float16  [sequences, hops, 34]    wanted strength of the comb filter, 0..1
+``gain_weight``         uint8    [sequences, hops, 34]    0 where a gain cannot be judged, else 1
+``strength_weight``     uint8    [sequences, hops, 34]    the same for the strength
+``voice``               uint8    [sequences, hops]        1 where there is speech
+======================  =======  =======================  ========================================
+
+The metadata key ``percepnet`` holds JSON: ``format_version``, ``kind`` and whatever
+tells where the data come from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors.numpy import save
+
+from percepnet_cli.constants import NUM_BANDS, NUM_FEATURES
+
+FORMAT_VERSION = 1
+"""Version of the layout above."""
+
+METADATA_KEY = "percepnet"
+"""Key of the JSON description in the metadata of a file."""
+
+KIND = "targets"
+"""What a shard calls itself."""
+
+FEATURES = "features"
+GAIN = "gain"
+STRENGTH = "strength"
+GAIN_WEIGHT = "gain_weight"
+STRENGTH_WEIGHT = "strength_weight"
+VOICE = "voice"
+
+LAYOUT: dict[str, tuple[str, int | None]] = {
+    FEATURES: ("float16", NUM_FEATURES),
+    GAIN: ("float16", NUM_BANDS),
+    STRENGTH: ("float16", NUM_BANDS),
+    GAIN_WEIGHT: ("uint8", NUM_BANDS),
+    STRENGTH_WEIGHT: ("uint8", NUM_BANDS),
+    VOICE: ("uint8", None),
+}
+"""Name -> (dtype, width); a width of None stands for one number per hop."""
+
+BATCH_TENSORS = (FEATURES, GAIN, STRENGTH, GAIN_WEIGHT, STRENGTH_WEIGHT)
+"""What a training batch consists of, in the order of :class:`Batch`."""
+
+_DTYPE_CODES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "U8": np.dtype(np.uint8)}
+
+
+class Batch(NamedTuple):
+    """Crops of equal length, time first: [hops, batch, width], in the dtypes of the file."""
+
+    features: np.ndarray
+    gain: np.ndarray
+    strength: np.ndarray
+    gain_weight: np.ndarray
+    strength_weight: np.ndarray
+
+
+def shard_path(folder: str | Path, index: int) -> Path:
+    """Return the file name of shard number `index` of a folder."""
+    return Path(folder) / f"shard-{index:05d}.safetensors"
+
+
+def _check(where: str, found: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[int, int]:
+    """Return (sequences, hops) of a set of tensors, or say what is wrong with it."""
+    missing = [name for name in LAYOUT if name not in found]
+    if missing:
+        raise ValueError(f"{where}: no tensor named {', '.join(missing)}")
+    sequences, hops = (*found[FEATURES][1], 0, 0)[:2]
+    if not sequences or not hops:
+        raise ValueError(f"{where}: {FEATURES} is empty, its shape is {list(found[FEATURES][1])}")
+    for name, (dtype, width) in LAYOUT.items():
+        expected = (sequences, hops) if width is None else (sequences, hops, width)
+        if found[name][1] != expected:
+            raise ValueError(f"{where}: {name} has shape {list(found[name][1])}, expected {list(expected)}")
+        if found[name][0] != np.dtype(dtype):
+            raise ValueError(f"{where}: {name} is {found[name][0]}, expected {dtype}")
+    return sequences, hops
+
+
+def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+    """Write one shard; a reader sees the whole file or none of it.
+
+    Parameters
+    ----------
+    path
+        File to write, normally from :func:`shard_path`.
+    arrays
+        The tensors of the table above, exactly these names, dtypes and shapes.
+    description
+        JSON values that say what the data are; ``format_version`` and ``kind`` are added.
+
+    Raises
+    ------
+    ValueError
+        A tensor is missing, unknown, of another shape or dtype, or not finite.
+    """
+    path = Path(path)
+    unknown = [name for name in arrays if name not in LAYOUT]
+    if unknown:
+        raise ValueError(f"{path}: unknown tensor {', '.join(unknown)}")
+    _check(str(path), {name: (array.dtype, array.shape) for name, array in arrays.items()})
+    for name in (FEATURES, GAIN, STRENGTH):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite")
+    text = json.dumps({**description, "format_version": FORMAT_VERSION, "kind": KIND}, sort_keys=True)
+    data = save({name: np.ascontiguousarray(arrays[name]) for name in LAYOUT}, metadata={METADATA_KEY: text})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class _Shard:
+    """One file, mapped into memory."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= size - 8:
+                raise ValueError(f"{path}: not a safetensors file")
+            try:
+                header = json.loads(file.read(length))
+                metadata = header.pop("__metadata__", {})
+                self.description: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, "{}"))
+            except (ValueError, AttributeError) as error:
+                raise ValueError(f"{path}: not a safetensors file ({error})") from error
+        if self.description.get("kind") != KIND:
+            kind = self.description.get("kind", "nothing")
+            raise ValueError(f"{path}: not a shard of {KIND}, it calls itself {kind}")
+        if self.description.get("format_version") != FORMAT_VERSION:
+            version = self.description.get("format_version")
+            raise ValueError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}")
+        found = {
+            name: (_DTYPE_CODES.get(entry["dtype"], np.dtype(object)), tuple(entry["shape"]))
+            for name, entry in header.items()
+        }
+        self.sequences, self.hops = _check(str(path), found)
+        data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + length)
+        self.tensors: dict[str, np.ndarray] = {}
+        for name in LAYOUT:
+            dtype, shape = found[name]
+            start, stop = header[name]["data_offsets"]
+            if stop > data.size or stop - start != dtype.itemsize * int(np.prod(shape)):
+                raise ValueError(f"{path}: cut short, {name} ends outside the file")
+            self.tensors[name] = np.asarray(data[start:stop]).view(dtype).reshape(shape)
+
+
+class Shards:
+    """All shards of a folder, as one numbered list of sequences.
+
+    Parameters
+    ----------
+    folder
+        Where ``shard-*.safetensors`` lie.
+
+    Attributes
+    ----------
+    sequences
+        Number of sequences in all shards.
+    hops
+        Length of the shortest sequence.
+    description
+        The JSON of the first shard.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder")
+        paths = sorted(folder.glob("shard-*.safetensors"))
+        if not paths:
+            raise ValueError(f"{folder}: no shards here (files named shard-*.safetensors)")
+        self.folder = folder
+        self._shards = [_Shard(path) for path in paths]
+        self._first = np.cumsum([0, *(shard.sequences for shard in self._shards)])
+        self.sequences = int(self._first[-1])
+        self.hops = min(shard.hops for shard in self._shards)
+        self.total_hops = sum(shard.sequences * shard.hops for shard in self._shards)
+        self.description = self._shards[0].description
+
+    def tensor(self, name: str, sequence: int) -> np.ndarray:
+        """Return one tensor of one sequence, [hops, width], as a view of the file."""
+        shard = int(np.searchsorted(self._first, sequence, side="right")) - 1
+        view: np.ndarray = self._shards[shard].tensors[name][sequence - self._first[shard]]
+        return view
+
+    def crops(self, picks: list[tuple[int, int]], hops: int) -> Batch:
+        """Return the crops (sequence, first hop) of `hops` hops each, time first."""
+        out = []
+        for name in BATCH_TENSORS:
+            dtype, width = LAYOUT[name]
+            array = np.empty((hops, len(picks), width or 1), dtype)
+            for column, (sequence, start) in enumerate(picks):
+                array[:, column] = self.tensor(name, sequence)[start : start + hops]
+            out.append(array)
+        return Batch(*out)
+
+    def random_batch(self, rng: np.random.Generator, size: int, hops: int) -> Batch:
+        """Return `size` random crops; no sequence occurs twice if there are enough of them."""
+        self.require(hops)
+        chosen = rng.choice(self.sequences, size, replace=size > self.sequences)
+        picks = []
+        for sequence in chosen:
+            length = self.tensor(VOICE, int(sequence)).shape[0]
+            picks.append((int(sequence), int(rng.integers(length - hops + 1))))
+        return self.crops(picks, hops)
+
+    def even_batch(self, size: int, hops: int) -> Batch:
+        """Return the beginnings of up to `size` sequences spread evenly over all shards."""
+        self.require(hops)
+        count = min(size, self.sequences)
+        chosen = np.linspace(0, self.sequences - 1, count).round().astype(int)
+        return self.crops([(int(sequence), 0) for sequence in chosen], hops)
+
+    def require(self, hops: int) -> None:
+        """Raise ValueError if some sequence is shorter than `hops`."""
+        if hops > self.hops:
+            raise ValueError(f"{self.folder}: sequences have {self.hops} hops, {hops} are asked for")
+
+    def feature_statistics(self, sequences: int = 400) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the features, float32 [70] each.
+
+        Up to `sequences` sequences are read, spread evenly. A feature that never moves
+        gets a deviation of 1e-3, so that the division by it stays harmless.
+        """
+        chosen = np.linspace(0, self.sequences - 1, min(sequences, self.sequences)).round().astype(int)
+        total = np.zeros(NUM_FEATURES)
+        squares = np.zeros(NUM_FEATURES)
+        count = 0
+        for sequence in chosen:
+            block = self.tensor(FEATURES, int(sequence)).astype(np.float64)
+            if not np.isfinite(block).all():
+                raise ValueError(f"{self.folder}: features of sequence {sequence} are not finite")
+            total += block.sum(axis=0)
+            squares += (block * block).sum(axis=0)
+            count += len(block)
+        mean = total / count
+        variance = np.maximum(squares / count - mean * mean, 0.0)
+        return mean.astype(np.float32), np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
+
+
+def open_shards(folder: str | Path) -> Shards:
+    """Open all shards of a folder; see :class:`Shards`.
+
+    Raises
+    ------
+    ValueError
+        The folder is missing or empty, or a file does not hold what it should; the
+        message names the file and the mismatch.
+    """
+    return Shards(folder)

@@ -1,0 +1,126 @@
+"""The command group: help without weight, exit codes, errors at one border."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from types import ModuleType
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from percepnet_cli import __version__, cli
+
+
+def python(*arguments: str, **options: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, **options)
+
+
+def present(name: str) -> bool:
+    with click.Context(cli.main) as ctx:
+        return cli.main.get_command(ctx, name) is not None
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["denoise", "--help"], ["train", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from percepnet_cli.cli import main\n"
+        f"main({arguments}, standalone_mode=False)\n"
+        "heavy = {'numpy', 'numba', 'soundfile', 'soxr', 'tqdm', 'torch', 'sounddevice'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_group_help_lists_the_commands():
+    result = CliRunner().invoke(cli.main, ["--help"])
+    assert result.exit_code == 0
+    assert "denoise" in result.output
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself(name):
+    if not present(name):
+        pytest.skip("not there yet")
+    with click.Context(cli.main) as ctx:
+        command = cli.main.get_command(ctx, name)
+    assert command.name == name
+    assert command.help
+
+
+def test_version():
+    result = CliRunner().invoke(cli.main, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"percepnet, version {__version__}\n")
+
+
+def test_module_is_the_command():
+    assert "denoise" in python("-m", "percepnet_cli", "--help").stdout
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["denoise"], ["denoise", "a", "b", "c"], ["denoise", "--what"]])
+def test_usage_errors_exit_with_2(arguments):
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Put a command into the group that raises what it is told to."""
+    module = ModuleType("failing_command")
+
+    def set_error(error: BaseException) -> None:
+        @click.command()
+        def fail() -> None:
+            raise error
+
+        module.fail = fail
+
+    monkeypatch.setitem(sys.modules, "failing_command", module)
+    monkeypatch.setitem(cli.COMMANDS, "fail", "failing_command:fail")
+    return set_error
+
+
+def test_known_errors_are_sentences(failing):
+    from percepnet_cli.audio import AudioError
+
+    failing(AudioError("a.wav is sour"))
+    result = CliRunner().invoke(cli.main, ["fail"])
+    assert (result.exit_code, result.stderr) == (1, "Error: a.wav is sour\n")
+
+
+def test_bugs_are_not_hidden(failing):
+    failing(ZeroDivisionError("a bug"))
+    assert isinstance(CliRunner().invoke(cli.main, ["fail"]).exception, ZeroDivisionError)
+
+
+def test_interruption_exits_with_130(failing):
+    failing(KeyboardInterrupt())
+    result = CliRunner().invoke(cli.main, ["fail"])
+    assert (result.exit_code, result.output) == (130, "\n")
+
+
+def test_missing_dependency_of_a_command_is_not_taken_for_a_missing_command(monkeypatch):
+    def load(name):
+        raise ModuleNotFoundError("No module named 'click_extra'", name="click_extra")
+
+    monkeypatch.setattr(cli.importlib, "import_module", load)
+    result = CliRunner().invoke(cli.main, ["denoise", "a", "b"])
+    assert isinstance(result.exception, ModuleNotFoundError)
+
+
+def test_signal_handlers_are_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    CliRunner().invoke(cli.main, ["denoise", "none.wav", "out.wav"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_closed_pipe_is_no_news():
+    script = f"'{sys.executable}' -m percepnet_cli denoise --help | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""
