@@ -1,4 +1,4 @@
-"""One file through the denoiser: same sample rate, channels, length and alignment as the input."""
+"""Files and the signal path: one file through the denoiser, or a file as the samples that it sees."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from percepnet_cli.audio import Resampler, open_reader, open_writer
+from percepnet_cli.audio import open_reader, open_writer
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.resample import Resampler
 
 if TYPE_CHECKING:
     from percepnet_cli.denoiser import Denoiser
@@ -131,3 +132,15 @@ def denoise_blocks(
     rest = downward.flush()[: frames_in - frames_out]
     if len(rest):
         yield rest
+
+
+def read_mono(path: str | Path) -> np.ndarray:
+    """Read a whole file as the mean of its channels at 48 kHz, float32 [n]. Raises AudioError."""
+    with open_reader(path) as reader:
+        resampler = Resampler(reader.sample_rate, SAMPLE_RATE, 1)
+        parts = []
+        for block in reader.blocks(10 * SAMPLE_RATE):
+            mono = np.ascontiguousarray(block.mean(axis=1, keepdims=True), np.float32)
+            parts.append(resampler.process(mono).copy())
+        parts.append(resampler.flush())
+    return np.concatenate(parts)[:, 0]

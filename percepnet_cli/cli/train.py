@@ -14,7 +14,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)
 @click.option(
-    "--preset", type=click.Choice(["first", "lite", "percepnet"]), help="Named sizes.  [default: first]"
+    "--preset", type=click.Choice(["lite", "percepnet"]), help="Named sizes.  [default: lite]"
 )
 @click.option("--sizes", help="Widths: dense,conv1,conv2,gru,gain_gru,strength_gru.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Sequences per step.")
@@ -76,7 +76,7 @@ def train(
 
     \b
     Example:
-      percepnet train shards/train shards/valid runs/first --minutes 600
+      percepnet train shards/train shards/valid runs/lite --minutes 600
     """  # noqa: D301  (click wants the control character)
     if (minutes is None) == (steps is None):
         raise click.UsageError("Give either --minutes or --steps.")
@@ -97,7 +97,7 @@ def train(
         except ValueError as error:
             raise click.ClickException(str(error)) from error
     elif sizes is None:
-        widths = PRESETS[preset or "first"]
+        widths = PRESETS[preset or "lite"]
     else:
         try:
             numbers = [int(part) for part in sizes.split(",")]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli.audio import AudioError, Resampler, open_reader
+from percepnet_cli.audio import AudioError
 from percepnet_cli.constants import SAMPLE_RATE
+from percepnet_cli.files import read_mono
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".w64", ".caf"}
 CACHE_BYTES = 600_000_000
@@ -100,18 +101,6 @@ def measure_bandwidth(samples: np.ndarray) -> float:
     smooth = np.convolve(mean, np.full(10, 0.1), "same")
     reach = np.flatnonzero(smooth > smooth.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10))
     return float(reach[-1] * 50) if len(reach) and smooth.max() > 0 else SAMPLE_RATE / 2
-
-
-def read_mono(path: str) -> np.ndarray:
-    """Read a whole file as the mean of its channels at 48 kHz, float32 [n]. Raises AudioError."""
-    with open_reader(path) as reader:
-        resampler = Resampler(reader.sample_rate, SAMPLE_RATE, 1)
-        parts = []
-        for block in reader.blocks(10 * SAMPLE_RATE):
-            mono = np.ascontiguousarray(block.mean(axis=1, keepdims=True), np.float32)
-            parts.append(resampler.process(mono).copy())
-        parts.append(resampler.flush())
-    return np.concatenate(parts)[:, 0]
 
 
 class Library:

@@ -44,8 +44,7 @@ class Sizes(NamedTuple):
 
 
 PRESETS = {
-    "first": Sizes(128, 192, 192, 192, 192, 96),
-    "lite": Sizes(128, 256, 256, 256, 256, 64),
+    "lite": Sizes(128, 192, 192, 192, 192, 96),
     "percepnet": Sizes(128, 512, 512, 512, 512, 128),
 }
 """Named sizes; ``percepnet`` is the paper's network of 8 M weights."""
