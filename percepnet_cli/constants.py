@@ -77,6 +77,9 @@ ENERGY_FLOOR = 1e-6
 """Added to band energies before the logarithm; our choice: about 110 dB below a full-scale
 sine (energy 5e4..1e5 with samples in +-1 and an unscaled transform), just above the noise of 16 bits."""
 
+FEATURE_CLIP = 6.0
+"""Normalised features are limited to this many standard deviations, in training as in use; our choice."""
+
 # --- output --------------------------------------------------------------------------------
 
 POSTFILTER_BETA = 0.02

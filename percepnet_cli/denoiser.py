@@ -163,9 +163,7 @@ class Synthesizer:
         """
         hops = len(gain)
         spectra = self._spectra[:hops]
-        self._renderer.render(
-            analysis.Y, analysis.P, analysis.E, analysis.noise_gain, gain, strength, dry, spectra
-        )
+        self._renderer.render(analysis.Y, analysis.P, analysis.E, analysis.noise_gain, gain, strength, dry, spectra)
         stft.synthesize(spectra, self._overlap, self._windows[:hops], out)
 
 
@@ -213,9 +211,7 @@ class Denoiser:
             raise ValueError(f"channels is {channels}, it must be at least 1")
         if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
             raise ValueError(f"attenuation_limit_db is {attenuation_limit_db}, it must be 0 or more")
-        self.model = (
-            model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
-        )
+        self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self.channels = channels
         self._post_filter = post_filter
         self._dry = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
@@ -299,9 +295,7 @@ class Denoiser:
         for channel in range(self.channels):
             self._hops[:hops] = samples[:, channel].reshape(hops, HOP_SIZE)
             analysis = self._analyzers[channel].analyze(self._hops[:hops])
-            self._networks[channel].run(
-                analysis.features, self._gain[channel, :hops], self._strength[channel, :hops]
-            )
+            self._networks[channel].run(analysis.features, self._gain[channel, :hops], self._strength[channel, :hops])
             analyses.append(analysis)
         gain, strength = self._gain[:, :hops], self._strength[:, :hops]
         energies = [analysis.E for analysis in analyses]
@@ -313,9 +307,7 @@ class Denoiser:
             if self._post_filter:
                 wanted = self._wanted[channel, :hops]
                 gains.postfilter_hops(gain[channel], energies[channel], wanted)
-            self._synthesizers[channel].synthesize(
-                analysis, wanted, strength[channel], self._dry, self._out[:hops]
-            )
+            self._synthesizers[channel].synthesize(analysis, wanted, strength[channel], self._dry, self._out[:hops])
             out[:, channel] = self._out[:hops].ravel()
 
 

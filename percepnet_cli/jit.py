@@ -91,9 +91,7 @@ def kernel(function: Function) -> Function:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = "" if CACHE_DIR is None else str(CACHE_DIR)
     try:
-        compiled = njit(
-            cache=CACHE_DIR is not None, nogil=True, error_model="numpy", fastmath=FASTMATH
-        )(function)
+        compiled = njit(cache=CACHE_DIR is not None, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
     finally:
         numba.config.CACHE_DIR = before
-    return compiled  # type: ignore[no-any-return]
+    return compiled

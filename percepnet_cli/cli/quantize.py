@@ -58,4 +58,3 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], force: bo
                 f"{path.name[:40]:<40} {d.gain_mean:8.4f} {d.gain_p99:6.3f} {d.strength_mean:9.4f} "
                 f"{d.strength_p99:6.3f} {d.snr_db:9.1f} dB"
             )
-

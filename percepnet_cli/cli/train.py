@@ -13,40 +13,38 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("train_dir", type=_FOLDER)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)
-@click.option(
-    "--preset", type=click.Choice(["lite", "percepnet"]), help="Named sizes.  [default: lite]"
-)
+@click.option("--preset", type=click.Choice(["lite", "percepnet"]), help="Named sizes.  [default: lite]")
 @click.option("--sizes", help="Widths: dense,conv1,conv2,gru,gain_gru,strength_gru.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Sequences per step.")
-@click.option(
-    "--hops", type=click.IntRange(8), default=400, show_default=True, help="Hops (10 ms) per sequence."
-)
+@click.option("--hops", type=click.IntRange(8), default=400, show_default=True, help="Hops (10 ms) per sequence.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
-@click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), help="Budget of trained time, all sittings."
-)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget of trained time, all sittings.")
 @click.option("--steps", type=click.IntRange(1), help="Budget of steps, instead of --minutes.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for products.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--loss", type=click.Choice(["gamma", "relative"]), default="gamma", show_default=True)
 @click.option(
-    "--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss."
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes a CUDA device if there is one.",
 )
+@click.option(
+    "--loss",
+    type=click.Choice(["gamma", "relative"]),
+    default="gamma",
+    show_default=True,
+    help="Loss of the gains: the paper's, or one relative to the larger gain.",
+)
+@click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
-@click.option(
-    "--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints."
-)
-@click.option(
-    "--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations."
-)
+@click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
+@click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
 @click.option(
     "--init",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Float model to start from; also gives the sizes.",
 )
-@click.option(
-    "--resume/--fresh", default=True, show_default=True, help="Go on with a run in OUT_DIR, or start anew."
-)
+@click.option("--resume/--fresh", default=True, show_default=True, help="Go on with a run in OUT_DIR, or start anew.")
 def train(
     train_dir: Path,
     valid_dir: Path,
@@ -76,7 +74,7 @@ def train(
 
     \b
     Example:
-      percepnet train shards/train shards/valid runs/lite --minutes 600
+        percepnet train shards/train shards/valid runs/lite --minutes 600
     """  # noqa: D301  (click wants the control character)
     if (minutes is None) == (steps is None):
         raise click.UsageError("Give either --minutes or --steps.")
@@ -88,12 +86,15 @@ def train(
         raise click.ClickException(
             "Training needs torch, which is not installed: pip install 'percepnet-cli[train]'"
         ) from error
-    from percepnet_cli.training.torch_model import PRESETS, Sizes
-    from percepnet_cli.training.train import Options, read_float_model, run
+    from percepnet_cli.network.modelfile import Sizes
+    from percepnet_cli.training.floatmodel import read_float_model
+    from percepnet_cli.training.options import Options
+    from percepnet_cli.training.torch_model import PRESETS
+    from percepnet_cli.training.train import run
 
     if sizes is None and preset is None and init is not None:
         try:
-            widths = read_float_model(init)[0]
+            widths = read_float_model(init).sizes
         except ValueError as error:
             raise click.ClickException(str(error)) from error
     elif sizes is None:
@@ -104,9 +105,7 @@ def train(
         except ValueError:
             numbers = []
         if len(numbers) != 6 or min(numbers) < 1:
-            raise click.BadParameter(
-                "six positive whole numbers with commas between them.", param_hint="--sizes"
-            )
+            raise click.BadParameter("six positive whole numbers with commas between them.", param_hint="--sizes")
         widths = Sizes(*numbers)
     options = Options(
         sizes=widths,

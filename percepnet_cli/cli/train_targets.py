@@ -23,8 +23,16 @@ SOURCE = click.Path(exists=True, path_type=Path)
     show_default=True,
     help="Which speakers and noises to use: 6 % of them, chosen by name, are kept for validation.",
 )
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Length of all mixtures together.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn at random."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def train_targets(
@@ -47,9 +55,9 @@ def train_targets(
 
     \b
     Example:
-      percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20
-      percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --part validation
-    """
+        percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20
+        percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --part validation
+    """  # noqa: D301  (click wants the control character)
     import os
     import sys
 
@@ -66,8 +74,11 @@ def train_targets(
                 f"{len(plan.noise)} of noise, {len(plan.rooms)} of rooms",
                 err=True,
             )
-        bar = tqdm(unit="h", disable=quiet or not sys.stderr.isatty(), bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h"
-                   " [{elapsed}<{remaining}]")
+        bar = tqdm(
+            unit="h",
+            disable=quiet or not sys.stderr.isatty(),
+            bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
+        )
         with bar:
             for done, total in generate(plan, folder, hours, jobs or os.cpu_count() or 1):
                 bar.total = total

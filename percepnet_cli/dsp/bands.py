@@ -7,6 +7,8 @@ the weights of a bin sum to 1. The two end bands have only one flank and count d
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from percepnet_cli.constants import BAND_TIPS, NUM_BINS, SILENCE_ENERGY
@@ -24,7 +26,7 @@ TWO = np.float32(2)
 def _fractions() -> np.ndarray:
     """Return f of every bin (see above), float32 [481]; 0 from the last tip on."""
     fraction = np.zeros(NUM_BINS, np.float64)
-    for low, high in zip(BAND_TIPS[:-1], BAND_TIPS[1:], strict=True):
+    for low, high in pairwise(BAND_TIPS):
         fraction[low:high] = np.arange(high - low) / (high - low)
     return fraction.astype(np.float32)
 

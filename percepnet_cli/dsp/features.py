@@ -20,9 +20,7 @@ LOG2_PERIOD_MIN = np.float32(math.log2(PERIOD_MIN))
 
 
 @kernel
-def pack(
-    E: np.ndarray, coherence: np.ndarray, period: np.ndarray, correlation: np.ndarray, out: np.ndarray
-) -> None:
+def pack(E: np.ndarray, coherence: np.ndarray, period: np.ndarray, correlation: np.ndarray, out: np.ndarray) -> None:
     """Lay the features of each hop side by side.
 
     E: float32 [hops, 34], band energies of the newest windows (two ahead of the rest).

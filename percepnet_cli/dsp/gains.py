@@ -56,9 +56,7 @@ def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
 
 
 @kernel
-def band_scale(
-    gain: np.ndarray, E: np.ndarray, Ez: np.ndarray, noise_gain: np.float32, out: np.ndarray
-) -> None:
+def band_scale(gain: np.ndarray, E: np.ndarray, Ez: np.ndarray, noise_gain: np.float32, out: np.ndarray) -> None:
     """Factor that gives each band of the mix the wanted magnitude g Y.
 
     gain: float32 [34]; E, Ez: float32 [34], band energies of the window and of the mix; noise_gain:

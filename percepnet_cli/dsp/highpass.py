@@ -10,7 +10,8 @@ from percepnet_cli.jit import kernel
 B0, B1, B2 = HIGHPASS_B
 _, A1, A2 = HIGHPASS_A
 
-LARGEST = 1e6
+ZERO = np.float64(0)
+LARGEST = np.float64(1e6)
 """Samples are limited to this magnitude (full scale is 1): band energies then stay finite in float32."""
 
 SMALLEST = 1e-15
@@ -35,9 +36,7 @@ def filter_hops(samples: np.ndarray, state: np.ndarray, out: np.ndarray) -> None
     for hop in range(hops):
         for n in range(size):
             x = np.float64(samples[hop, n])
-            if not np.isfinite(x):
-                x = 0.0
-            x = min(max(x, -LARGEST), LARGEST)
+            x = min(max(x, -LARGEST), LARGEST) if np.isfinite(x) else ZERO
             y = B0 * x + s0
             s0 = B1 * x - A1 * y + s1
             s1 = B2 * x - A2 * y

@@ -333,9 +333,7 @@ class Tracker:
         self.lag_work = np.zeros((2, NUM_LAGS), np.float32)
         self.cell_work = np.zeros(NUM_CELLS, np.float32)
 
-    def track(
-        self, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray
-    ) -> None:
+    def track(self, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray) -> None:
         """Find the pitch of the windows that lie LOOKAHEAD_HOPS behind the newest samples.
 
         signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it are

@@ -31,9 +31,7 @@ class Linear(NamedTuple):
 
 
 @kernel
-def float_dense(
-    inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray
-) -> None:
+def float_dense(inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
     """Fully connected layer with tanh, on float inputs (the features, which have no bound).
 
     inputs: float32 [hops, columns]; weights: int8 [rows, columns]; scale: float32 [rows], of the weights
@@ -124,7 +122,7 @@ class Dense:
         self._sums = np.zeros((max_hops, len(linear.bias)), np.int32)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """inputs: int8 [hops, columns]; out: float32 [hops, rows], 0..1, written."""
+        """Compute the layer. inputs: int8 [hops, columns]; out: float32 [hops, rows], 0..1, written."""
         sums = self._sums[: len(inputs)]
         rows_times_vectors(self._linear.weights, inputs, sums)
         sigmoid_rows(sums, self._linear.scale, self._linear.bias, out)
@@ -142,7 +140,7 @@ class Conv:
         self._sums = np.zeros((max_hops, len(linear.bias)), np.int32)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """inputs: int8 [hops, columns]; out: int8 [hops, rows], written."""
+        """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, rows], written."""
         hops = len(inputs)
         old, columns = self._old, inputs.shape[1]
         self._inputs[old : old + hops] = inputs
@@ -167,7 +165,7 @@ class Gru:
         self._sums = np.zeros(3 * width, np.int32)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
+        """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
         sums = self._input_sums[: len(inputs)]
         rows_times_vectors(self._input.weights, inputs, sums)
         gru_hops(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -67,7 +68,7 @@ class Model:
     @property
     def num_weights(self) -> int:
         """Number of weights, without biases: also the multiply-adds per hop."""
-        return sum(t.size for t in self.tensors.values() if t.dtype == np.int8)
+        return sum(math.prod(shape) for shape in matrices(self.sizes).values())
 
 
 def matrices(sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -94,7 +95,7 @@ def matrices(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 def layout(sizes: Sizes, kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return dtype and shape of every tensor of an ``int8`` or ``float`` model."""
-    tensors = {
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {
         "feature_mean": ("float32", (NUM_FEATURES,)),
         "feature_std": ("float32", (NUM_FEATURES,)),
     }
@@ -116,13 +117,9 @@ def find_model(name: str | Path | None) -> tuple[str, Path]:
             return str(wanted), path
         if name is None or not Path(name).exists():
             names = sorted(
-                p.name.removesuffix(".safetensors")
-                for p in shipped.iterdir()
-                if p.name.endswith(".safetensors")
+                p.name.removesuffix(".safetensors") for p in shipped.iterdir() if p.name.endswith(".safetensors")
             )
-            raise ModelError(
-                f"there is no model '{wanted}': shipped are {', '.join(names) or 'none'}; or name a file"
-            )
+            raise ModelError(f"there is no model '{wanted}': shipped are {', '.join(names) or 'none'}; or name a file")
     path = Path(str(name))
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
@@ -138,7 +135,7 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
     label, path = find_model(name)
     try:
         data = path.read_bytes()
-        entries = dict(deserialize(data))
+        entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata = json.loads(header["__metadata__"][METADATA_KEY])
     except OSError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.constants import NUM_FEATURES
+from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
 from percepnet_cli.jit import kernel
 from percepnet_cli.network.activations import ACTIVATION_SCALE
 from percepnet_cli.network.layers import Conv, Dense, Gru, Linear, float_dense
 from percepnet_cli.network.modelfile import Model
 
-FEATURE_CLIP = np.float32(6)
-"""Normalised features are limited to this many standard deviations, in training as here."""
+CLIP = np.float32(FEATURE_CLIP)
 
 
 @kernel
@@ -20,7 +19,7 @@ def normalize(features: np.ndarray, mean: np.ndarray, std: np.ndarray, out: np.n
     for hop in range(features.shape[0]):
         for i in range(features.shape[1]):
             value = (features[hop, i] - mean[i]) / std[i]
-            out[hop, i] = min(max(value, -FEATURE_CLIP), FEATURE_CLIP)
+            out[hop, i] = min(max(value, -CLIP), CLIP)
 
 
 def linear(model: Model, name: str, weight: str = "weight", unit: np.float32 = ACTIVATION_SCALE) -> Linear:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.constants import FEATURE_CLIP
 from percepnet_cli.network.modelfile import Model, Sizes, matrices
 
 LARGEST = 127
@@ -66,7 +67,7 @@ class FloatState:
     def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
         """Predict as ``percepnet.State.run`` does, from the same features: float32 [hops, 70] -> [hops, 34]."""
         for hop, raw in enumerate(features):
-            x = np.clip((raw - self._t["feature_mean"]) / self._t["feature_std"], -6, 6)
+            x = np.clip((raw - self._t["feature_mean"]) / self._t["feature_std"], -FEATURE_CLIP, FEATURE_CLIP)
             dense = np.tanh(self._layer("dense", x))
             conv1 = self._conv("conv1", self._taps1, dense)
             conv2 = self._conv("conv2", self._taps2, conv1)

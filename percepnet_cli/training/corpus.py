@@ -66,9 +66,7 @@ def _read_table(source: Path) -> Iterable[Recording]:
         for row in rows:
             path = source.parent / row["path"]
             bandwidth = row.get("bandwidth_hz")
-            yield Recording(
-                str(path), row.get("speaker") or str(path), float(bandwidth) if bandwidth else None
-            )
+            yield Recording(str(path), row.get("speaker") or str(path), float(bandwidth) if bandwidth else None)
 
 
 def split(recordings: Sequence[Recording], part: str) -> list[Recording]:

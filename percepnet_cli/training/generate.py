@@ -147,9 +147,7 @@ def generate(plan: Plan, folder: Path, hours: float, jobs: int) -> Iterator[tupl
             done += 1
             yield done * shard_hours, count * shard_hours
     except BaseException:
-        for process in list(
-            pool._processes.values()
-        ):  # unfinished shards are temporary files: nothing is lost
+        for process in list(pool._processes.values()):  # unfinished shards are temporary files: nothing is lost
             process.terminate()
         raise
     finally:

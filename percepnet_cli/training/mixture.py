@@ -73,9 +73,7 @@ class Sources:
     library: Library = field(default_factory=Library)
 
     @classmethod
-    def group(
-        cls, speech: Sequence[Recording], noise: Sequence[Recording], rooms: Sequence[Recording]
-    ) -> Sources:
+    def group(cls, speech: Sequence[Recording], noise: Sequence[Recording], rooms: Sequence[Recording]) -> Sources:
         """Sort recordings by speaker."""
         speakers: dict[str, list[Recording]] = {}
         for recording in speech:

@@ -20,7 +20,6 @@ tells where the data come from.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save
 
+from percepnet_cli.atomic import write_atomically
 from percepnet_cli.constants import NUM_BANDS, NUM_FEATURES
 
 FORMAT_VERSION = 1
@@ -121,13 +121,7 @@ def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description:
             raise ValueError(f"{path}: {name} holds values that are not finite")
     text = json.dumps({**description, "format_version": FORMAT_VERSION, "kind": KIND}, sort_keys=True)
     data = save({name: np.ascontiguousarray(arrays[name]) for name in LAYOUT}, metadata={METADATA_KEY: text})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(path, lambda part: part.write_bytes(data))
 
 
 class _Shard:

@@ -105,11 +105,7 @@ def hum(size: int, rng: np.random.Generator) -> np.ndarray:
     phase = 2 * np.pi * base_hz * np.cumsum(wobble) / SAMPLE_RATE
     total = np.zeros(size)
     for harmonic in range(1, int(rng.integers(4, 25))):
-        total += (
-            rng.random() ** 2
-            / harmonic ** rng.uniform(0, 1)
-            * np.sin(harmonic * phase + rng.uniform(0, 6.28))
-        )
+        total += rng.random() ** 2 / harmonic ** rng.uniform(0, 1) * np.sin(harmonic * phase + rng.uniform(0, 6.28))
     return total.astype(np.float32)
 
 

@@ -206,19 +206,15 @@ def example(mixture: Mixture, attenuation_power: float) -> Example:
         a = noisy_analyzer.analyze(noisy[start : start + MAX_HOPS])
         b = clean_analyzer.analyze(clean[start : start + MAX_HOPS])
         gain, attenuation, strength = band_targets(a, b)
-        rows.append(
-            (a.features.copy(), gain * attenuation**attenuation_power, strength, a.E.copy(), b.E.copy())
-        )
-    features, gain, strength, E, Ex = (
-        np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*rows, strict=True)
-    )
+        rows.append((a.features.copy(), gain * attenuation**attenuation_power, strength, a.E.copy(), b.E.copy()))
+    features, gain, strength, E, Ex = (np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*rows, strict=True))
 
     total = Ex.sum(axis=1)
     positive = total[total > QUIET * NUM_BANDS]
     loud = np.percentile(positive, 90) if len(positive) else math.inf
     voice = total > loud * ACTIVE_RANGE
-    beyond_recording = BAND_HZ > 0.97 * mixture.bandwidth_hz
-    beyond_both = BAND_HZ > 0.97 * mixture.cutoff_hz
+    beyond_recording = 0.97 * mixture.bandwidth_hz < BAND_HZ
+    beyond_both = 0.97 * mixture.cutoff_hz < BAND_HZ
     gain_weight = (E > QUIET) & ~beyond_both & ~(beyond_recording & voice[:, None])
     audible = Ex > AUDIBLE_RANGE * Ex.max(axis=1, keepdims=True)
     strength_weight = gain_weight & voice[:, None] & audible & ~beyond_recording

@@ -1,0 +1,51 @@
+# Every target sets up what it needs in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+# The version of torch that the tests are run with; on Linux without a GPU, point pip at a CPU build.
+TORCH ?= torch==2.13.0
+BIN = $(VENV)/bin
+EXAMPLE = examples/street.flac
+
+.PHONY: demo test lint format bench docs model clean
+
+demo: $(VENV)/.runtime ## denoise the example recording
+	mkdir -p demo
+	$(BIN)/percepnet denoise --force $(EXAMPLE) demo/street-denoised.flac
+	@echo "before: $(EXAMPLE)"
+	@echo "after:  demo/street-denoised.flac"
+
+test: $(VENV)/.test ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test ## check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.md
+	$(BIN)/python docs/generate.py benchmarks
+
+docs: $(VENV)/.test ## renew the option tables and pictures
+	$(BIN)/python docs/generate.py options pictures
+
+model: $(VENV)/.test ## train the shipped model anew: SPEECH=... NOISE=... [ROOMS=...]
+	$(BIN)/python models/make.py --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
+
+clean: ## remove what was built
+	rm -rf $(VENV) .numba_cache build dist demo *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet '$(TORCH)' --editable '.[test]'
+	touch $@ $(VENV)/.runtime

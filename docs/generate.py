@@ -1,0 +1,163 @@
+"""Renew what the documentation takes from the program: option tables, measurements, pictures.
+
+python docs/generate.py options            # README.md and docs/commands.md
+python docs/generate.py --check options    # fail if they are out of date
+python docs/generate.py benchmarks         # docs/benchmarks.md, measured now
+python docs/generate.py pictures           # docs/images/, from the example recording
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from percepnet_cli.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- options of {} -->", "<!-- end -->"
+
+
+def option_table(command: click.Command) -> str:
+    """Return a Markdown table of a command's options."""
+    context = click.Context(command, info_name=command.name)
+    rows = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if isinstance(parameter, click.Option) and record and parameter.name != "help":
+            names, text = (part.replace("|", "\\|") for part in record)
+            rows.append(f"| `{names}` | {text} |".replace("\\|", "\\|"))
+    return "\n".join(["| option | meaning |", "| :-- | :-- |", *rows])
+
+
+def command(name: str) -> click.Command:
+    """Return a command of the program by its name."""
+    found = main.get_command(click.Context(main), name)
+    if found is None:
+        raise SystemExit(f"no command {name}")
+    return found
+
+
+def with_tables(text: str) -> str:
+    """Replace what stands between the marks of every command by its option table."""
+    for name in COMMANDS:
+        begin = BEGIN.format(name)
+        if begin in text:
+            before, _, rest = text.partition(begin)
+            _, _, after = rest.partition(END)
+            text = f"{before}{begin}\n{option_table(command(name))}\n{END}{after}"
+    return text
+
+
+def commands_page() -> str:
+    """Return docs/commands.md: every command with its help."""
+    parts = ["# Commands", "", "Made by `python docs/generate.py options` from the program's own help."]
+    for name in COMMANDS:
+        context = click.Context(command(name), info_name=f"percepnet {name}", max_content_width=100, terminal_width=100)
+        parts += ["", f"## percepnet {name}", "", "```text", command(name).get_help(context), "```"]
+    return "\n".join(parts) + "\n"
+
+
+def options(check: bool) -> None:
+    """Write, or check, everything that comes from the options."""
+    readme, page = ROOT / "README.md", ROOT / "docs" / "commands.md"
+    stale = []
+    for path, wanted in ((readme, with_tables(readme.read_text("utf-8"))), (page, commands_page())):
+        if not path.exists() or path.read_text("utf-8") != wanted:
+            stale.append(str(path.relative_to(ROOT)))
+            if not check:
+                path.write_text(wanted, "utf-8")
+    if check and stale:
+        raise SystemExit(f"out of date: {', '.join(stale)}; run python docs/generate.py options")
+
+
+def benchmarks() -> None:
+    """Measure the shipped model and the article's shape, and write docs/benchmarks.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`: one channel, one thread; `percepnet bench` measures the same on your machine.",
+    ]
+    for title, arguments in (
+        ("The shipped model", []),
+        ("The article's shape (8 M random weights: the cost does not depend on them)", ["--article"]),
+    ):
+        command_line = [sys.executable, "-m", "percepnet_cli", "bench", "--json", *arguments]
+        report = json.loads(subprocess.run(command_line, check=True, capture_output=True, text=True).stdout)
+        us = report["hop_us"]
+        stages = ", ".join(f"{name} {share:.1f} %" for name, share in report["stage_percent"].items())
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"`percepnet {' '.join(command_line[3:])}`",
+            "",
+            "| | |",
+            "| :-- | --: |",
+            f"| weights = multiply-adds per hop | {report['weights']:,} |",
+            f"| in blocks, times real time | {report['times_realtime']:.1f} |",
+            f"| in blocks, per cent of a core | {100 * report['realtime_factor']:.2f} |",
+            f"| hop by hop, per cent of a core | {report['core_percent']:.2f} |",
+            f"| one hop, us: p50 / p95 / p99 / max | {us['p50']:.0f} / {us['p95']:.0f} / {us['p99']:.0f} / "
+            f"{us['max']:.0f} |",
+            f"| peak memory, MiB | {report['peak_memory_mib']:.0f} |",
+            f"| added delay, ms | {report['latency_ms']:.0f} |",
+            "",
+            f"Stages: {stages}.",
+        ]
+        system = report["system"]
+    lines += ["", f"Machine: {system['processor']}, Python {system['python']}, percepnet {system['percepnet']}.", ""]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines), "utf-8")
+
+
+def pictures() -> None:
+    """Draw spectrograms of the example before and after."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+    from percepnet_cli.dsp.stft import WINDOW
+    from percepnet_cli.files import denoise_file, read_mono
+
+    source = ROOT / "examples" / "street.flac"
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "clean.wav"
+        denoise_file(source, target)
+        signals = {"before": read_mono(source), "after": read_mono(target)}
+    figure = Figure(figsize=(11, 4), layout="constrained", dpi=90)
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, (title, samples) in zip(axes, signals.items(), strict=True):
+        frames = np.lib.stride_tricks.sliding_window_view(samples, len(WINDOW))[:: HOP_SIZE // 2]
+        level_db = 20 * np.log10(np.abs(np.fft.rfft(frames * WINDOW)) + 1e-4)
+        extent = (0, len(samples) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
+        image = ax.imshow(level_db.T, origin="lower", aspect="auto", extent=extent, vmin=-50, vmax=35, cmap="magma")
+        ax.set(title=title, xlabel="time, s", ylim=(0, 16))
+    axes[0].set_ylabel("frequency, kHz")
+    figure.colorbar(image, ax=axes, label="dB")
+    path = ROOT / "docs" / "images" / "before-after.png"
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path)
+
+
+def run() -> None:
+    """Run the parts that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="+", choices=["options", "benchmarks", "pictures"])
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date (options only)")
+    arguments = parser.parse_args()
+    for part in arguments.parts:
+        if part == "options":
+            options(arguments.check)
+        elif part == "benchmarks":
+            benchmarks()
+        else:
+            pictures()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,34 @@
+"""The trained network as a model file of float32 weights, written and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from percepnet_cli.atomic import write_atomically
+from percepnet_cli.network.modelfile import Model, ModelError, load_model, model_bytes
+from percepnet_cli.training.torch_model import PercepNet
+
+KIND = "float"
+"""What a model file with float32 weights calls itself."""
+
+
+def write_float_model(path: Path, model: PercepNet, training: dict[str, Any]) -> None:
+    """Write a model file: float32 weights, normalisation, and where they come from."""
+    tensors = {
+        name: np.ascontiguousarray(value.detach().cpu().float().numpy()) for name, value in model.state_dict().items()
+    }
+    data = model_bytes(tensors, model.sizes, KIND, {"training": training})
+    write_atomically(path, lambda part: part.write_bytes(data))
+
+
+def read_float_model(path: Path) -> Model:
+    """Return a checked model; a ValueError says what is wrong with the file."""
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
+    try:
+        return load_model(path, KIND)
+    except ModelError as error:
+        raise ValueError(f"not a float model: {error}") from error

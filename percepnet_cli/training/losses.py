@@ -1,0 +1,55 @@
+"""What the network is trained to make small: errors of gains and of comb-filter strengths."""
+
+from __future__ import annotations
+
+import torch
+
+EPS = 1e-4
+"""Added before a power below 1, whose slope at 0 is infinite."""
+
+GAMMA = 0.5
+"""Power that brings gains near to loudness (paper)."""
+
+C4 = 10.0
+"""Weight of the fourth power of the gain error (paper)."""
+
+RELATIVE_POWER = 0.6
+"""2c with c = 0.3 (Valin et al. 2021)."""
+
+RELATIVE_EPS = 1e-3
+"""Added to the larger gain in the relative loss; our choice."""
+
+
+def losses(
+    gain_hat: torch.Tensor,
+    strength_hat: torch.Tensor,
+    targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+    kind: str = "gamma",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the losses of gain and strength, each a mean over the bands that can be judged.
+
+    Parameters
+    ----------
+    gain_hat, strength_hat
+        Output of the network, [hops, batch, 34].
+    targets
+        gain, strength, gain_weight, strength_weight, float32 of the same shape.
+    kind
+        ``gamma``: the paper's, sum w (d^2 + 10 d^4) with d = g^0.5 - g_hat^0.5;
+        ``relative``: D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6)
+        (Valin et al. 2021), which punishes lost speech and leaks in silence.
+    """
+    gain, strength, gain_weight, strength_weight = targets
+    if kind == "gamma":
+        error = torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)
+        square = error * error
+    elif kind == "relative":
+        wanted = (gain + EPS) ** RELATIVE_POWER
+        found = (gain_hat + EPS) ** RELATIVE_POWER
+        square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
+    else:
+        raise ValueError(f"unknown loss {kind}")
+    gain_loss = (gain_weight * (square + C4 * square * square)).sum() / gain_weight.sum().clamp(min=1.0)
+    error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
+    total = strength_weight.sum().clamp(min=1.0)
+    return gain_loss, (strength_weight * error * error).sum() / total

@@ -1,0 +1,45 @@
+"""What a training run is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from percepnet_cli.network.modelfile import Sizes
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is told; see ``percepnet train --help``.
+
+    `minutes` is a budget of trained time over all sittings; exactly one of `minutes`
+    and `steps` is given.
+    """
+
+    sizes: Sizes
+    batch: int = 64
+    hops: int = 400
+    rate: float = 1e-3
+    minutes: float | None = None
+    steps: int | None = None
+    threads: int = 1
+    device: str = "auto"
+    loss: str = "gamma"
+    strength_weight: float = 0.5
+    seed: int = 0
+    checkpoint_minutes: float = 3.0
+    validate_minutes: float = 4.0
+    init: Path | None = None
+    fresh: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must not change between two sittings."""
+        return {
+            "sizes": list(self.sizes),
+            "batch": self.batch,
+            "hops": self.hops,
+            "loss": self.loss,
+            "strength_weight": self.strength_weight,
+            "seed": self.seed,
+        }

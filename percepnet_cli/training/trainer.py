@@ -1,0 +1,230 @@
+"""The state of a training run and what is done to it: a step, a validation, a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
+from percepnet_cli.training.curves import write_history
+from percepnet_cli.training.floatmodel import read_float_model, write_float_model
+from percepnet_cli.training.losses import losses
+from percepnet_cli.training.options import Options
+from percepnet_cli.training.shards import Batch, Shards
+from percepnet_cli.training.torch_model import PercepNet
+
+HOPS_PER_HOUR = 3600 * SAMPLE_RATE // HOP_SIZE
+"""Hops in an hour of audio."""
+
+BETAS = (0.9, 0.98)
+"""Decay of the optimiser's two means."""
+
+WEIGHT_DECAY = 0.01
+"""Shrinks weight matrices by lr times this per step; our choice, keeps rows fit for 8 bits."""
+
+WARMUP_STEPS = 200
+"""Steps over which the learning rate rises from 0."""
+
+FINAL_RATE = 0.05
+"""Learning rate at the end, as a part of the highest."""
+
+MAX_GRADIENT_NORM = 1.0
+"""Longer gradients are shortened to this."""
+
+EMA_DECAY = 0.999
+"""Decay of the running mean of the weights, once it is warm."""
+
+VALIDATION_SEQUENCES = 128
+"""Sequences of the validation set that are used, always the same."""
+
+VALIDATION_BATCH = 64
+"""Sequences per forward pass of the validation."""
+
+
+def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return the five tensors of a batch as float32 on `device`."""
+    return tuple(torch.from_numpy(array).to(device).float() for array in batch)
+
+
+def learning_rate(options: Options, step: int, progress: float) -> float:
+    """Return the rate: a linear rise, then half a cosine down to 5 % at progress 1."""
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    cosine = 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+    return options.rate * warm * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine)
+
+
+class Trainer:
+    """A run between its checkpoints.
+
+    Parameters
+    ----------
+    train, valid
+        The shards.
+    out
+        Folder of the checkpoint and the results.
+    options
+        What the run is told.
+    """
+
+    def __init__(self, train: Shards, valid: Shards, out: Path, options: Options) -> None:
+        train.require(options.hops)
+        self.train = train
+        self.out = out
+        self.options = options
+        self.device = torch.device(pick_device(options.device))
+        torch.manual_seed(options.seed)
+        self.model = PercepNet(options.sizes).to(self.device)
+        self.ema = PercepNet(options.sizes).to(self.device).requires_grad_(False)
+        self.ema.precision = torch.float32  # what is exported is judged as it is
+        decayed = [p for p in self.model.parameters() if p.dim() > 1]
+        others = [p for p in self.model.parameters() if p.dim() == 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
+            lr=options.rate,
+            betas=BETAS,
+            eps=1e-8,
+            fused=True,
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self.history: list[list[float]] = []
+        self.loss_sum = 0.0
+        self.loss_count = 0
+        self.skipped = 0
+        hops = min(valid.hops, max(options.hops, 400))
+        self.valid = valid.even_batch(VALIDATION_SEQUENCES, hops)
+        self.checkpoint = out / "checkpoint.pt"
+
+    def start(self) -> None:
+        """Set the weights and the normalisation of a new run."""
+        if self.options.init is None:
+            mean, std = self.train.feature_statistics()
+            self.model.feature_mean.copy_(torch.from_numpy(mean))
+            self.model.feature_std.copy_(torch.from_numpy(std))
+        else:
+            given, sizes = read_float_model(self.options.init), self.options.sizes
+            if given.sizes != sizes:
+                raise ValueError(f"{self.options.init}: sizes {list(given.sizes)}, the run has {list(sizes)}")
+            self.model.load_state_dict({name: torch.from_numpy(value) for name, value in given.tensors.items()})
+        self.ema.load_state_dict(self.model.state_dict())
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        content = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "loss_sum": self.loss_sum,
+            "loss_count": self.loss_count,
+        }
+        write_checkpoint(self.checkpoint, self.options.identity(), content)
+
+    def load(self) -> None:
+        """Go on from the checkpoint."""
+        content = read_checkpoint(self.checkpoint, self.options.identity(), self.device)
+        self.model.load_state_dict(content["model"])
+        self.ema.load_state_dict(content["ema"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.step = content["step"]
+        self.seconds = content["seconds"]
+        self.history = content["history"]
+        self.loss_sum = content["loss_sum"]
+        self.loss_count = content["loss_count"]
+
+    def progress(self) -> float:
+        """Return how much of the run is done, 0..1."""
+        if self.options.steps is not None:
+            return self.step / max(self.options.steps, 1)
+        return self.seconds / max(60.0 * (self.options.minutes or 0.0), 1e-9)
+
+    def hours(self) -> float:
+        """Return hours of audio trained."""
+        return self.step * self.options.batch * self.options.hops / HOPS_PER_HOUR
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, a function of (seed, step) alone."""
+        rng = np.random.default_rng((self.options.seed, step))
+        return self.train.random_batch(rng, self.options.batch, self.options.hops)
+
+    def update(self, batch: Batch) -> torch.Tensor:
+        """Do one step; return its loss, not yet waited for."""
+        rate = learning_rate(self.options, self.step, self.progress())
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        features, *targets = to_device(batch, self.device)
+        gain, strength, _ = self.model(features)
+        gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
+        loss = gain_loss + self.options.strength_weight * strength_loss
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        if not torch.isfinite(norm):  # one bad batch must not end a long run
+            self.skipped += 1
+            if self.skipped >= 20:
+                raise ValueError(f"the gradient was not finite 20 times, last at step {self.step}")
+        else:
+            self.optimiser.step()
+            decay = min(EMA_DECAY, (1.0 + self.step) / (10.0 + self.step))
+            with torch.no_grad():
+                for mean, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):
+                    mean.lerp_(value, 1.0 - decay)
+        self.step += 1
+        return loss.detach()
+
+    def evaluate(self, model: PercepNet) -> tuple[float, float]:
+        """Return the validation losses of gain and strength, in float32."""
+        precision, model.precision = model.precision, torch.float32
+        sums = np.zeros(4)
+        with torch.no_grad():
+            for first in range(0, self.valid.gain.shape[1], VALIDATION_BATCH):
+                part = Batch(*(array[:, first : first + VALIDATION_BATCH] for array in self.valid))
+                features, *targets = to_device(part, self.device)
+                gain, strength, _ = model(features)
+                found = losses(gain, strength, tuple(targets), self.options.loss)
+                for index, (loss, weight) in enumerate(zip(found, targets[2:], strict=True)):
+                    count = float(weight.sum())
+                    sums[2 * index : 2 * index + 2] += float(loss) * count, count
+        model.precision = precision
+        return float(sums[0] / max(sums[1], 1.0)), float(sums[2] / max(sums[3], 1.0))
+
+    def validate(self) -> str:
+        """Judge both sets of weights, write model, history and curves; return a line about it."""
+        weight = self.options.strength_weight
+        gain, strength = self.evaluate(self.model)
+        ema_gain, ema_strength = self.evaluate(self.ema)
+        train = self.loss_sum / self.loss_count if self.loss_count else math.nan
+        self.loss_sum, self.loss_count = 0.0, 0
+        rate = learning_rate(self.options, self.step, self.progress())
+        valid, ema = gain + weight * strength, ema_gain + weight * ema_strength
+        row = [self.step, self.seconds / 60.0, self.hours(), rate, train, valid, ema, ema_gain, ema_strength]
+        self.history.append([float(value) for value in row])
+        training = {
+            "steps": self.step,
+            "hours": round(self.hours(), 3),
+            "minutes": round(self.seconds / 60.0, 1),
+            "loss": None if math.isnan(train) else train,
+            "loss_kind": self.options.loss,
+            "validation": ema,
+            "validation_gain": ema_gain,
+            "validation_strength": ema_strength,
+            "data": self.train.description,
+        }
+        write_float_model(self.out / "model.safetensors", self.ema, training)
+        write_history(self.out, self.history)
+        parts = f"gain {ema_gain:.5f}, strength {ema_strength:.5f}"
+        return f"validation {valid:.5f}, mean weights {ema:.5f} ({parts})"
+
+
+def pick_device(name: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``; say so if there is no CUDA device."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("no CUDA device was found; use --device cpu")
+    return ("cuda" if available else "cpu") if name == "auto" else name

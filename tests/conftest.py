@@ -1,0 +1,79 @@
+"""Fixtures that several test files share: a seeded generator and models of random weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Compiled kernels are kept between runs; this must be known before the package is imported, here and in
+# processes that the tests start.
+os.environ.setdefault("PERCEPNET_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".numba_cache"))
+
+import numpy as np
+import pytest
+
+SMALL = (16, 24, 24, 24, 24, 16)
+"""Layer widths of the model that most tests run."""
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20260801)
+
+
+def random_tensors(sizes, seed):
+    """Float tensors of a model whose layers all matter: no gate is stuck, no output constant."""
+    from percepnet_cli.network.modelfile import layout
+
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, (_, shape) in layout(sizes, "float").items():
+        if "weight" in name:
+            fan_in = int(np.prod(shape[1:]))
+            values = rng.standard_normal(shape) * (1.5 / np.sqrt(fan_in))
+        else:
+            values = rng.standard_normal(shape) * 0.3
+        tensors[name] = values.astype(np.float32)
+    # the features' own means and deviations, roughly: logarithms of energies, coherences, octaves, correlation
+    tensors["feature_mean"] = np.repeat([-2.0, 0.5, 1.5, 0.5], [34, 34, 1, 1]).astype(np.float32)
+    tensors["feature_std"] = np.repeat([2.0, 0.3, 0.8, 0.3], [34, 34, 1, 1]).astype(np.float32)
+    return tensors
+
+
+@pytest.fixture(scope="session")
+def make_models(tmp_path_factory):
+    """Return a function (sizes, seed) -> (8-bit model, float model), both through their files."""
+    from percepnet_cli.network.modelfile import Sizes, load_model, model_bytes
+    from percepnet_cli.network.quantize import quantize_tensors
+
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(sizes=SMALL, seed=1):
+        sizes = Sizes(*sizes)
+        tensors = random_tensors(sizes, seed)
+        models = []
+        for kind, content in (("int8", quantize_tensors(tensors, sizes)), ("float", tensors)):
+            path = folder / f"{kind}-{seed}-{'-'.join(map(str, sizes))}.safetensors"
+            path.write_bytes(model_bytes(content, sizes, kind, {"origin": "random numbers"}))
+            models.append(load_model(path, kind))
+        return models
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_models(make_models):
+    """The small network, (8-bit, float) with the same weights before rounding."""
+    return make_models()
+
+
+@pytest.fixture(scope="session")
+def random_model(small_models):
+    """The small network in 8 bits."""
+    return small_models[0]
+
+
+@pytest.fixture(scope="session")
+def full_model(make_models):
+    """The article's 8 million weights, at random."""
+    return make_models((128, 512, 512, 512, 512, 128), 2)[0]

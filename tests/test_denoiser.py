@@ -1,0 +1,328 @@
+"""The whole path: what goes in comes out, delayed by exactly the latency, however the stream is cut."""
+
+from __future__ import annotations
+
+from types import MethodType
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from signals import harmonics, noise, snr_db, speech
+
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES
+from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Denoiser
+
+SAMPLES = 480 * 150 + 123
+"""More than two blocks of hops, and a rest."""
+
+
+class Scripted(Denoiser):
+    """A denoiser that takes its gains and strengths from arrays [hops, 34] instead of a network."""
+
+    def __init__(self, model, gain, strength, **options):
+        self.script = [x if np.ndim(x) else np.full((5000, 34), x, np.float32) for x in (gain, strength)]
+        super().__init__(model, **options)
+
+    def _predictor(self):
+        return Player(*self.script)
+
+
+class Player:
+    def __init__(self, gain, strength):
+        self.gain, self.strength, self.hop = gain, strength, 0
+
+    def run(self, features, gain, strength):
+        assert features.shape == (len(gain), 70) and np.all(np.isfinite(features))
+        part = slice(self.hop, self.hop + len(gain))
+        gain[:], strength[:] = self.gain[part], self.strength[part]
+        self.hop = part.stop
+
+
+def run(denoiser, samples, cuts=()):
+    """All output of a stream that is given in pieces: those of ``cuts``, then the rest."""
+    edges = np.minimum(np.cumsum([0, *cuts]), len(samples))
+    parts = [denoiser.process(samples[a:b]) for a, b in zip(edges, [*edges[1:], len(samples)], strict=True)]
+    return np.concatenate([*parts, denoiser.flush()])
+
+
+def delayed(samples):
+    """What a perfect path returns: the high-passed input behind ``latency`` zeros."""
+    axis_last = reference.highpass(np.asarray(samples, float).T)
+    return np.concatenate((np.zeros((LATENCY_SAMPLES, *samples.shape[1:])), axis_last.T))
+
+
+@pytest.fixture(scope="module")
+def mono():
+    rng = np.random.default_rng(5)
+    return speech(SAMPLES, rng)[0] + noise(SAMPLES, rng, 0.02)
+
+
+@pytest.fixture(scope="module")
+def stereo(mono):
+    rng = np.random.default_rng(6)
+    second = harmonics(310, SAMPLES, rng) + noise(SAMPLES, rng, 0.05)
+    return np.stack((mono, second), axis=1)
+
+
+@pytest.mark.parametrize("post_filter", [False, True])
+def test_full_gain_returns_the_high_passed_input_one_latency_later(random_model, mono, post_filter):
+    denoiser = Scripted(random_model, 1.0, 0.0, post_filter=post_filter)
+    assert denoiser.latency == LATENCY_SAMPLES == 1440
+    out = run(denoiser, mono)
+    assert out.dtype == np.float32
+    assert snr_db(delayed(mono), out) > 110
+
+
+def test_zero_gain_is_exact_silence(random_model, stereo):
+    assert not run(Scripted(random_model, 0.0, 1.0, channels=2), stereo).any()
+
+
+@pytest.mark.parametrize("post_filter", [False, True])
+@pytest.mark.parametrize("limit_db", [None, 12.0])
+def test_whole_path_equals_the_reference(random_model, mono, post_filter, limit_db):
+    rng = np.random.default_rng(7)
+    hops = 60
+    samples = mono[: hops * HOP_SIZE]
+    gain, strength = rng.random((2, hops, 34)).astype(np.float32)
+    period = Analyzer().analyze(samples.reshape(hops, HOP_SIZE)).period
+    dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
+    expected = reference.denoise(samples, period, gain, strength, post_filter, dry)
+    denoiser = Scripted(random_model, gain, strength, post_filter=post_filter, attenuation_limit_db=limit_db)
+    assert snr_db(expected, denoiser.process(samples)) > 100
+
+
+def test_analysis_equals_the_reference(mono):
+    hops = 64
+    samples = mono[: hops * HOP_SIZE]
+    found = Analyzer().analyze(samples.reshape(hops, HOP_SIZE))
+    Y, P, E, q, noise_gain, newest = reference.analyze(samples, found.period)
+    for expected, actual in ((Y, found.Y), (P, found.P), (E, found.E), (noise_gain, found.noise_gain)):
+        assert snr_db(expected, actual) > 100
+    audible = E > 1e-7  # a coherence of rounding errors is no more than that
+    assert snr_db(q[audible], found.coherence[audible]) > 60
+    features = reference.features(newest, found.coherence, found.period, found.correlation)
+    assert snr_db(features, found.features) > 90
+
+
+def test_doubling_the_input_doubles_spectra_and_nothing_else(mono):
+    hops = mono[: 64 * HOP_SIZE].reshape(64, HOP_SIZE)
+    one, two = Analyzer().analyze(hops), Analyzer().analyze(2 * hops)
+    assert np.array_equal(one.period, two.period)
+    assert np.array_equal(2 * one.Y, two.Y) and np.array_equal(2 * one.P, two.P)
+    assert np.array_equal(4 * one.E, two.E)
+    loud = one.E > 1e-7
+    assert np.abs(one.coherence - two.coherence)[loud].max() < 1e-6
+    assert np.abs(one.correlation - two.correlation).max() < 1e-3
+
+
+def test_a_given_period_replaces_the_tracked_one(mono):
+    wanted = np.arange(100, 164, dtype=np.int32)
+    hops = mono[: 64 * HOP_SIZE].reshape(64, HOP_SIZE)
+    found = Analyzer().analyze(hops, wanted)
+    assert np.array_equal(found.period, wanted)
+    expected = reference.analyze(hops.ravel(), wanted)
+    assert snr_db(expected[1], found.P) > 100
+    assert np.allclose(found.features[:, 68], np.log2(wanted / 96), atol=1e-6)
+
+
+def test_silence_in_is_exact_silence_out(random_model):
+    out = run(Denoiser(random_model, channels=2), np.zeros((SAMPLES, 2), np.float32))
+    assert out.shape == (SAMPLES + LATENCY_SAMPLES, 2) and not out.any()
+
+
+PIECES = st.one_of(
+    st.sampled_from([0, 1, 479, HOP_SIZE, HOP_SIZE + 1, 64 * HOP_SIZE, 65 * HOP_SIZE, 130 * HOP_SIZE]),
+    st.integers(0, 3000),
+)
+
+
+def check_cuts(denoiser, samples, cuts, expected):
+    assert run(denoiser, samples, cuts).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["mono", "linked", "unlinked"])
+def test_any_cut_of_the_stream_gives_the_same_bits(random_model, mono, stereo, kind):
+    samples = mono if kind == "mono" else stereo
+    options = {"channels": samples.ndim, "linked": kind != "unlinked"}
+    expected = run(Denoiser(random_model, **options), samples)
+    assert len(expected) == SAMPLES + LATENCY_SAMPLES and np.std(expected) > 1e-3
+
+    @given(cuts=st.lists(PIECES, max_size=30))
+    @settings(max_examples=20, deadline=None)
+    @example(cuts=[0])
+    @example(cuts=[HOP_SIZE] * 150)
+    @example(cuts=[1] * 500)
+    @example(cuts=[(MAX_HOPS + 1) * HOP_SIZE + 7, 0, 1])
+    def check(cuts):
+        check_cuts(Denoiser(random_model, **options), samples, cuts, expected)
+
+    check()
+
+
+def test_any_cut_gives_the_same_bits_with_the_full_network(full_model, mono):
+    assert full_model.num_weights == 7_948_288
+    samples = mono[: 70 * HOP_SIZE]
+    expected = run(Denoiser(full_model), samples)
+    for cuts in ([HOP_SIZE] * 70, [1, 479, 33 * HOP_SIZE, 0, 5000], [3 * HOP_SIZE - 1] * 30):
+        check_cuts(Denoiser(full_model), samples, cuts, expected)
+
+
+@given(samples=st.integers(0, 3000), cut=st.integers(0, 3000), channels=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_output_is_longer_by_exactly_the_latency(random_model, samples, cut, channels):
+    denoiser = Denoiser(random_model, channels=channels)
+    stream = np.ones((samples, channels), np.float32)
+    first = denoiser.process(stream[:cut])
+    assert first.shape == (min(cut, samples) // HOP_SIZE * HOP_SIZE, channels)
+    rest = denoiser.process(stream[cut:])
+    tail = denoiser.flush()
+    assert len(first) + len(rest) + len(tail) == samples + LATENCY_SAMPLES
+    assert rest.shape[1:] == tail.shape[1:] == (channels,)
+    assert np.all(np.isfinite(tail))
+
+
+def test_mono_may_have_one_axis_or_two(random_model, mono):
+    flat = run(Denoiser(random_model), mono)
+    assert flat.ndim == 1
+    assert run(Denoiser(random_model), mono[:, None]).tobytes() == flat.tobytes()
+
+
+@pytest.mark.parametrize("end", ["reset", "flush"])
+def test_reset_and_flush_start_a_new_stream(random_model, stereo, end):
+    denoiser = Denoiser(random_model, channels=2)
+    denoiser.process(stereo[::-1][:77777])
+    getattr(denoiser, end)()
+    assert run(denoiser, stereo).tobytes() == run(Denoiser(random_model, channels=2), stereo).tobytes()
+
+
+def test_streams_that_share_a_model_do_not_touch_each_other(random_model, mono):
+    tensors = {name: tensor.tobytes() for name, tensor in random_model.tensors.items()}
+    streams = (mono, mono[::-1].copy())
+    alone = [run(Denoiser(random_model), samples) for samples in streams]
+    denoisers = [Denoiser(random_model) for _ in streams]
+    parts = [[], []]
+    for start in range(0, SAMPLES, 1000):
+        for index, denoiser in enumerate(denoisers):
+            parts[index].append(denoiser.process(streams[index][start : start + 1000]))
+    for index, denoiser in enumerate(denoisers):
+        assert np.concatenate([*parts[index], denoiser.flush()]).tobytes() == alone[index].tobytes()
+    assert tensors == {name: tensor.tobytes() for name, tensor in random_model.tensors.items()}
+
+
+def test_input_is_neither_kept_nor_changed(random_model, stereo):
+    kept = stereo[:5000].copy()
+    given_array = kept.copy()
+    denoiser = Denoiser(random_model, channels=2)
+    first = denoiser.process(given_array)
+    assert np.array_equal(given_array, kept)
+    given_array[:] = 7  # what waits for the next hop must be a copy
+    again = first.copy()
+    rest = denoiser.process(stereo[5000:])
+    assert np.array_equal(first, again)
+    whole = Denoiser(random_model, channels=2).process(stereo)
+    assert np.concatenate((first, rest)).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_hop_of_garbage_acts_as_silence_and_is_forgotten(random_model, stereo, value):
+    broken, mended = stereo.copy(), stereo.copy()
+    broken[20000:20700, 1] = value
+    mended[20000:20700, 1] = 0
+    out = run(Denoiser(random_model, channels=2), broken)
+    assert np.all(np.isfinite(out))
+    assert out.tobytes() == run(Denoiser(random_model, channels=2), mended).tobytes()
+
+
+@pytest.mark.parametrize("level", [1e30, 3e38, 1e6, 1e-10, 1e-30, 1e-42])
+def test_any_level_gives_finite_output(random_model, mono, level):
+    with np.errstate(under="ignore"):
+        samples = (np.sign(mono) * np.float32(level)).astype(np.float32)
+    denoiser = Denoiser(random_model)
+    out = run(denoiser, samples[:40000])
+    assert np.all(np.isfinite(out))
+    if level < 1e-20:
+        assert not out.any()
+    assert np.all(np.isfinite(denoiser.process(mono)))
+
+
+def float_arrays(thing, seen):
+    """All float arrays that an object of the package holds."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if isinstance(thing, np.ndarray):
+        if thing.dtype.kind in "fc":
+            yield thing
+    elif isinstance(thing, list | tuple):
+        for item in thing:
+            yield from float_arrays(item, seen)
+    elif type(thing).__module__.startswith("percepnet_cli") and not isinstance(thing, MethodType):
+        for value in vars(thing).values():
+            yield from float_arrays(value, seen)
+
+
+def test_after_a_decay_only_zeros_or_normal_numbers_are_left(random_model, mono):
+    denoiser = Denoiser(random_model)
+    denoiser.process(mono)
+    for _ in range(3):
+        denoiser.process(np.zeros(100 * HOP_SIZE, np.float32))
+    arrays = list(float_arrays(denoiser, set()))
+    assert sum(array.size for array in arrays) > 100_000
+    for array in arrays:
+        magnitude = np.abs(np.stack((array.real, array.imag)))
+        assert not np.any((magnitude > 0) & (magnitude < np.finfo(np.float32).tiny))
+    for array in float_arrays([denoiser._analyzers[0]._signal, denoiser._synthesizers], set()):
+        assert array.size == 34 * 2 or array.size == 481 or not array.any()
+    assert not denoiser.process(np.zeros(HOP_SIZE, np.float32)).any()
+
+
+def test_linked_channels_keep_the_stereo_image(random_model, mono):
+    both = np.stack((mono, 0.25 * mono), axis=1)
+    out = run(Denoiser(random_model, channels=2), both)
+    assert snr_db(0.25 * out[:, 0], out[:, 1]) > 90
+    apart = run(Denoiser(random_model, channels=2, linked=False), both)
+    assert snr_db(0.25 * apart[:, 0], apart[:, 1]) < 40
+
+
+def test_unlinked_channels_are_two_mono_streams(random_model, stereo):
+    out = run(Denoiser(random_model, channels=2, linked=False), stereo)
+    for channel in range(2):
+        alone = run(Denoiser(random_model), stereo[:, channel])
+        assert alone.tobytes() == out[:, channel].tobytes()
+
+
+def test_linking_equal_channels_is_mono(random_model, mono):
+    out = run(Denoiser(random_model, channels=3), np.stack((mono,) * 3, axis=1))
+    alone = run(Denoiser(random_model), mono)
+    assert all(snr_db(alone, out[:, channel]) > 90 for channel in range(3))
+
+
+def test_no_attenuation_allowed_returns_the_input(random_model, mono):
+    assert snr_db(delayed(mono), run(Denoiser(random_model, attenuation_limit_db=0), mono)) > 110
+
+
+@pytest.mark.parametrize("limit_db", [3.0, 12.0, 40.0])
+def test_noise_stays_at_the_attenuation_limit(random_model, mono, limit_db):
+    out = run(Scripted(random_model, 0.0, 0.5, attenuation_limit_db=limit_db), mono)
+    assert snr_db(delayed(mono) * 10 ** (-limit_db / 20), out) > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"channels": 0}, "channels"),
+        ({"attenuation_limit_db": -1.0}, "attenuation_limit_db"),
+        ({"attenuation_limit_db": float("nan")}, "attenuation_limit_db"),
+    ],
+)
+def test_senseless_options_are_refused(random_model, options, word):
+    with pytest.raises(ValueError, match=word):
+        Denoiser(random_model, **options)
+
+
+@pytest.mark.parametrize("shape", [(100, 3), (2, 100), (100,), (5, 2, 2)])
+def test_wrong_channels_are_refused(random_model, shape):
+    with pytest.raises(ValueError, match="shape"):
+        Denoiser(random_model, channels=2).process(np.zeros(shape, np.float32))

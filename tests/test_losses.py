@@ -1,0 +1,68 @@
+"""The losses: finite at the ends, blind to what cannot be judged."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from percepnet_cli.training.losses import losses  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def targets(gain=0.5, strength=0.5, hops=4):
+    ones = torch.ones(hops, 2, 34)
+    return gain * ones, strength * ones, ones.clone(), ones.clone()
+
+
+@pytest.mark.parametrize("kind", ["gamma", "relative"])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_losses_and_slopes_are_finite_at_the_ends(kind, target, found):
+    gain = torch.full((4, 2, 34), found, requires_grad=True)
+    strength = torch.full((4, 2, 34), found, requires_grad=True)
+    both = losses(gain, strength, targets(target, target), kind)
+    sum(both).backward()
+    assert all(torch.isfinite(loss) for loss in both)
+    assert torch.isfinite(gain.grad).all()
+    assert torch.isfinite(strength.grad).all()
+    assert all((loss.item() < 1e-6) == (found == target) for loss in both)
+
+
+def test_loss_values():
+    half = torch.full((4, 2, 34), 0.25)
+    gain, strength = losses(half, half, targets(1.0, 0.0))
+    error = 1.0 - 0.5
+    assert float(gain) == pytest.approx(error**2 + 10 * error**4, rel=1e-3)
+    assert float(strength) == pytest.approx((1 - 0.75**0.5) ** 2, rel=1e-3)
+    with pytest.raises(ValueError, match="unknown loss square"):
+        losses(half, half, targets(), "square")
+
+
+@pytest.mark.parametrize("kind", ["gamma", "relative"])
+def test_masked_bands_do_not_matter(kind):
+    gain, strength, gain_weight, strength_weight = targets()
+    gain_hat, strength_hat = torch.rand(4, 2, 34), torch.rand(4, 2, 34)
+    gain_weight[:, :, 20:] = 0
+    strength_weight[1:] = 0
+    first = losses(gain_hat, strength_hat, (gain, strength, gain_weight, strength_weight), kind)
+    gain, strength, gain_hat, strength_hat = (t.clone() for t in (gain, strength, gain_hat, strength_hat))
+    for tensor in (gain, gain_hat):
+        tensor[:, :, 20:] = torch.rand(4, 2, 14)
+    for tensor in (strength, strength_hat):
+        tensor[1:] = torch.rand(3, 2, 34)
+    second = losses(gain_hat, strength_hat, (gain, strength, gain_weight, strength_weight), kind)
+    assert [float(a) for a in first] == [float(b) for b in second]
+    # the mean is over what counts: fewer bands of the same error give the same loss
+    alone = losses(gain_hat[:, :, :20], strength_hat, (gain[:, :, :20], *targets()[1:2], *(
+        weight for weight in (gain_weight[:, :, :20], strength_weight))), kind)  # fmt: skip
+    assert float(alone[0]) == pytest.approx(float(second[0]), rel=1e-5)
+    nothing = torch.zeros(4, 2, 34)
+    empty = losses(gain_hat, strength_hat, (gain, strength, nothing, nothing), kind)
+    assert [float(loss) for loss in empty] == [0.0, 0.0]

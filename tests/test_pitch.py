@@ -1,0 +1,176 @@
+"""The pitch tracker: right periods over its whole range, no octave errors, and its parts against slow ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg import solve_toeplitz
+from signals import harmonics, noise, snr_db, speech, tone
+
+from percepnet_cli.dsp import pitch
+
+SETTLED = 12
+"""Hops until the 64 ms that the longest period needs are full, and the path is sure."""
+PERIODS = np.geomspace(96, 768, 25)
+"""500 to 62.5 Hz, eight to the octave."""
+
+
+def track(samples, cuts=()):
+    """Period and correlation per hop; hop t tells of the window centred at sample 480 t - 480."""
+    hops = len(samples) // 480 - 1
+    signal = np.ascontiguousarray(samples, np.float32)
+    tracker = pitch.Tracker(hops)
+    period, correlation = np.zeros(hops, np.int32), np.full(hops, np.nan, np.float32)
+    edges = [0, *cuts, hops]
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        tracker.track(signal, 480 * (a + 1), b - a, period[a:b], correlation[a:b])
+    return period, correlation
+
+
+@pytest.mark.parametrize("noise_db", [None, 5.0], ids=["clean", "5 dB"])
+@pytest.mark.parametrize("rolloff", [0.0, 1.0], ids=["equal amplitudes", "1/k amplitudes"])
+def test_every_settled_hop_has_the_period_within_one_percent(rng, rolloff, noise_db):
+    wrong = {}
+    for true in PERIODS:
+        samples = harmonics(true, 480 * 50, rng, rolloff)
+        if noise_db is not None:
+            samples = samples + noise(len(samples), rng, 0.1 * 10 ** (-noise_db / 20))
+        period, correlation = track(samples)
+        error = np.abs(period[SETTLED:] / true - 1)
+        if error.max() > 0.01 or correlation[SETTLED:].min() < (0.95 if noise_db is None else 0.6):
+            wrong[round(true)] = (error.max(), correlation[SETTLED:].min())
+    assert not wrong
+
+
+def test_periods_are_as_fine_as_a_sample(rng):
+    for true in (96, 97, 98, 99, 131, 301, 302, 303, 767, 768):
+        period, _ = track(harmonics(true, 480 * 30, rng, highest_hz=4000))
+        assert np.abs(period[SETTLED:] - true).max() <= 1
+
+
+@pytest.mark.parametrize(("start", "end"), [(480, 160), (160, 480), (700, 200)])
+def test_follows_a_glide_in_time_with_the_window(rng, start, end):
+    true = np.geomspace(start, end, 48000)
+    period, correlation = track(harmonics(true, 48000, rng, highest_hz=4000))
+    centre = 480 * np.arange(len(period)) - 480
+    error = np.abs(period / true[centre] - 1)[SETTLED:]
+    assert error.max() < 0.01 and error.mean() < 0.004
+    assert correlation[SETTLED:].min() > 0.7
+
+
+def test_follows_a_jump_within_50_ms(rng):
+    samples = np.concatenate((harmonics(200, 480 * 40, rng), harmonics(330, 480 * 40, rng)))
+    period, _ = track(samples)
+    assert np.all(np.abs(period[SETTLED:39] - 200) <= 2)
+    assert np.all(np.abs(period[47:] - 330) <= 3)
+
+
+@pytest.mark.parametrize("f0", [80.0, 130.0, 220.0, 350.0])
+def test_formants_are_not_taken_for_pitch(rng, f0):
+    samples, true = speech(480 * 300, rng, f0_hz=f0)
+    period, _ = track(samples)
+    centre = 480 * np.arange(len(period)) - 480
+    inside = (true[centre - 1440] > 0) & (true[centre] > 0) & (true[np.minimum(centre + 960, len(true) - 1)] > 0)
+    inside[:SETTLED] = False
+    error = np.abs(period / np.maximum(true[centre], 1) - 1)[inside]
+    assert inside.sum() > 100
+    assert np.mean(error > 0.03) < 0.02
+
+
+def test_silence_has_correlation_zero():
+    _, correlation = track(np.zeros(480 * 30))
+    assert not correlation.any()
+
+
+def test_noise_has_a_low_correlation_and_any_period_is_in_range(rng):
+    period, correlation = track(noise(480 * 100, rng))
+    assert correlation.max() < 0.5 and correlation.min() >= 0
+    assert period.min() >= 96 and period.max() <= 768
+
+
+def test_level_does_not_matter_from_60_db_below_full_scale_up(rng):
+    samples = harmonics(250, 480 * 40, rng) + noise(480 * 40, rng, 0.03)
+    loud = track(samples)
+    for factor in (0.01, 1e6):
+        period, correlation = track(samples * np.float32(factor))
+        assert np.array_equal(period, loud[0])
+        assert np.abs(correlation - loud[1]).max() < 0.02
+
+
+def test_any_cut_gives_the_same_bits(rng):
+    samples = speech(480 * 60, rng)[0] + noise(480 * 60, rng, 0.01)
+    period, correlation = track(samples)
+    for cuts in (range(1, 59), (1, 2, 30), (7, 8, 9, 50)):
+        other = track(samples, cuts)
+        assert np.array_equal(period, other[0]) and correlation.tobytes() == other[1].tobytes()
+
+
+def test_decimator_keeps_the_low_and_removes_what_would_alias():
+    def level(frequency):
+        out = np.empty(120 * 50, np.float32)
+        pitch.decimate(tone(frequency, 480 * 51, 1.0), 480, pitch.DECIMATOR, out)
+        return 20 * np.log10(np.std(out) * np.sqrt(2))
+
+    assert abs(level(100)) < 0.1 and abs(level(500)) < 0.5
+    assert max(level(f) for f in (6500, 9000, 11900, 12100, 20000)) < -35
+
+
+def test_decimation_is_a_convolution(rng):
+    samples = noise(480 * 4, rng)
+    out = np.empty(120 * 3, np.float32)
+    pitch.decimate(samples, 480, pitch.DECIMATOR, out)
+    filtered = np.convolve(samples.astype(float), pitch.DECIMATOR[::-1].astype(float))
+    assert snr_db(filtered[483 : 480 * 4 : 4], out) > 110
+
+
+def test_predictor_solves_the_normal_equations(rng):
+    segment = (tone(700, 960)[::4] + noise(240, rng, 0.2)).astype(np.float32)
+    lpc = np.zeros(pitch.LPC_ORDER + 1)
+    pitch.predict(segment, pitch.LPC_TAPER, np.zeros(240, np.float32), lpc)
+    weighted = (segment * pitch.LPC_TAPER).astype(float)
+    r = np.array([weighted[: 240 - lag] @ weighted[lag:] for lag in range(pitch.LPC_ORDER + 1)])
+    column = r[:-1].copy()
+    column[0] *= 1 + pitch.LPC_WHITE_NOISE
+    expected = -solve_toeplitz(column, r[1:]) * pitch.LPC_DAMPING ** np.arange(1, pitch.LPC_ORDER + 1)
+    assert lpc[0] == 1
+    assert snr_db(expected, lpc[1:]) > 70
+
+
+def test_block_correlations_equal_slow_ones(rng):
+    hops = 3
+    residual = noise(pitch.RESIDUAL_HISTORY + hops * 120, rng)
+    dot, past = np.empty((2, hops, pitch.NUM_LAGS), np.float32)
+    now = np.empty(hops, np.float32)
+    pitch.correlate(residual, dot, past, now)
+    blocks = [pitch.RESIDUAL_HISTORY + 120 * hop + np.arange(120) for hop in range(hops)]
+    lags = np.arange(pitch.LAG_FIRST, pitch.LAG_LAST + 1)
+    exact = residual.astype(float)
+    assert snr_db([[exact[b] @ exact[b - lag] for lag in lags] for b in blocks], dot) > 100
+    assert snr_db([[exact[b - lag] @ exact[b - lag] for lag in lags] for b in blocks], past) > 100
+    assert snr_db([exact[b] @ exact[b] for b in blocks], now) > 100
+
+
+def test_path_is_the_best_one_by_exhaustive_dynamic_programming(rng):
+    hops, cells, trace = 40, pitch.NUM_CELLS, pitch.TRACE_HOPS
+    best = rng.random((trace + hops, cells)).astype(np.float32)
+    best[:trace] = 0
+    best_period = rng.integers(96, 769, best.shape).astype(np.int32)
+    origin = np.zeros(best.shape, np.int32)
+    period, correlation = np.zeros(hops, np.int32), np.zeros(hops, np.float32)
+    work = np.zeros((2, cells), np.float32)
+    pitch.follow(best, best_period, pitch.CELL_BIAS, pitch.GLIDE, work[0], work[1], origin, period, correlation)
+
+    distance = np.abs(np.subtract.outer(np.arange(cells), np.arange(cells)))
+    cost = np.where(distance <= pitch.REACH, np.minimum(pitch.GLIDE_COST * distance**2, pitch.JUMP_COST), pitch.JUMP_COST)
+    bias = pitch.OCTAVE_BIAS * np.arange(cells) / pitch.CELLS_PER_OCTAVE
+    score, came_from = np.zeros(cells), []
+    for hop in range(hops):
+        candidates = score[None, :] - cost
+        came_from.append(candidates.argmax(axis=1))
+        score = candidates.max(axis=1) + best[trace + hop] - bias
+        cell = int(score.argmax())
+        for back in range(min(trace, hop + 1)):
+            cell = int(came_from[hop - back][cell])
+        if hop >= trace:
+            assert correlation[hop] == best[hop, cell]
+            assert period[hop] == best_period[hop, cell]

@@ -1,0 +1,94 @@
+"""The recurrent layer: torch's own, faster."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from percepnet_cli.training import gru_gates  # noqa: E402
+from percepnet_cli.training.recurrence import Recurrent, as_array  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_recurrent_matrices_start_orthogonal():
+    for gate in Recurrent(8, 24).weight_hh.detach().split(24):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(24), atol=1e-5, rtol=0)
+
+
+def run_layer(function, layer, x, h0, seed_states, seed_last):
+    x, h0 = x.clone().requires_grad_(), h0.clone().requires_grad_()
+    layer.zero_grad()
+    states, last = function(x, h0)
+    ((states.float() * seed_states).sum() + (last.float() * seed_last).sum()).backward()
+    gradients = {name: p.grad.clone() for name, p in layer.named_parameters()}
+    return {"states": states.detach(), "last": last.detach(), "x": x.grad, "h0": h0.grad, **gradients}
+
+
+def both_layers(width, dtype, scale=1.0):
+    hops, batch, inputs = 23, 3, 10
+    layer = Recurrent(inputs, width)
+    with torch.no_grad():
+        layer.bias_ih.normal_(0, 0.5)
+        layer.bias_hh.normal_(0, 0.5)
+    x = scale * torch.randn(hops, batch, inputs)
+    h0 = torch.rand(batch, width) * 2 - 1
+    seeds = torch.randn(hops, batch, width), torch.randn(batch, width)
+    reference = torch.nn.GRU(inputs, width)
+    with torch.no_grad():
+        for name, value in layer.named_parameters():
+            getattr(reference, f"{name}_l0").copy_(value)
+
+    def torch_layer(x, h0):
+        states, last = reference(x, h0.unsqueeze(0))
+        return states, last.squeeze(0)
+
+    wanted = run_layer(torch_layer, reference, x, h0, *seeds)
+    wanted = {name.removesuffix("_l0"): value for name, value in wanted.items()}
+    plain = run_layer(layer.plain, layer, x, h0, *seeds)
+    ours = run_layer(lambda x, h0: layer(x.to(dtype), h0), layer, x, h0, *seeds)
+    return wanted, plain, ours
+
+
+@pytest.mark.parametrize(("width", "scale"), [(5, 1.0), (16, 1.0), (37, 20.0)])
+def test_recurrent_layer_and_its_gradients_are_those_of_torch(width, scale):
+    wanted, plain, ours = both_layers(width, torch.float32, scale)
+    for name, value in wanted.items():
+        size = float(value.abs().max())
+        torch.testing.assert_close(plain[name], value, atol=1e-5 * size, rtol=1e-5, msg=name)
+        torch.testing.assert_close(ours[name], value, atol=1e-5 * size, rtol=1e-5, msg=name)
+
+
+def test_bfloat16_is_close_to_float32():
+    wanted, _, ours = both_layers(32, torch.bfloat16)
+    assert float((ours["states"].float() - wanted["states"]).abs().max()) < 0.03
+    for name, value in wanted.items():
+        a, b = value.flatten().double(), ours[name].flatten().double()
+        assert float(a @ b / (a.norm() * b.norm())) > 0.9995, name
+
+
+def test_a_layer_can_be_differentiated_once():
+    states, _ = Recurrent(4, 6)(torch.randn(3, 2, 4), torch.zeros(2, 6))
+    total = states.sum()
+    total.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="already"):
+        total.backward()
+
+
+def test_gate_functions_and_rounding():
+    x = np.linspace(-60, 60, 20001).astype(np.float32)
+    exact = x.astype(np.float64)
+    assert max(abs(gru_gates.tanh(v) - np.tanh(e)) for v, e in zip(x, exact, strict=True)) < 1e-6
+    sigmoid = 1 / (1 + np.exp(-exact))
+    assert max(abs(gru_gates.sigmoid(v) - e) for v, e in zip(x, sigmoid, strict=True)) < 1e-6
+    rounded = torch.from_numpy(x).bfloat16()
+    bits = np.array([gru_gates.narrow(v) for v in x], np.uint16)
+    assert np.array_equal(bits, as_array(rounded))
+    assert np.array_equal([gru_gates.widen(v, True) for v in bits], rounded.float().numpy())
