@@ -77,3 +77,26 @@ def random_model(small_models):
 def full_model(make_models):
     """The article's 8 million weights, at random."""
     return make_models((128, 512, 512, 512, 512, 128), 2)[0]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A folder of small recordings: ``speech`` of three speakers, ``noise`` and ``rooms``."""
+    import soundfile
+    from signals import noise, speech
+
+    rng = np.random.default_rng(11)
+    folder = tmp_path_factory.mktemp("corpus")
+    for name, f0 in (("anna", 210.0), ("ben", 110.0), ("cleo", 160.0)):
+        (folder / "speech" / name).mkdir(parents=True)
+        for number in range(2):
+            soundfile.write(folder / "speech" / name / f"{number}.wav", speech(72000, rng, f0_hz=f0)[0], 48000)
+    (folder / "noise" / "keys").mkdir(parents=True)
+    soundfile.write(folder / "noise" / "hiss.wav", noise(96000, rng), 48000)
+    soundfile.write(folder / "noise" / "short hiss.flac", noise(60000, rng), 44100)
+    soundfile.write(folder / "noise" / "keys" / "key.wav", noise(4800, rng) * np.linspace(1, 0, 4800) ** 4, 48000)
+    (folder / "rooms").mkdir()
+    decay = noise(9600, rng) * 10 ** (-3 * np.arange(9600) / 9600)
+    decay[100] = 0.9
+    soundfile.write(folder / "rooms" / "office.wav", decay, 48000)
+    return folder

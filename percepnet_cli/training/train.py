@@ -152,9 +152,9 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
             if on_terminal:
                 bar.set_postfix(loss=f"{loss:.4f}", hours=f"{trainer.hours():.1f}", refresh=False)
                 bar.update(0)
-            elif now - logged >= LOG_SECONDS:
+            elif now - logged >= LOG_SECONDS and trainer.loss_count:
                 done = (trainer.step - logged_step) * options.batch * options.hops * HOP_SIZE / SAMPLE_RATE
-                mean = trainer.loss_sum / max(trainer.loss_count, 1)
+                mean = trainer.loss_sum / trainer.loss_count
                 log(
                     f"step {trainer.step}, {100 * trainer.progress():.1f} %, "
                     f"{trainer.hours():.2f} h of audio, loss {mean:.5f}, "

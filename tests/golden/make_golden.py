@@ -1,0 +1,47 @@
+"""Renew the golden files after a wanted change of sound; CHANGELOG.md then needs a line that says why.
+
+python tests/golden/make_golden.py
+
+`clean.flac` is the speech of 1.5 s of examples/street.flac without the noise; it stays as it is. `denoised.flac`
+is what the shipped model makes of the noisy recording there, `features.npz` what the network sees.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES
+from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Denoiser
+
+HERE = Path(__file__).resolve().parent
+EXAMPLE = HERE.parent.parent / "examples" / "street.flac"
+START, SIZE = 160 * HOP_SIZE, 150 * HOP_SIZE
+"""The stretch of the example that is compared: 1.5 s, in which the speech begins."""
+
+
+def noisy() -> np.ndarray:
+    """Return the stretch with all that comes before it, float32 [n]."""
+    return soundfile.read(EXAMPLE, frames=START + SIZE, dtype="float32")[0]
+
+
+def denoised() -> np.ndarray:
+    """Return what the shipped model makes of the stretch, float32 [SIZE]."""
+    denoiser = Denoiser()
+    out = np.concatenate((denoiser.process(noisy()), denoiser.flush()))
+    return out[LATENCY_SAMPLES:][START:]
+
+
+def features() -> np.ndarray:
+    """Return the features of the stretch, float32 [150, 70]."""
+    analyzer = Analyzer()
+    hops = noisy().reshape(-1, HOP_SIZE)
+    parts = [analyzer.analyze(hops[i : i + MAX_HOPS]).features.copy() for i in range(0, len(hops), MAX_HOPS)]
+    return np.concatenate(parts)[START // HOP_SIZE :]
+
+
+if __name__ == "__main__":
+    soundfile.write(HERE / "denoised.flac", denoised(), 48000, subtype="PCM_24")
+    np.savez_compressed(HERE / "features.npz", features=features())

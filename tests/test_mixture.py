@@ -1,0 +1,223 @@
+"""Training mixtures: levels, signal-to-noise ratios and damage as the recipe says, and the same again from the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import fftconvolve, lfilter
+from signals import noise, snr_db, speech, tone
+
+from percepnet_cli.training import signals
+from percepnet_cli.training.corpus import find
+from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, draw, silence_pauses, speech_track
+
+PLAIN = Recipe(
+    seconds=3.0,
+    speech_only=0,
+    noise_only=0,
+    usual_snr=0,
+    snr_db=(7, 7),
+    level_db=(-30, -30),
+    delayed_start=0,
+    room=0,
+    colour=0,
+    low_pass=0,
+    clip=0,
+    round_to_16_bits=0,
+    dropout=0,
+    babble=0,
+)
+"""Speech and noise, nothing else."""
+
+
+@pytest.fixture
+def sources(corpus):
+    return Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+
+
+def level_db(samples):
+    """RMS over the 10 ms that lie within 30 dB of the loud ones, dB below full scale."""
+    power = np.mean(samples[: len(samples) // 480 * 480].reshape(-1, 480).astype(float) ** 2, axis=1)
+    active = power > np.percentile(power[power > 0], 95) / 1000
+    return 10 * np.log10(power[active].mean())
+
+
+@given(snr=st.floats(-10, 50), level=st.floats(-50, -26), seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_level_and_ratio_are_those_drawn(corpus, snr, level, seed):
+    sources = Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    recipe = replace(PLAIN, snr_db=(snr, snr), level_db=(level, level))
+    mixture = draw(sources, np.random.default_rng(seed), recipe)
+    assert len(mixture.noisy) == len(mixture.clean) == 3 * 48000
+    scale = min(1, 10 ** ((level - level_db(mixture.clean)) / 20))
+    added = mixture.noisy.astype(float) - mixture.clean
+    assert level_db(mixture.clean) - level_db(added) == pytest.approx(snr, abs=0.1)
+    if np.abs(mixture.noisy).max() < 0.999:
+        assert level_db(mixture.clean) == pytest.approx(level, abs=0.05) and scale > 0.99
+
+
+def test_the_usual_ratios_are_drawn_as_often_as_said(sources, rng):
+    recipe = replace(PLAIN, seconds=1.0, usual_snr=0.7, usual_snr_db=(0, 0), snr_db=(20, 20))
+    found = []
+    for _ in range(40):
+        mixture = draw(sources, rng, recipe)
+        found.append(round(level_db(mixture.clean) - level_db(mixture.noisy - mixture.clean)))
+    assert set(found) == {0, 20} and 0.5 < found.count(0) / 40 < 0.9
+
+
+def test_the_same_generator_gives_the_same_samples_whatever_was_read_before(sources, corpus):
+    fresh = Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    for seed in range(6):
+        draw(fresh, np.random.default_rng(seed + 100))
+        a, b, c = (draw(s, np.random.default_rng((seed, 1)), replace(RECIPE, seconds=2.0)) for s in (sources, fresh, fresh))
+        assert a.noisy.tobytes() == b.noisy.tobytes() == c.noisy.tobytes()
+        assert a.clean.tobytes() == b.clean.tobytes()
+        assert (a.bandwidth_hz, a.cutoff_hz) == (b.bandwidth_hz, b.cutoff_hz)
+    other = draw(sources, np.random.default_rng((seed, 2)), replace(RECIPE, seconds=2.0))
+    assert other.noisy.tobytes() != a.noisy.tobytes()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 4.5])
+def test_whatever_the_recipe_draws_is_finite_and_within_full_scale(sources, seconds):
+    recipe = replace(
+        RECIPE, seconds=seconds, clip=0.3, dropout=0.3, noise_only=0.2, delayed_start=0.5, level_db=(-60.0, 3.0)
+    )
+    for seed in range(40):
+        mixture = draw(sources, np.random.default_rng(seed), recipe)
+        for samples in (mixture.noisy, mixture.clean):
+            assert samples.dtype == np.float32 and samples.shape == (round(seconds * 100) * 480,)
+            assert samples.flags.c_contiguous and np.all(np.isfinite(samples))
+        assert np.abs(mixture.noisy).max() <= 1
+        assert 1000 < mixture.cutoff_hz <= 24000 and 1000 < mixture.bandwidth_hz <= 24000
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 5.0])
+def test_a_delayed_start_is_silence_and_changes_no_length(sources, seconds):
+    recipe = replace(PLAIN, seconds=seconds, delayed_start=1, speech_only=1)
+    for seed in range(8):
+        mixture = draw(sources, np.random.default_rng(seed), recipe)
+        assert mixture.clean.shape == (round(seconds * 48000),)
+        assert not mixture.clean[: min(14399, len(mixture.clean))].any()
+
+
+def test_speech_only_and_noise_only_are_what_they_say(sources, rng):
+    alone = draw(sources, rng, replace(PLAIN, speech_only=1))
+    assert np.array_equal(alone.noisy, alone.clean) and level_db(alone.clean) == pytest.approx(-30, abs=0.05)
+    nothing = draw(sources, rng, replace(PLAIN, noise_only=1))
+    assert not nothing.clean.any() and level_db(nothing.noisy) == pytest.approx(-30, abs=0.05)
+
+
+def test_low_pass_empties_both_signals_above_the_cutoff(sources, rng):
+    for _ in range(6):
+        mixture = draw(sources, rng, replace(PLAIN, low_pass=1))
+        frequency = np.fft.rfftfreq(len(mixture.noisy), 1 / 48000)
+        assert 3000 <= mixture.cutoff_hz < 24000
+        for samples in (mixture.noisy, mixture.clean):
+            power = np.abs(np.fft.rfft(samples.astype(float))) ** 2
+            assert power[frequency > 1.04 * mixture.cutoff_hz].sum() < 1e-9 * power.sum()
+            assert power[(frequency > 0.9 * mixture.cutoff_hz) & (frequency < mixture.cutoff_hz)].sum() > 1e-9 * power.sum()
+
+
+def test_overload_clips_the_noisy_signal_alone(sources, rng):
+    mixture = draw(sources, rng, replace(PLAIN, clip=1, snr_db=(30, 30)))
+    assert np.sum(np.abs(mixture.noisy) == 1) > 1
+    assert np.abs(mixture.clean).max() > 1.1
+    low = np.abs(mixture.clean) < 0.9
+    assert snr_db(mixture.clean[low], mixture.noisy[low]) > 20
+
+
+def test_rounding_makes_16_bit_samples(sources, rng):
+    mixture = draw(sources, rng, replace(PLAIN, round_to_16_bits=1))
+    steps = mixture.noisy.astype(float) * 32767
+    assert np.abs(steps - np.round(steps)).max() < 1e-3
+    assert np.abs(mixture.clean.astype(float) * 32767 % 1 - 0.5).min() < 0.05  # the target is not rounded
+
+
+def test_dropouts_silence_both_signals(sources, rng):
+    mixture = draw(sources, rng, replace(PLAIN, dropout=1))
+    empty = mixture.noisy == 0
+    assert empty.sum() > 4000 and not mixture.clean[empty].any()
+
+
+def test_rooms_leave_only_early_sound_in_the_target(sources, corpus, rng):
+    recipe = replace(PLAIN, room=1, measured_room=1, speech_only=1)
+    mixture = draw(sources, rng, recipe)
+    assert 1 < snr_db(mixture.clean, mixture.noisy) < 20
+    echo = mixture.noisy - mixture.clean
+    first = np.flatnonzero(np.abs(mixture.clean) > 1e-4)[0]
+    assert not np.abs(echo[: first + 900]).max() > 1e-6  # nothing of it within the first 20 ms
+
+
+def test_speech_of_one_speaker_at_equal_levels(sources, rng):
+    track, bandwidth_hz = speech_track(sources, 10 * 48000, rng)
+    assert track.shape == (480_000,) and track.dtype == np.float32
+    assert level_db(track) == pytest.approx(0, abs=1.5)
+    assert 3000 < bandwidth_hz <= 24000
+
+
+def test_pauses_become_silence_and_speech_stays(rng):
+    voice = np.zeros(480 * 200, np.float32)
+    for start, end in ((20, 60), (95, 130), (140, 180)):  # 350 ms of pause, then 100 ms
+        voice[480 * start : 480 * end] = tone(300, 480 * (end - start), 0.3)
+    recording = voice + noise(len(voice), rng, 1e-4)
+    out = silence_pauses(recording)
+    for start, end in ((0, 14), (67, 88), (187, 200)):
+        assert not out[480 * start : 480 * end].any()
+    for start, end in ((18, 62), (93, 182)):  # with the short pause
+        assert np.array_equal(out[480 * start : 480 * end], recording[480 * start : 480 * end])
+    assert np.all(np.abs(out) <= np.abs(recording))
+
+
+def test_pauses_of_noisy_recordings_are_found_too_and_steady_ones_left_alone(rng):
+    voice, _ = speech(480 * 300, rng)
+    out = silence_pauses(voice + noise(len(voice), rng, 0.002))
+    assert 0.05 < np.mean(out == 0) < 0.3
+    steady = noise(480 * 100, rng)
+    assert np.array_equal(silence_pauses(steady), steady)
+    assert np.array_equal(silence_pauses(steady[:5000]), steady[:5000])
+
+
+def test_building_blocks_equal_slow_ones(rng):
+    samples = noise(4800, rng)
+    b, a = np.array([1.0, -0.4, 0.3]), np.array([1.0, -0.5, 0.2])
+    out = np.empty_like(samples)
+    signals.biquad(samples, b, a, out)
+    assert snr_db(lfilter(b, a, samples.astype(float)), out) > 120
+    response = noise(700, rng)
+    assert snr_db(fftconvolve(samples.astype(float), response)[:4800], signals.convolve(samples, response)) > 100
+    assert 20 * np.log10(signals.active_rms(samples)) == pytest.approx(level_db(samples), abs=1e-3)
+    assert signals.active_rms(np.zeros(4800, np.float32)) == 0 == signals.active_rms(samples[:100])
+
+
+def test_early_part_ends_after_25_ms(rng):
+    response = noise(9600, rng)
+    response[50] = 1
+    early = signals.early_part(response)
+    assert len(early) == 50 + 1200 and np.array_equal(early[:1010], response[:1010])
+    assert np.abs(early[1200:]).max() < 0.05 and np.array_equal(signals.early_part(early[:500]), early[:500])
+
+
+@pytest.mark.parametrize("maker", [signals.coloured_noise, signals.hum])
+def test_synthetic_noises_are_finite_sound(maker):
+    for seed in range(20):
+        made = maker(48000, np.random.default_rng(seed))
+        assert made.shape == (48000,) and made.dtype == np.float32
+        assert np.all(np.isfinite(made)) and np.std(made) > 1e-3
+
+
+def test_synthetic_rooms_start_with_the_direct_sound_and_decay():
+    for seed in range(20):
+        response = signals.synthetic_room(np.random.default_rng(seed))
+        assert response[0] == 1 and np.all(np.isfinite(response))
+        halves = np.array_split(response[1:].astype(float) ** 2, 2)
+        assert halves[1].sum() < 0.2 * halves[0].sum() and 10 ** (-1.5) < halves[0].sum() + halves[1].sum() < 10**0.31
+
+
+def test_random_filters_are_stable_and_differ(rng):
+    samples = noise(48000, rng)
+    levels = [np.std(signals.random_filter(samples, rng)) / np.std(samples) for _ in range(60)]
+    assert max(levels) < 30 and min(levels) > 0.01 and len(np.unique(levels)) > 30
