@@ -33,8 +33,13 @@ bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.
 docs: $(VENV)/.test ## renew the option tables and pictures
 	$(BIN)/python docs/generate.py options pictures
 
-model: $(VENV)/.test ## train the shipped model anew: SPEECH=... NOISE=... [ROOMS=...]
-	$(BIN)/python models/make.py --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
+# The recipe of the shipped model; every step resumes where it was stopped.
+SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
+model: $(VENV)/.test ## train the shipped model anew: make model SPEECH=... NOISE=... [ROOMS=...]
+	$(BIN)/percepnet train-targets runs/valid $(SOURCES) --hours 0.57 --part validation --seed 1
+	$(BIN)/percepnet train-targets runs/train $(SOURCES) --hours 16
+	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch 16 --hops 300 --minutes 90
+	$(BIN)/percepnet quantize runs/lite/model.safetensors models/lite.safetensors --audio $(EXAMPLE) --force
 
 clean: ## remove what was built
 	rm -rf $(VENV) .numba_cache build dist demo *.egg-info

@@ -29,7 +29,7 @@ def option_table(command: click.Command) -> str:
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if isinstance(parameter, click.Option) and record and parameter.name != "help":
+        if isinstance(parameter, click.Option) and record and "--help" not in parameter.opts:
             names, text = (part.replace("|", "\\|") for part in record)
             rows.append(f"| `{names}` | {text} |".replace("\\|", "\\|"))
     return "\n".join(["| option | meaning |", "| :-- | :-- |", *rows])

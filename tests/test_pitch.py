@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import solve_toeplitz
 from signals import harmonics, noise, snr_db, speech, tone
 
-from percepnet_cli.dsp import pitch
+from percepnet_cli.dsp import pitch, whitening
 
 SETTLED = 12
 """Hops until the 64 ms that the longest period needs are full, and the path is sure."""
@@ -108,7 +108,7 @@ def test_any_cut_gives_the_same_bits(rng):
 def test_decimator_keeps_the_low_and_removes_what_would_alias():
     def level(frequency):
         out = np.empty(120 * 50, np.float32)
-        pitch.decimate(tone(frequency, 480 * 51, 1.0), 480, pitch.DECIMATOR, out)
+        whitening.decimate(tone(frequency, 480 * 51, 1.0), 480, whitening.DECIMATOR, out)
         return 20 * np.log10(np.std(out) * np.sqrt(2))
 
     assert abs(level(100)) < 0.1 and abs(level(500)) < 0.5
@@ -118,20 +118,20 @@ def test_decimator_keeps_the_low_and_removes_what_would_alias():
 def test_decimation_is_a_convolution(rng):
     samples = noise(480 * 4, rng)
     out = np.empty(120 * 3, np.float32)
-    pitch.decimate(samples, 480, pitch.DECIMATOR, out)
-    filtered = np.convolve(samples.astype(float), pitch.DECIMATOR[::-1].astype(float))
+    whitening.decimate(samples, 480, whitening.DECIMATOR, out)
+    filtered = np.convolve(samples.astype(float), whitening.DECIMATOR[::-1].astype(float))
     assert snr_db(filtered[483 : 480 * 4 : 4], out) > 110
 
 
 def test_predictor_solves_the_normal_equations(rng):
     segment = (tone(700, 960)[::4] + noise(240, rng, 0.2)).astype(np.float32)
-    lpc = np.zeros(pitch.LPC_ORDER + 1)
-    pitch.predict(segment, pitch.LPC_TAPER, np.zeros(240, np.float32), lpc)
-    weighted = (segment * pitch.LPC_TAPER).astype(float)
-    r = np.array([weighted[: 240 - lag] @ weighted[lag:] for lag in range(pitch.LPC_ORDER + 1)])
+    lpc = np.zeros(whitening.LPC_ORDER + 1)
+    whitening.predict(segment, whitening.LPC_TAPER, np.zeros(240, np.float32), lpc)
+    weighted = (segment * whitening.LPC_TAPER).astype(float)
+    r = np.array([weighted[: 240 - lag] @ weighted[lag:] for lag in range(whitening.LPC_ORDER + 1)])
     column = r[:-1].copy()
-    column[0] *= 1 + pitch.LPC_WHITE_NOISE
-    expected = -solve_toeplitz(column, r[1:]) * pitch.LPC_DAMPING ** np.arange(1, pitch.LPC_ORDER + 1)
+    column[0] *= 1 + whitening.LPC_WHITE_NOISE
+    expected = -solve_toeplitz(column, r[1:]) * whitening.LPC_DAMPING ** np.arange(1, whitening.LPC_ORDER + 1)
     assert lpc[0] == 1
     assert snr_db(expected, lpc[1:]) > 70
 
@@ -161,7 +161,9 @@ def test_path_is_the_best_one_by_exhaustive_dynamic_programming(rng):
     pitch.follow(best, best_period, pitch.CELL_BIAS, pitch.GLIDE, work[0], work[1], origin, period, correlation)
 
     distance = np.abs(np.subtract.outer(np.arange(cells), np.arange(cells)))
-    cost = np.where(distance <= pitch.REACH, np.minimum(pitch.GLIDE_COST * distance**2, pitch.JUMP_COST), pitch.JUMP_COST)
+    cost = np.where(
+        distance <= pitch.REACH, np.minimum(pitch.GLIDE_COST * distance**2, pitch.JUMP_COST), pitch.JUMP_COST
+    )
     bias = pitch.OCTAVE_BIAS * np.arange(cells) / pitch.CELLS_PER_OCTAVE
     score, came_from = np.zeros(cells), []
     for hop in range(hops):

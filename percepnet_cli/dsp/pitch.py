@@ -1,10 +1,9 @@
-"""Pitch tracker: normalised correlation of a whitened, decimated signal, then dynamic programming.
+"""Pitch tracker: normalised correlation of the whitened, decimated signal, then dynamic programming.
 
 The paper names a correlation-based search with dynamic programming (after RAPT) that
 uses the look-ahead; its details are not public. Ours, per hop of 10 ms:
 
-1. decimate to 12 kHz; subtract most of the spectral envelope (linear prediction of order 8,
-   damped) so that formants do not look like pitch;
+1. decimate to 12 kHz and whiten (``whitening``);
 2. correlate the newest 10 ms with the past at every lag, and keep the result: the correlation of a
    30 ms window is the sum of three such blocks;
 3. interpolate the correlation to lags of one sample at 48 kHz and normalise it;
@@ -19,26 +18,10 @@ import math
 
 import numpy as np
 
-from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
+from percepnet_cli.constants import LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
 from percepnet_cli.dsp.memory import keep_last
+from percepnet_cli.dsp.whitening import BLOCK, DECIMATION, Whitener
 from percepnet_cli.jit import kernel
-
-DECIMATION = 4
-"""48 kHz to 12 kHz (our choice)."""
-BLOCK = HOP_SIZE // DECIMATION
-"""Decimated samples per hop: 120."""
-DECIMATOR_TAPS = 48
-"""Length of the decimator's low-pass (1 ms at 48 kHz)."""
-DECIMATOR_CUTOFF_HZ = 1700
-"""Its -6 dB frequency: the lowest harmonics are the steadiest and the last to drown in noise."""
-
-LPC_ORDER = 8
-LPC_WINDOW = 2 * BLOCK
-"""Decimated samples that the predictor is computed from: 20 ms."""
-LPC_DAMPING = 0.8
-"""Coefficient i is multiplied by this to the power i: whitens the formants, keeps the harmonics."""
-LPC_WHITE_NOISE = 1e-4
-"""Added to the autocorrelation at lag 0 as a share of it (-40 dB)."""
 
 GUARD = 4
 """Lags computed beyond both ends of the range, for the interpolation."""
@@ -73,13 +56,6 @@ TINY = np.float32(1e-9)
 _JUMP = np.float32(JUMP_COST)
 
 
-def decimator() -> np.ndarray:
-    """Return the low-pass before decimation: windowed sinc, float32 [48], sum 1."""
-    n = np.arange(DECIMATOR_TAPS) - (DECIMATOR_TAPS - 1) / 2
-    taps = np.sinc(2 * DECIMATOR_CUTOFF_HZ / 48000 * n) * np.hamming(DECIMATOR_TAPS)
-    return (taps / taps.sum()).astype(np.float32)
-
-
 def interpolator() -> np.ndarray:
     """Return windowed-sinc weights for the lag fractions 0, 1/4, 1/2, 3/4: float32 [4, 8].
 
@@ -103,89 +79,10 @@ def cell_edges() -> np.ndarray:
     return index
 
 
-DECIMATOR = decimator()
 INTERPOLATOR = interpolator()
 CELL_EDGES = cell_edges()
-LPC_TAPER = np.hanning(LPC_WINDOW + 2)[1:-1].astype(np.float32)
 GLIDE = (GLIDE_COST * np.arange(-REACH, REACH + 1, dtype=np.float64) ** 2).astype(np.float32)
 CELL_BIAS = (OCTAVE_BIAS * np.arange(NUM_CELLS) / CELLS_PER_OCTAVE).astype(np.float32)
-
-
-@kernel
-def decimate(signal: np.ndarray, start: int, taps: np.ndarray, out: np.ndarray) -> None:
-    """Low-pass and keep every fourth sample, one hop after the other.
-
-    signal: float32 [samples], at least 48 of them before ``start``, the first sample of the
-    first hop. taps: float32 [48]. out: float32 [hops * 120], written.
-    """
-    length = taps.shape[0]
-    for i in range(out.shape[0]):
-        newest = start + DECIMATION * (i + 1)
-        total = ZERO
-        for k in range(length):
-            total += taps[k] * signal[newest - length + k]
-        out[i] = total
-
-
-@kernel
-def predict(segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray) -> None:
-    """Linear prediction by the autocorrelation method (Levinson and Durbin), damped.
-
-    segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], working space.
-    lpc: float64 [9], written: the whitening filter 1, a_1, ..., a_8.
-    """
-    size = segment.shape[0]
-    for n in range(size):
-        weighted[n] = segment[n] * taper[n]
-    order = lpc.shape[0] - 1
-    for i in range(1, order + 1):
-        lpc[i] = 0.0
-    lpc[0] = 1.0
-    r0 = ZERO
-    for n in range(size):
-        r0 += weighted[n] * weighted[n]
-    error = np.float64(r0) * (1.0 + LPC_WHITE_NOISE) + 1e-12
-    for i in range(1, order + 1):
-        acc = 0.0
-        for j in range(i):
-            r = ZERO
-            for n in range(i - j, size):
-                r += weighted[n] * weighted[n - (i - j)]
-            acc += lpc[j] * np.float64(r)
-        k = -acc / error
-        for j in range(1, i // 2 + 1):
-            a = lpc[j]
-            b = lpc[i - j]
-            lpc[j] = a + k * b
-            lpc[i - j] = b + k * a
-        lpc[i] = k
-        error *= 1.0 - k * k
-    damping = 1.0
-    for i in range(1, order + 1):
-        damping *= LPC_DAMPING
-        lpc[i] *= damping
-
-
-@kernel
-def whiten(
-    decimated: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray, residual: np.ndarray
-) -> None:
-    """Filter each new block with the predictor of the 20 ms that end with it.
-
-    decimated: float32 [240 + hops * 120], 240 old samples first. taper, weighted, lpc: see
-    ``predict``. residual: float32 [hops * 120], written.
-    """
-    hops = residual.shape[0] // BLOCK
-    order = lpc.shape[0] - 1
-    for hop in range(hops):
-        first = LPC_WINDOW + hop * BLOCK
-        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, lpc)
-        for n in range(BLOCK):
-            residual[hop * BLOCK + n] = decimated[first + n]
-        for i in range(1, order + 1):
-            a = np.float32(lpc[i])
-            for n in range(BLOCK):
-                residual[hop * BLOCK + n] += a * decimated[first + n - i]
 
 
 @kernel
@@ -319,7 +216,7 @@ class Tracker:
     """The memory of one channel's pitch search, for blocks of up to ``max_hops`` hops."""
 
     def __init__(self, max_hops: int) -> None:
-        self.decimated = np.zeros(LPC_WINDOW + max_hops * BLOCK, np.float32)
+        self._whitener = Whitener(max_hops)
         self.residual = np.zeros(RESIDUAL_HISTORY + max_hops * BLOCK, np.float32)
         self.dot = np.zeros((WINDOW_BLOCKS - 1 + max_hops, NUM_LAGS), np.float32)
         self.past = np.zeros_like(self.dot)
@@ -328,8 +225,6 @@ class Tracker:
         self.best_period = np.full(self.best.shape, PERIOD_MIN, np.int32)
         self.origin = np.zeros(self.best.shape, np.int32)
         self.path = np.zeros(NUM_CELLS, np.float32)
-        self.weighted = np.zeros(LPC_WINDOW, np.float32)
-        self.lpc = np.zeros(LPC_ORDER + 1, np.float64)
         self.lag_work = np.zeros((2, NUM_LAGS), np.float32)
         self.cell_work = np.zeros(NUM_CELLS, np.float32)
 
@@ -340,14 +235,7 @@ class Tracker:
         read. Written: period int32 [hops], 96..768 samples; correlation float32 [hops], 0..1.
         """
         new = hops * BLOCK
-        decimate(signal, start, DECIMATOR, self.decimated[LPC_WINDOW : LPC_WINDOW + new])
-        whiten(
-            self.decimated[: LPC_WINDOW + new],
-            LPC_TAPER,
-            self.weighted,
-            self.lpc,
-            self.residual[RESIDUAL_HISTORY : RESIDUAL_HISTORY + new],
-        )
+        self._whitener.run(signal, start, self.residual[RESIDUAL_HISTORY : RESIDUAL_HISTORY + new])
         blocks = WINDOW_BLOCKS - 1
         dot, past, now = self.dot[: blocks + hops], self.past[: blocks + hops], self.now[: blocks + hops]
         correlate(self.residual[: RESIDUAL_HISTORY + new], dot[blocks:], past[blocks:], now[blocks:])
@@ -364,9 +252,8 @@ class Tracker:
             best_period[TRACE_HOPS:],
         )
         follow(best, best_period, CELL_BIAS, GLIDE, self.path, self.cell_work, origin, period, correlation)
-        keep_last(self.decimated, LPC_WINDOW, new)
         keep_last(self.residual, RESIDUAL_HISTORY, new)
-        for rows_array in (self.dot, self.past, self.now):
-            keep_last(rows_array, blocks, hops)
-        for rows_array in (self.best, self.best_period, self.origin):
-            keep_last(rows_array, TRACE_HOPS, hops)
+        for blocks_kept in (self.dot, self.past, self.now):
+            keep_last(blocks_kept, blocks, hops)
+        for rows_kept in (self.best, self.best_period, self.origin):
+            keep_last(rows_kept, TRACE_HOPS, hops)

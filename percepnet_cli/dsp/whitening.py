@@ -1,0 +1,139 @@
+"""What the pitch tracker listens to: the signal at 12 kHz without most of its spectral envelope.
+
+Formants would look like pitch; linear prediction of order 8, damped, takes most of them away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.dsp.memory import keep_last
+from percepnet_cli.jit import kernel
+
+DECIMATION = 4
+"""48 kHz to 12 kHz (our choice)."""
+BLOCK = HOP_SIZE // DECIMATION
+"""Decimated samples per hop: 120."""
+DECIMATOR_TAPS = 48
+"""Length of the decimator's low-pass (1 ms at 48 kHz)."""
+DECIMATOR_CUTOFF_HZ = 1700
+"""Its -6 dB frequency: the lowest harmonics are the steadiest and the last to drown in noise."""
+
+LPC_ORDER = 8
+LPC_WINDOW = 2 * BLOCK
+"""Decimated samples that the predictor is computed from: 20 ms."""
+LPC_DAMPING = 0.8
+"""Coefficient i is multiplied by this to the power i: whitens the formants, keeps the harmonics."""
+LPC_WHITE_NOISE = 1e-4
+"""Added to the autocorrelation at lag 0 as a share of it (-40 dB)."""
+
+ZERO = np.float32(0)
+
+
+def decimator() -> np.ndarray:
+    """Return the low-pass before decimation: windowed sinc, float32 [48], sum 1."""
+    n = np.arange(DECIMATOR_TAPS) - (DECIMATOR_TAPS - 1) / 2
+    taps = np.sinc(2 * DECIMATOR_CUTOFF_HZ / SAMPLE_RATE * n) * np.hamming(DECIMATOR_TAPS)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+DECIMATOR = decimator()
+LPC_TAPER = np.hanning(LPC_WINDOW + 2)[1:-1].astype(np.float32)
+
+
+@kernel
+def decimate(signal: np.ndarray, start: int, taps: np.ndarray, out: np.ndarray) -> None:
+    """Low-pass and keep every fourth sample, one hop after the other.
+
+    signal: float32 [samples], at least 48 of them before ``start``, the first sample of the
+    first hop. taps: float32 [48]. out: float32 [hops * 120], written.
+    """
+    length = taps.shape[0]
+    for i in range(out.shape[0]):
+        newest = start + DECIMATION * (i + 1)
+        total = ZERO
+        for k in range(length):
+            total += taps[k] * signal[newest - length + k]
+        out[i] = total
+
+
+@kernel
+def predict(segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray) -> None:
+    """Linear prediction by the autocorrelation method (Levinson and Durbin), damped.
+
+    segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], working space.
+    lpc: float64 [9], written: the whitening filter 1, a_1, ..., a_8.
+    """
+    size = segment.shape[0]
+    for n in range(size):
+        weighted[n] = segment[n] * taper[n]
+    order = lpc.shape[0] - 1
+    for i in range(1, order + 1):
+        lpc[i] = 0.0
+    lpc[0] = 1.0
+    r0 = ZERO
+    for n in range(size):
+        r0 += weighted[n] * weighted[n]
+    error = np.float64(r0) * (1.0 + LPC_WHITE_NOISE) + 1e-12
+    for i in range(1, order + 1):
+        acc = 0.0
+        for j in range(i):
+            r = ZERO
+            for n in range(i - j, size):
+                r += weighted[n] * weighted[n - (i - j)]
+            acc += lpc[j] * np.float64(r)
+        k = -acc / error
+        for j in range(1, i // 2 + 1):
+            a = lpc[j]
+            b = lpc[i - j]
+            lpc[j] = a + k * b
+            lpc[i - j] = b + k * a
+        lpc[i] = k
+        error *= 1.0 - k * k
+    damping = 1.0
+    for i in range(1, order + 1):
+        damping *= LPC_DAMPING
+        lpc[i] *= damping
+
+
+@kernel
+def whiten(
+    decimated: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray, residual: np.ndarray
+) -> None:
+    """Filter each new block with the predictor of the 20 ms that end with it.
+
+    decimated: float32 [240 + hops * 120], 240 old samples first. taper, weighted, lpc: see
+    ``predict``. residual: float32 [hops * 120], written.
+    """
+    hops = residual.shape[0] // BLOCK
+    order = lpc.shape[0] - 1
+    for hop in range(hops):
+        first = LPC_WINDOW + hop * BLOCK
+        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, lpc)
+        for n in range(BLOCK):
+            residual[hop * BLOCK + n] = decimated[first + n]
+        for i in range(1, order + 1):
+            a = np.float32(lpc[i])
+            for n in range(BLOCK):
+                residual[hop * BLOCK + n] += a * decimated[first + n - i]
+
+
+class Whitener:
+    """The memory of one channel's decimated signal, for blocks of up to ``max_hops`` hops."""
+
+    def __init__(self, max_hops: int) -> None:
+        self._decimated = np.zeros(LPC_WINDOW + max_hops * BLOCK, np.float32)
+        self._weighted = np.zeros(LPC_WINDOW, np.float32)
+        self._lpc = np.zeros(LPC_ORDER + 1, np.float64)
+
+    def run(self, signal: np.ndarray, start: int, out: np.ndarray) -> None:
+        """Decimate and whiten new hops.
+
+        signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it
+        are read. out: float32 [hops * 120], written.
+        """
+        decimated = self._decimated[: LPC_WINDOW + len(out)]
+        decimate(signal, start, DECIMATOR, decimated[LPC_WINDOW:])
+        whiten(decimated, LPC_TAPER, self._weighted, self._lpc, out)
+        keep_last(self._decimated, LPC_WINDOW, len(out))

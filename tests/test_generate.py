@@ -1,0 +1,209 @@
+"""Shards by many processes: the same bytes from any number of them, and nothing half done or done twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from percepnet_cli.training.corpus import Recording
+from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
+from percepnet_cli.training.mixture import RECIPE, Sources, draw
+from percepnet_cli.training.shards import open_shards, shard_path
+from percepnet_cli.training.targets import example
+
+RECIPE_S = replace(RECIPE, seconds=0.3, delayed_start=0)
+SHARD_HOURS = SEQUENCES_PER_SHARD * 0.3 / 3600
+SHARDS = 3
+
+KILLED = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+from percepnet_cli.training.generate import generate, make_plan
+from percepnet_cli.training.mixture import RECIPE
+
+if __name__ == "__main__":
+    corpus, folder = map(Path, sys.argv[1:3])
+    plan = make_plan(
+        *([corpus / name] for name in ("speech", "noise", "rooms")), "all", 5,
+        replace(RECIPE, seconds=0.3, delayed_start=0),
+    )
+    for _ in generate(plan, folder, float(sys.argv[3]), 2):
+        pass
+"""
+
+
+def plan_of(corpus, seed=5, recipe=RECIPE_S, part="all"):
+    return make_plan([corpus / "speech"], [corpus / "noise"], [corpus / "rooms"], part, seed, recipe)
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("shard-*"))}
+
+
+@pytest.fixture(scope="module")
+def made(corpus, tmp_path_factory):
+    """A complete folder, made by one process, and the progress that was told."""
+    folder = tmp_path_factory.mktemp("shards") / "new" / "folder"
+    progress = list(generate(plan_of(corpus), folder, SHARDS * SHARD_HOURS, 1))
+    return folder, progress
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    return Path(shutil.copytree(made[0], tmp_path / "copy"))
+
+
+def test_progress_counts_shards(made):
+    folder, progress = made
+    assert [p.name for p in sorted(folder.iterdir())] == [f"shard-{n:05d}.safetensors" for n in range(SHARDS)]
+    assert progress == [(pytest.approx(n * SHARD_HOURS), pytest.approx(SHARDS * SHARD_HOURS)) for n in range(SHARDS + 1)]
+
+
+def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
+    shards = open_shards(made[0])
+    assert (shards.sequences, shards.hops) == (SHARDS * SEQUENCES_PER_SHARD, 30)
+    assert shards.description["seed"] == 5 and shards.description["recipe"]["seconds"] == 0.3
+    plan = plan_of(corpus)
+    sources = Sources.group(plan.speech, plan.noise, plan.rooms)
+    for index, sequence in ((0, 0), (2, 63)):
+        mixture = draw(sources, np.random.default_rng((5, index, sequence)), plan.recipe)
+        for name, array in vars(example(mixture, plan.recipe.attenuation)).items():
+            stored = shards.tensor(name, index * SEQUENCES_PER_SHARD + sequence)
+            assert np.array_equal(stored.reshape(array.shape), array)
+    assert 0.05 < np.mean([shards.tensor("gain", n).mean() for n in range(3 * 64)]) < 0.95
+
+
+def test_any_number_of_processes_gives_the_same_bytes(made, corpus, tmp_path):
+    list(generate(plan_of(corpus), tmp_path, SHARDS * SHARD_HOURS, 2))
+    assert digests(tmp_path) == digests(made[0])
+
+
+def test_only_what_is_missing_or_broken_is_made_again(made, corpus, copy):
+    shard_path(copy, 1).unlink()
+    broken = shard_path(copy, 2)
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    before = {p.name: p.stat().st_mtime_ns for p in copy.iterdir()}
+    progress = list(generate(plan_of(corpus), copy, SHARDS * SHARD_HOURS, 1))
+    assert [round(done / SHARD_HOURS) for done, _ in progress] == [1, 2, 3]
+    after = {p.name: p.stat().st_mtime_ns for p in copy.iterdir()}
+    assert {name for name, when in after.items() if before.get(name) != when} == {shard_path("", n).name for n in (1, 2)}
+    assert digests(copy) == digests(made[0])
+    assert list(generate(plan_of(corpus), copy, SHARDS * SHARD_HOURS, 2)) == [progress[-1]]
+
+
+def test_recordings_may_have_moved(made, corpus, copy, tmp_path):
+    moved = Path(shutil.copytree(corpus, tmp_path / "elsewhere"))
+    assert len(list(generate(plan_of(moved), copy, SHARDS * SHARD_HOURS, 1))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"seed": 6}, "seed"),
+        ({"recipe": replace(RECIPE_S, level_db=(-40.0, -20.0))}, "recipe"),
+        ({"part": "other"}, "part"),
+        ({"noise": (Recording("/n/other.wav", "other.wav"),)}, "recordings"),
+    ],
+)
+def test_shards_of_another_plan_are_not_touched(corpus, copy, change, word):
+    before = digests(copy)
+    with pytest.raises(ValueError, match=rf"shard-00000.*\({word}\)"):
+        list(generate(replace(plan_of(corpus), **change), copy, SHARDS * SHARD_HOURS, 1))
+    assert digests(copy) == before
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(corpus, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        list(generate(plan_of(corpus), tmp_path / "file" / "folder", SHARD_HOURS, 1))
+    shard_path(tmp_path, 0).mkdir()
+    (shard_path(tmp_path, 0) / "x").touch()
+    with pytest.raises(OSError):
+        list(generate(plan_of(corpus), tmp_path, SHARD_HOURS, 1))
+    assert not list(tmp_path.glob(".*"))  # the temporary file is gone
+
+
+def test_stopping_early_ends_the_processes_and_leaves_whole_shards(made, corpus, tmp_path):
+    steps = generate(plan_of(corpus), tmp_path, SHARDS * SHARD_HOURS, 2)
+    next(steps)
+    next(steps)
+    steps.close()
+    assert not multiprocessing.active_children()
+    found, expected = digests(tmp_path), digests(made[0])
+    assert 1 <= len(found) < SHARDS
+    assert all(expected[name] == digest for name, digest in found.items())
+
+
+@pytest.fixture(scope="module")
+def killed(corpus, tmp_path_factory):
+    """A folder whose maker was killed when its first shard was there, and the maker's process group."""
+    home = tmp_path_factory.mktemp("killed")
+    script, folder = home / "make.py", home / "shards"
+    script.write_text(KILLED)
+    arguments = [sys.executable, script, corpus, folder, str(12 * SHARD_HOURS)]
+    maker = subprocess.Popen(arguments, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("shard-*")) and time.monotonic() < deadline and maker.poll() is None:
+            time.sleep(0.02)
+        maker.kill()
+        maker.wait()
+        yield folder, maker.pid
+    finally:
+        end_group(maker.pid)
+
+
+def end_group(leader):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def test_processes_do_not_outlive_a_killed_run(killed):
+    deadline = time.monotonic() + 6
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(killed[1], 0)
+            time.sleep(0.1)
+
+
+def test_a_killed_run_leaves_whole_shards_and_is_completed_by_another(killed, made, corpus):
+    folder, leader = killed
+    end_group(leader)
+    found, expected = digests(folder), digests(made[0])
+    assert 1 <= len(found) < 12
+    assert all(expected[name] == digest for name, digest in found.items() if name in expected)
+    list(generate(plan_of(corpus), folder, SHARDS * SHARD_HOURS, 1))
+    assert {name: digest for name, digest in digests(folder).items() if name in expected} == expected
+
+
+def test_plan_keeps_the_groups_of_its_part(corpus, tmp_path):
+    plan = plan_of(corpus)
+    assert [r.group for r in plan.noise] == ["hiss.wav", "key.wav", "short hiss.flac"]
+    assert [r.group for r in plan.rooms] == ["office.wav"] and len(plan.speech) == 6
+    with pytest.raises(ValueError, match="none of the 6 speech recordings belongs to the part 'validation'"):
+        plan_of(corpus, part="validation")
+    with pytest.raises(ValueError, match="no such file or folder"):
+        plan_of(tmp_path)
+    without = make_plan([corpus / "speech"], [], [], "all", 0, RECIPE_S)
+    assert without.noise == without.rooms == ()
+
+
+def test_equal_plans_describe_themselves_equally(corpus):
+    assert plan_of(corpus).description() == plan_of(corpus).description()
+    speech = plan_of(corpus).speech
+    wider = (replace(speech[0], bandwidth_hz=8000.0), *speech[1:])
+    assert replace(plan_of(corpus), speech=wider).description() != plan_of(corpus).description()
+    assert Plan((), (), (), "all", 0).description()["recordings"]["speech"]["count"] == 0
