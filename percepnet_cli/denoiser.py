@@ -238,7 +238,7 @@ class Denoiser:
         self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
         self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
         self._pending = np.zeros((0, self.channels), np.float32)
-        self._flat = False
+        self._flat = self.channels == 1
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and return what is ready.

@@ -146,10 +146,9 @@ def render(Y, P, E, noise_gain, gain, strength, dry=0.0):
         Z = Y[hop] + interpolate(strength[hop]) * (P[hop] - Y[hop])
         Ez = energy(Z[None])[0]
         scale = np.array(gain[hop], float)
-        there = E[hop] > SILENCE
-        scale[there] *= np.sqrt(
-            E[hop][there] / np.maximum(Ez[there], noise_gain[hop] * E[hop][there])
-        )
+        largest = np.maximum(Ez, noise_gain[hop] * E[hop])
+        there = largest > 0
+        scale[there] *= np.sqrt(E[hop][there] / largest[there])
         out[hop] = (1 - dry) * interpolate(scale) * Z + dry * Y[hop]
     return out
 
@@ -171,6 +170,12 @@ def analyze(samples, period):
     q = coherence(cross(Y, P), E, energy(P))
     newest = energy(spectra(filtered, firsts + 2 * HOP))
     return Y, P, E, q, noise_gain, newest
+
+
+def link(E, gain, strength):
+    """Gain that keeps as much energy of all channels as their own gains would, and the mean strength by energy."""
+    total = E.sum(axis=0) + 1e-30
+    return np.sqrt((E * gain**2).sum(axis=0) / total), (E * strength).sum(axis=0) / total
 
 
 def denoise(samples, period, gain, strength, post_filter=False, dry=0.0):

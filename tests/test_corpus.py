@@ -27,7 +27,12 @@ def test_files_that_lie_in_the_folder_itself_are_speakers_of_their_own(tmp_path)
 
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".tsv", "\t"), (".csv", ",")])
 def test_a_table_names_path_speaker_and_bandwidth(tmp_path, suffix, delimiter):
-    rows = [("bandwidth_hz", "path", "speaker"), ("", "a/1.wav", "ann"), ("8000", "/abs/2.wav", ""), ("1.5e4", "3.wav", "x")]
+    rows = [
+        ("bandwidth_hz", "path", "speaker"),
+        ("", "a/1.wav", "ann"),
+        ("8000", "/abs/2.wav", ""),
+        ("1.5e4", "3.wav", "x"),
+    ]
     table = tmp_path / f"table{suffix}"
     table.write_text("\n".join(delimiter.join(row) for row in rows) + "\n", "utf-8")
     assert find(table) == [

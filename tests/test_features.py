@@ -1,11 +1,14 @@
-"""The 70 inputs of the network."""
+"""What is known of a hop before the network: spectra, energies, coherences, and the 70 inputs made of them."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import reference
-from signals import snr_db
+from signals import noise, snr_db, speech
 
+from percepnet_cli.constants import HOP_SIZE
+from percepnet_cli.denoiser import Analyzer
 from percepnet_cli.dsp import features
 
 
@@ -37,3 +40,43 @@ def test_order_and_range():
 def test_silence_is_the_floor_and_the_largest_energy_is_finite():
     assert np.allclose(pack(np.zeros((1, 34)), np.zeros((1, 34)), [96], [0])[0, :34], -6)
     assert np.all(np.isfinite(pack(np.full((1, 34), 3e38), np.zeros((1, 34)), [96], [0])))
+
+
+@pytest.fixture(scope="module")
+def mono():
+    rng = np.random.default_rng(5)
+    return speech(64 * HOP_SIZE, rng)[0] + noise(64 * HOP_SIZE, rng, 0.02)
+
+
+def test_analysis_equals_the_reference(mono):
+    hops = 64
+    samples = mono[: hops * HOP_SIZE]
+    found = Analyzer().analyze(samples.reshape(hops, HOP_SIZE))
+    Y, P, E, q, noise_gain, newest = reference.analyze(samples, found.period)
+    for expected, actual in ((Y, found.Y), (P, found.P), (E, found.E), (noise_gain, found.noise_gain)):
+        assert snr_db(expected, actual) > 100
+    audible = E > 1e-7  # a coherence of rounding errors is no more than that
+    assert snr_db(q[audible], found.coherence[audible]) > 60
+    features = reference.features(newest, found.coherence, found.period, found.correlation)
+    assert snr_db(features, found.features) > 90
+
+
+def test_doubling_the_input_doubles_spectra_and_nothing_else(mono):
+    hops = mono[: 64 * HOP_SIZE].reshape(64, HOP_SIZE)
+    one, two = Analyzer().analyze(hops), Analyzer().analyze(2 * hops)
+    assert np.array_equal(one.period, two.period)
+    assert np.array_equal(2 * one.Y, two.Y) and np.array_equal(2 * one.P, two.P)
+    assert np.array_equal(4 * one.E, two.E)
+    loud = one.E > 1e-7
+    assert np.abs(one.coherence - two.coherence)[loud].max() < 1e-6
+    assert np.abs(one.correlation - two.correlation).max() < 1e-3
+
+
+def test_a_given_period_replaces_the_tracked_one(mono):
+    wanted = np.arange(100, 164, dtype=np.int32)
+    hops = mono[: 64 * HOP_SIZE].reshape(64, HOP_SIZE)
+    found = Analyzer().analyze(hops, wanted)
+    assert np.array_equal(found.period, wanted)
+    expected = reference.analyze(hops.ravel(), wanted)
+    assert snr_db(expected[1], found.P) > 100
+    assert np.allclose(found.features[:, 68], np.log2(wanted / 96), atol=1e-6)

@@ -68,6 +68,14 @@ def test_a_cancelled_band_is_raised_by_no_more_than_pure_noise_needs(rng):
     assert not render(Y, np.zeros_like(Y), 0.16, 0.5, 1.0).any()
 
 
+def test_what_the_comb_brings_into_silence_stays_out(rng):
+    Y, P = complex_noise(rng), complex_noise(rng)
+    Y[:, 100:] = 0
+    out = render(Y, P, 0.125, 1.0, 1.0)
+    assert out[:, :80].all() and not out[:, 125:].any()
+    assert not render(np.zeros_like(Y), P, 0.125, 1.0, 1.0).any()
+
+
 def test_dry_share_blends_amplitudes(rng):
     Y, P = complex_noise(rng), complex_noise(rng)
     wet = render(Y, P, 0.125, 0.4, 0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,7 +107,7 @@ def test_convolution_equals_float64_over_any_cut(taps, cuts, seed):
     conv = layers.Conv(linear, taps, 7)
     out = np.zeros((hops, 11), np.int8)
     edges = np.cumsum([0, *cuts])
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         conv.run(inputs[a:b], out[a:b])
     padded = np.concatenate((np.zeros((taps - 1, 9)), inputs / 127))
     exact = [
@@ -175,7 +177,7 @@ def test_recurrent_layer_gives_the_same_bits_over_any_cut(rng):
     def run(cuts):
         layer, out = layers.Gru(input_linear, recurrent, 40), np.zeros((40, 16), np.int8)
         edges = np.cumsum([0, *cuts])
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             layer.run(inputs[a:b], out[a:b])
         return out, layer._state.copy()
 

@@ -1,4 +1,4 @@
-"""Training mixtures: levels, signal-to-noise ratios and damage as the recipe says, and the same again from the same seed."""
+"""Training mixtures: levels, ratios and damage as the recipe says, and the same again from the same seed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_the_same_generator_gives_the_same_samples_whatever_was_read_before(sour
     fresh = Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
     for seed in range(6):
         draw(fresh, np.random.default_rng(seed + 100))
-        a, b, c = (draw(s, np.random.default_rng((seed, 1)), replace(RECIPE, seconds=2.0)) for s in (sources, fresh, fresh))
+        a, b, c = (
+            draw(s, np.random.default_rng((seed, 1)), replace(RECIPE, seconds=2.0)) for s in (sources, fresh, fresh)
+        )
         assert a.noisy.tobytes() == b.noisy.tobytes() == c.noisy.tobytes()
         assert a.clean.tobytes() == b.clean.tobytes()
         assert (a.bandwidth_hz, a.cutoff_hz) == (b.bandwidth_hz, b.cutoff_hz)
@@ -119,7 +121,10 @@ def test_low_pass_empties_both_signals_above_the_cutoff(sources, rng):
         for samples in (mixture.noisy, mixture.clean):
             power = np.abs(np.fft.rfft(samples.astype(float))) ** 2
             assert power[frequency > 1.04 * mixture.cutoff_hz].sum() < 1e-9 * power.sum()
-            assert power[(frequency > 0.9 * mixture.cutoff_hz) & (frequency < mixture.cutoff_hz)].sum() > 1e-9 * power.sum()
+            assert (
+                power[(frequency > 0.9 * mixture.cutoff_hz) & (frequency < mixture.cutoff_hz)].sum()
+                > 1e-9 * power.sum()
+            )
 
 
 def test_overload_clips_the_noisy_signal_alone(sources, rng):
@@ -128,6 +133,18 @@ def test_overload_clips_the_noisy_signal_alone(sources, rng):
     assert np.abs(mixture.clean).max() > 1.1
     low = np.abs(mixture.clean) < 0.9
     assert snr_db(mixture.clean[low], mixture.noisy[low]) > 20
+
+
+def test_what_would_overload_is_turned_down_with_its_target(sources, rng):
+    mixture = draw(sources, rng, replace(PLAIN, speech_only=1, level_db=(10, 10)))
+    assert np.abs(mixture.noisy).max() == 1 and np.array_equal(mixture.noisy, mixture.clean)
+
+
+def test_the_narrowest_recording_sets_the_bandwidth(sources, rng):
+    anna = [replace(r, bandwidth_hz=hz) for r, hz in zip(sources.speech["anna"], (9000.0, 4000.0), strict=True)]
+    narrow = replace(sources, speech={"anna": anna})
+    assert speech_track(narrow, 20 * 48000, rng)[1] == 4000
+    assert draw(narrow, rng, replace(PLAIN, seconds=20.0)).bandwidth_hz == 4000
 
 
 def test_rounding_makes_16_bit_samples(sources, rng):
@@ -144,7 +161,7 @@ def test_dropouts_silence_both_signals(sources, rng):
 
 
 def test_rooms_leave_only_early_sound_in_the_target(sources, corpus, rng):
-    recipe = replace(PLAIN, room=1, measured_room=1, speech_only=1)
+    recipe = replace(PLAIN, room=1, given_room=1, speech_only=1)
     mixture = draw(sources, rng, recipe)
     assert 1 < snr_db(mixture.clean, mixture.noisy) < 20
     echo = mixture.noisy - mixture.clean

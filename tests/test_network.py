@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import SMALL, random_tensors
@@ -27,7 +29,7 @@ def random_features(rng, hops):
 def run(state, features, cuts=()):
     gain, strength = np.full((2, len(features), 34), np.nan, np.float32)
     edges = [0, *cuts, len(features)]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         state.run(features[a:b], gain[a:b], strength[a:b])
     return gain, strength
 
@@ -81,7 +83,9 @@ def test_gains_do_not_look_ahead_and_remember(random_model, rng):
     features = random_features(rng, 60)
     changed = features.copy()
     changed[30] += 3 * np.repeat([2.0, 0.3], [34, 36]).astype(np.float32)
-    for before, after in zip(run(State(random_model, 60), features), run(State(random_model, 60), changed), strict=True):
+    for before, after in zip(
+        run(State(random_model, 60), features), run(State(random_model, 60), changed), strict=True
+    ):
         assert np.array_equal(before[:30], after[:30])
         assert np.abs(before[30] - after[30]).max() > 0.01
         assert np.abs(before[36:] - after[36:]).max() > 0.001  # beyond the reach of the convolutions
@@ -98,7 +102,12 @@ def test_every_tensor_matters(small_models, rng):
         model = type(exact)(exact.name, exact.sizes, tensors, exact.metadata, exact.digest)
         changed = run(FloatState(model), features)
         moved = [np.abs(a - b).max() > 1e-4 for a, b in zip(plain, changed, strict=True)]
-        only = {"gain": [True, False], "gain_gru": [True, False], "strength": [False, True], "strength_gru": [False, True]}
+        only = {
+            "gain": [True, False],
+            "gain_gru": [True, False],
+            "strength": [False, True],
+            "strength_gru": [False, True],
+        }
         assert moved == only.get(name.split(".")[0], [True, True]), name
 
 

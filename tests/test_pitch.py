@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.linalg import solve_toeplitz
@@ -22,7 +24,7 @@ def track(samples, cuts=()):
     tracker = pitch.Tracker(hops)
     period, correlation = np.zeros(hops, np.int32), np.full(hops, np.nan, np.float32)
     edges = [0, *cuts, hops]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         tracker.track(signal, 480 * (a + 1), b - a, period[a:b], correlation[a:b])
     return period, correlation
 
@@ -40,6 +42,12 @@ def test_every_settled_hop_has_the_period_within_one_percent(rng, rolloff, noise
         if error.max() > 0.01 or correlation[SETTLED:].min() < (0.95 if noise_db is None else 0.6):
             wrong[round(true)] = (error.max(), correlation[SETTLED:].min())
     assert not wrong
+
+
+def test_noise_louder_than_the_tone_leads_to_no_wrong_octave(rng):
+    for true in PERIODS[:-8]:  # up to 384 samples, whose doubles are in the range too
+        period, _ = track(harmonics(true, 480 * 50, rng) + noise(480 * 50, rng, 0.14))
+        assert np.abs(period[SETTLED:] / true - 1).max() < 0.1
 
 
 def test_periods_are_as_fine_as_a_sample(rng):
@@ -148,6 +156,42 @@ def test_block_correlations_equal_slow_ones(rng):
     assert snr_db([[exact[b] @ exact[b - lag] for lag in lags] for b in blocks], dot) > 100
     assert snr_db([[exact[b - lag] @ exact[b - lag] for lag in lags] for b in blocks], past) > 100
     assert snr_db([exact[b] @ exact[b] for b in blocks], now) > 100
+
+
+def test_cells_hold_their_best_normalised_correlation(rng):
+    hops, lags = 4, pitch.NUM_LAGS
+    past, now = (
+        rng.uniform(0.5, 2, (hops + 2, lags)).astype(np.float32),
+        rng.uniform(0.5, 2, hops + 2).astype(np.float32),
+    )
+    dot = (rng.uniform(-1, 1, (hops + 2, lags)) * np.sqrt(past * now[:, None])).astype(np.float32)
+    best = np.empty((hops, pitch.NUM_CELLS), np.float32)
+    best_period = np.zeros(best.shape, np.int32)
+    work = np.zeros((2, lags), np.float32)
+    pitch.score(dot, past, now, pitch.INTERPOLATOR, pitch.CELL_EDGES, work, best, best_period)
+    for hop in range(hops):
+        three = slice(hop, hop + 3)
+        energies = 0.5 * (past[three].sum(axis=0, dtype=float) + now[three].sum(dtype=float))
+        correlation = dot[three].sum(axis=0, dtype=float) / (energies + 1e-9)
+        fine = {}
+        for period in range(96, 769):
+            lag, phase = divmod(period - 96, 4)  # the first lag is 4 below 96 / 4, the taps begin 3 below the lag
+            fine[period] = correlation[lag + 1 : lag + 9] @ pitch.INTERPOLATOR[phase]
+        for cell in range(pitch.NUM_CELLS):
+            periods = range(96 + pitch.CELL_EDGES[cell], 96 + pitch.CELL_EDGES[cell + 1])
+            top = max(fine[period] for period in periods)
+            assert best[hop, cell] == pytest.approx(min(max(top, 0), 1), abs=1e-5)
+            assert best_period[hop, cell] in periods and fine[best_period[hop, cell]] > top - 1e-5
+
+
+def test_cells_are_equal_musical_intervals_that_cover_every_period_once():
+    edges = 96 + pitch.CELL_EDGES
+    assert edges[0] == 96 and edges[-1] == 769 and np.diff(edges).min() >= 1
+    centre = (edges[:-1] + edges[1:] - 1) / 2
+    assert np.abs(12 * np.log2(centre / (96 * 2 ** (np.arange(len(centre)) / 48)))).max() < 0.15  # semitones
+    fractions = np.arange(8)[None, :] - 3 - np.arange(4)[:, None] / 4
+    assert np.abs((pitch.INTERPOLATOR * fractions).sum(axis=1)).max() < 0.02  # each phase delays by its fraction
+    assert np.abs(pitch.INTERPOLATOR.sum(axis=1) - 1).max() < 1e-6
 
 
 def test_path_is_the_best_one_by_exhaustive_dynamic_programming(rng):

@@ -192,6 +192,15 @@ def test_silence_is_judged_nowhere():
     assert np.all(np.isfinite(found.features))
 
 
+def test_voice_is_what_lies_within_40_db_of_the_loud(rng):
+    level_db = np.repeat([0, -35, 0, -45, 0], 40)
+    tone = harmonics(200, 480 * 200, rng) * np.repeat(10.0 ** (level_db / 20), 480)
+    found = targets.example(mixture(tone + noise(len(tone), rng, 1e-4), tone), 0.5)
+    inside = np.convolve(np.abs(np.gradient(level_db)) > 0, np.ones(11), "same") == 0
+    inside[:3] = False
+    assert np.array_equal(found.voice[inside], (level_db > -40)[inside])
+
+
 def test_gains_are_the_ratio_of_band_energies_of_the_same_windows(voice, rng):
     added = noise(len(voice), rng, 0.05)
     found = targets.example(mixture(voice + added, voice), 0.0)

@@ -60,9 +60,8 @@ def keep_recordings(folder: Path) -> None:
         command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-f", "g722", "-i", prompt, decoded]
         subprocess.run(command, check=True)
     for path in folder.rglob("*"):
-        if path.is_symlink() and not path.exists():
-            path.unlink()
-        elif path.is_file() and path.suffix.lower() not in AUDIO and path.name != "copyright":
+        wanted = path.suffix.lower() in AUDIO or path.name == "copyright"
+        if (path.is_file() and not wanted) or (path.is_symlink() and not path.exists()):
             path.unlink()
     for path in sorted((p for p in folder.rglob("*") if p.is_dir() and not p.is_symlink()), reverse=True):
         if not any(path.iterdir()):

@@ -20,6 +20,8 @@ ONE = np.float32(1)
 HALF_PI = np.float32(math.pi / 2)
 BETA = np.float32(POSTFILTER_BETA)
 SILENCE = np.float32(SILENCE_ENERGY)
+VANISHING = np.float32(1e-30)
+"""Smaller energies are not divided by: their reciprocal would overflow."""
 
 
 @kernel
@@ -65,8 +67,9 @@ def band_scale(gain: np.ndarray, E: np.ndarray, Ez: np.ndarray, noise_gain: np.f
     """
     for band in range(gain.shape[0]):
         scale = gain[band]
-        if E[band] > SILENCE:
-            scale *= np.sqrt(E[band] / max(Ez[band], noise_gain * E[band]))
+        largest = max(Ez[band], noise_gain * E[band])
+        if largest > VANISHING:
+            scale *= np.sqrt(E[band] / largest)
         out[band] = scale
 
 

@@ -11,6 +11,8 @@ ACTIVATION_SCALE = np.float32(127)
 
 ONE = np.float32(1)
 HALF = np.float32(0.5)
+LIMIT = np.float32(9)
+"""Beyond it the quotient is 1, and far beyond it would overflow."""
 N0 = np.float32(952.52801514)
 N1 = np.float32(96.39235687)
 N2 = np.float32(0.60863042)
@@ -22,6 +24,7 @@ D2 = np.float32(11.88600922)
 @kernel
 def tanh(x: np.float32) -> np.float32:
     """Return tanh(x) within 6.5e-5, in -1..1: a quotient of polynomials (RNNoise ``vec_avx.h``)."""
+    x = min(max(x, -LIMIT), LIMIT)
     square = x * x
     value = x * ((N2 * square + N1) * square + N0) / ((D2 * square + D1) * square + D0)
     return min(max(value, -ONE), ONE)

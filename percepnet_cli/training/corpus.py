@@ -44,7 +44,7 @@ def find(source: Path) -> list[Recording]:
     """
     if source.is_dir():
         paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-        found = [Recording(str(p), str(p.parent.relative_to(source)) or p.stem) for p in paths]
+        found = [Recording(str(p), p.stem if p.parent == source else str(p.parent.relative_to(source))) for p in paths]
     elif source.suffix.lower() in {".tsv", ".csv"}:
         found = list(_read_table(source))
     elif source.is_file():
@@ -64,9 +64,14 @@ def _read_table(source: Path) -> Iterable[Recording]:
         if "path" not in (rows.fieldnames or []):
             raise ValueError(f"{source}: the table has no column 'path'")
         for row in rows:
+            if not row["path"]:
+                raise ValueError(f"{source}: line {rows.line_num} has no path")
             path = source.parent / row["path"]
-            bandwidth = row.get("bandwidth_hz")
-            yield Recording(str(path), row.get("speaker") or str(path), float(bandwidth) if bandwidth else None)
+            try:
+                bandwidth = float(row.get("bandwidth_hz") or 0) or None
+            except ValueError:
+                raise ValueError(f"{source}: line {rows.line_num}: bandwidth_hz is no number") from None
+            yield Recording(str(path), row.get("speaker") or str(path), bandwidth)
 
 
 def split(recordings: Sequence[Recording], part: str) -> list[Recording]:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +104,18 @@ def is_whole(path: Path, plan: Plan) -> bool:
 _worker: tuple[Plan, Sources] | None = None
 
 
+def _end_with_parent() -> None:
+    """Leave when the parent is gone, however it went: nobody else would end this process."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _start_worker(plan: Plan) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = (plan, Sources.group(plan.speech, plan.noise, plan.rooms))
 
 
@@ -146,6 +157,8 @@ def generate(plan: Plan, folder: Path, hours: float, jobs: int) -> Iterator[tupl
             future.result()
             done += 1
             yield done * shard_hours, count * shard_hours
+    except BrokenProcessPool:
+        raise OSError("a worker process ended by itself (out of memory?); the same command goes on") from None
     except BaseException:
         for process in list(pool._processes.values()):  # unfinished shards are temporary files: nothing is lost
             process.terminate()

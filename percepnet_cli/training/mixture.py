@@ -30,7 +30,7 @@ class Recipe:
     level_db: tuple[float, float] = (-50.0, -12.0)
     delayed_start: float = 0.2
     room: float = 0.4
-    measured_room: float = 0.3
+    given_room: float = 0.6
     room_on_noise: float = 0.5
     colour: float = 0.7
     low_pass: float = 0.35
@@ -198,7 +198,7 @@ def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: R
 
 def room_response(sources: Sources, rng: np.random.Generator, recipe: Recipe) -> np.ndarray:
     """Return a room response from its direct sound on, float32 [n]."""
-    if sources.rooms and rng.random() < recipe.measured_room:
+    if sources.rooms and rng.random() < recipe.given_room:
         response = sources.library.samples(sources.rooms[rng.integers(len(sources.rooms))])
         if len(response):
             response = response[int(np.argmax(np.abs(response))) :]
@@ -220,7 +220,7 @@ def draw(sources: Sources, rng: np.random.Generator, recipe: Recipe = RECIPE) ->
         speech, bandwidth_hz = speech_track(sources, size, rng)
         if rng.random() < recipe.delayed_start:
             delay = int(rng.uniform(0.3, 4) * SAMPLE_RATE)
-            speech = np.concatenate((np.zeros(delay, np.float32), speech[: size - delay]))
+            speech = np.concatenate((np.zeros(delay, np.float32), speech))[:size]
         if rng.random() < recipe.colour:
             speech = signals.random_filter(speech, rng)
     noise = np.zeros(size, np.float32)
