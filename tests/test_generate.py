@@ -207,3 +207,12 @@ def test_equal_plans_describe_themselves_equally(corpus):
     wider = (replace(speech[0], bandwidth_hz=8000.0), *speech[1:])
     assert replace(plan_of(corpus), speech=wider).description() != plan_of(corpus).description()
     assert Plan((), (), (), "all", 0).description()["recordings"]["speech"]["count"] == 0
+
+
+def test_recordings_that_cannot_be_read_are_named(corpus, tmp_path):
+    copy = Path(shutil.copytree(corpus, tmp_path / "corpus"))
+    damaged = copy / "noise" / "damaged.wav"
+    damaged.write_bytes(b"RIFF nothing like a sound")
+    unreadable: set[str] = set()
+    list(generate(plan_of(copy), tmp_path / "out", SHARD_HOURS, 1, unreadable))
+    assert unreadable == {str(damaged)}

@@ -55,7 +55,7 @@ LICENCE_NAMES = {
 PIECE_S = 30.0
 LONG_S = 45.0
 """Longer noises are cut: a piece is read quickly, and a long ambience counts for more than a click."""
-PIECES = {"noise": 8, "music": 2}
+PIECES = {"noise": 8, "music": 1}
 
 SPEAKER_MINUTES = 10.0
 SPEECH_SECONDS = 0.4

@@ -66,6 +66,7 @@ def train_targets(
     from percepnet_cli.training.generate import generate, make_plan
     from percepnet_cli.training.mixture import RECIPE
 
+    unreadable: set[str] = set()
     try:
         plan = make_plan(speech, noise, rooms, part, seed, RECIPE)
         if not quiet:
@@ -80,8 +81,13 @@ def train_targets(
             bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
         )
         with bar:
-            for done, total in generate(plan, folder, hours, jobs or os.cpu_count() or 1):
+            for done, total in generate(plan, folder, hours, jobs or os.cpu_count() or 1, unreadable):
                 bar.total = total
                 bar.update(done - bar.n)
+        if unreadable:
+            click.echo(
+                f"{len(unreadable)} recordings could not be read and count as silence, {min(unreadable)} for one",
+                err=True,
+            )
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None

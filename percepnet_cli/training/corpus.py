@@ -114,6 +114,8 @@ class Library:
         self._held = 0
         self._samples: OrderedDict[str, np.ndarray] = OrderedDict()
         self._bandwidth: dict[str, float] = {}
+        self.unreadable: set[str] = set()
+        """Paths of what could not be read so far; it counts as silence."""
 
     def samples(self, recording: Recording) -> np.ndarray:
         """Return the samples of a recording, float32 [n], peak at most 1; empty if it cannot be read."""
@@ -123,6 +125,7 @@ class Library:
                 audio = read_mono(recording.path)
             except AudioError:
                 audio = np.zeros(0, np.float32)
+                self.unreadable.add(recording.path)
             held = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
             self._held += held.nbytes
         self._samples[recording.path] = held

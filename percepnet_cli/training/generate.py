@@ -119,7 +119,8 @@ def _start_worker(plan: Plan) -> None:
     _worker = (plan, Sources.group(plan.speech, plan.noise, plan.rooms))
 
 
-def _make_shard(index: int, path: str) -> int:
+def _make_shard(index: int, path: str) -> set[str]:
+    """Make a shard and return the recordings that this process could not read so far."""
     assert _worker is not None
     plan, sources = _worker
     rows: dict[str, list[np.ndarray]] = {}
@@ -130,14 +131,16 @@ def _make_shard(index: int, path: str) -> int:
             rows.setdefault(name, []).append(array)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
     shards.write_shard(path, arrays, plan.description())
-    return index
+    return sources.library.unreadable
 
 
-def generate(plan: Plan, folder: Path, hours: float, jobs: int) -> Iterator[tuple[float, float]]:
+def generate(
+    plan: Plan, folder: Path, hours: float, jobs: int, unreadable: set[str] | None = None
+) -> Iterator[tuple[float, float]]:
     """Make the shards that are missing. Yields (hours of audio done, hours wanted) as they complete.
 
-    folder: made if needed. hours: length of all mixtures together; jobs: processes. A shard appears whole or not
-    at all. Raises ValueError if the folder holds shards of another plan; OSError if it cannot be written.
+    folder: made if needed. hours: length of all mixtures together; jobs: processes; unreadable: gets the paths
+    that could not be read and counted as silence. A shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; OSError if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
@@ -154,7 +157,9 @@ def generate(plan: Plan, folder: Path, hours: float, jobs: int) -> Iterator[tupl
     try:
         futures = [pool.submit(_make_shard, index, str(paths[index])) for index in missing]
         for future in as_completed(futures):
-            future.result()
+            failed = future.result()
+            if unreadable is not None:
+                unreadable |= failed
             done += 1
             yield done * shard_hours, count * shard_hours
     except BrokenProcessPool:
