@@ -140,7 +140,8 @@ def generate(
     """Make the shards that are missing. Yields (hours of audio done, hours wanted) as they complete.
 
     folder: made if needed. hours: length of all mixtures together; jobs: processes; unreadable: gets the paths
-    that could not be read and counted as silence. A shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; OSError if it cannot be written.
+    that could not be read and counted as silence. A shard appears whole or not at all. Raises ValueError if the
+    folder holds shards of another plan; OSError if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
