@@ -90,4 +90,4 @@ def _announce_compilation() -> None:
     from percepnet_cli.jit import is_cold
 
     if is_cold():
-        click.echo("compiling the kernels (first run only, about 20 s) ...", err=True)
+        click.echo("compiling the kernels (first run only, some 10 s) ...", err=True)

@@ -27,11 +27,15 @@ def noisy() -> np.ndarray:
     return soundfile.read(EXAMPLE, frames=START + SIZE, dtype="float32")[0]
 
 
-def denoised() -> np.ndarray:
-    """Return what the shipped model makes of the stretch, float32 [SIZE]."""
+def whole() -> np.ndarray:
+    """Return what the shipped model makes of all that, float32 [n]."""
     denoiser = Denoiser()
-    out = np.concatenate((denoiser.process(noisy()), denoiser.flush()))
-    return out[LATENCY_SAMPLES:][START:]
+    return np.concatenate((denoiser.process(noisy()), denoiser.flush()))[LATENCY_SAMPLES:]
+
+
+def denoised() -> np.ndarray:
+    """Return the stretch of it that is compared, float32 [SIZE]."""
+    return whole()[START:]
 
 
 def features() -> np.ndarray:
