@@ -211,7 +211,7 @@ def test_compiling_is_announced_once_unless_quiet(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["percepnet_cli.jit"], "is_cold", lambda: True)
     source = make(tmp_path / "in.wav", tones(48000, 1, 48000))
     result = run(source, tmp_path / "1.wav")
-    assert result.stderr == "compiling the kernels (first run only, about 20 s) ...\n"
+    assert result.stderr == "compiling the kernels (first run only, some 10 s) ...\n"
     assert result.stdout == ""
     assert run("--quiet", source, tmp_path / "2.wav").output == ""
 
