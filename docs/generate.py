@@ -31,7 +31,7 @@ def option_table(command: click.Command) -> str:
         record = parameter.get_help_record(context)
         if isinstance(parameter, click.Option) and record and "--help" not in parameter.opts:
             names, text = (part.replace("|", "\\|") for part in record)
-            rows.append(f"| `{names}` | {text} |".replace("\\|", "\\|"))
+            rows.append(f"| `{names}` | {text} |")
     return "\n".join(["| option | meaning |", "| :-- | :-- |", *rows])
 
 

@@ -1,8 +1,7 @@
 """Sound files in and out: the only door to soundfile.
 
 ``open_reader`` gives blocks of samples, ``open_writer`` puts a whole file in place or
-nothing. Samples are float32
-[frames, channels] with a full scale of +-1 everywhere.
+nothing. Samples are float32 [frames, channels] with a full scale of +-1 everywhere.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from percepnet_cli import __version__
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import bands, comb, features, gains, highpass, pitch, stft
+from percepnet_cli.files import BLOCK_HOPS
 from percepnet_cli.network import percepnet
 from percepnet_cli.network.modelfile import Model, Sizes, layout, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
@@ -129,8 +130,9 @@ def _run_blocks(denoiser: Denoiser, samples: np.ndarray) -> float:
     """Return the CPU seconds of a whole signal in blocks of 1.28 s, as a file is processed."""
     denoiser.reset()
     start = time.process_time()
-    for i in range(0, len(samples), 128 * HOP_SIZE):
-        denoiser.process(samples[i : i + 128 * HOP_SIZE])
+    block = BLOCK_HOPS * HOP_SIZE
+    for i in range(0, len(samples), block):
+        denoiser.process(samples[i : i + block])
     return time.process_time() - start
 
 

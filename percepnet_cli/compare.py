@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
-from percepnet_cli.denoiser import Analyzer, Denoiser, Predictor
+from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Denoiser, Predictor
 from percepnet_cli.network.modelfile import Model
 from percepnet_cli.network.percepnet import State
 from percepnet_cli.network.quantize import FloatState
-
-BLOCK_HOPS = 64
 
 
 class FloatDenoiser(Denoiser):
@@ -45,11 +43,11 @@ def compare(float_model: Model, model: Model, samples: np.ndarray) -> Difference
     if hops < 100:
         raise ValueError("at least one second of audio is needed to compare on")
     analyzer = Analyzer()
-    states: tuple[Predictor, Predictor] = (FloatState(float_model), State(model, BLOCK_HOPS))
+    states: tuple[Predictor, Predictor] = (FloatState(float_model), State(model, MAX_HOPS))
     gain, strength = np.zeros((2, hops, NUM_BANDS), np.float32), np.zeros((2, hops, NUM_BANDS), np.float32)
     cut = np.ascontiguousarray(samples[: hops * HOP_SIZE], np.float32)
-    for start in range(0, hops, BLOCK_HOPS):
-        block = slice(start, min(start + BLOCK_HOPS, hops))
+    for start in range(0, hops, MAX_HOPS):
+        block = slice(start, min(start + MAX_HOPS, hops))
         features = analyzer.analyze(cut.reshape(hops, HOP_SIZE)[block]).features
         for which, state in enumerate(states):
             state.run(features, gain[which, block], strength[which, block])

@@ -49,6 +49,8 @@ class Analysis(NamedTuple):
     """Spectrum of the comb-filtered window, complex64 [hops, 481]."""
     E: np.ndarray
     """Band energies of Y, float32 [hops, 34]."""
+    Ep: np.ndarray
+    """Band energies of P, float32 [hops, 34]."""
     coherence: np.ndarray
     """q between Y and P per band, float32 [hops, 34], 0..1."""
     period: np.ndarray
@@ -91,8 +93,8 @@ class Analyzer:
         """
         hops = len(samples)
         self._past_hops, past = hops, self._past_hops
-        for memory, kept in ((self._Y, LOOKAHEAD_HOPS), (self._E, LOOKAHEAD_HOPS)):
-            keep_last(memory, kept, past)
+        keep_last(self._Y, LOOKAHEAD_HOPS, past)
+        keep_last(self._E, LOOKAHEAD_HOPS, past)
         keep_last(self._signal, HISTORY, past * HOP_SIZE)
 
         new = slice(HISTORY, HISTORY + hops * HOP_SIZE)
@@ -135,6 +137,7 @@ class Analyzer:
             Y,
             P,
             E,
+            self._Ep[:hops],
             self._coherence[:hops],
             self._period[:hops],
             self._correlation[:hops],

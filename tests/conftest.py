@@ -100,3 +100,23 @@ def corpus(tmp_path_factory):
     decay[100] = 0.9
     soundfile.write(folder / "rooms" / "office.wav", decay, 48000)
     return folder
+
+
+@pytest.fixture
+def one_torch_thread():
+    """Run torch on one thread from a known seed, and leave it with as many threads as it had."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Small shards: a folder to train on and one to validate."""
+    import small_shards
+
+    return small_shards.write_folders(tmp_path_factory.mktemp("shards"))

@@ -11,22 +11,16 @@ from click.testing import CliRunner
 
 from percepnet_cli.cli import main
 from percepnet_cli.compare import compare
-from percepnet_cli.network.modelfile import Sizes, layout, load_model, model_bytes
+from percepnet_cli.network.modelfile import Model, Sizes, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 
 SIZES = Sizes(16, 24, 24, 24, 24, 16)
 
 
 @pytest.fixture
-def float_file(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(5)
-    tensors = {
-        name: (rng.standard_normal(shape) / np.sqrt(int(np.prod(shape[1:])) or 1)).astype(np.float32)
-        for name, (_, shape) in layout(SIZES, "float").items()
-    }
-    tensors["feature_std"] = np.ones(70, np.float32)
+def float_file(tmp_path: Path, small_models: list[Model]) -> Path:
     path = tmp_path / "float.safetensors"
-    path.write_bytes(model_bytes(tensors, SIZES, "float", {"training": {"steps": 1}}))
+    path.write_bytes(model_bytes(small_models[1].tensors, SIZES, "float", {"training": {"steps": 1}}))
     return path
 
 

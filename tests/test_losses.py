@@ -6,14 +6,7 @@ torch = pytest.importorskip("torch")
 
 from percepnet_cli.training.losses import losses  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def targets(gain=0.5, strength=0.5, hops=4):

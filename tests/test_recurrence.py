@@ -8,14 +8,7 @@ torch = pytest.importorskip("torch")
 from percepnet_cli.training import gru_gates  # noqa: E402
 from percepnet_cli.training.recurrence import Recurrent, as_array  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def test_recurrent_matrices_start_orthogonal():

@@ -4,20 +4,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.network.modelfile import Sizes  # noqa: E402
+from percepnet_cli.network.modelfile import PRESETS, Sizes  # noqa: E402
 from percepnet_cli.training import torch_model  # noqa: E402
-from percepnet_cli.training.torch_model import PRESETS, PercepNet, has_bfloat16  # noqa: E402
+from percepnet_cli.training.torch_model import PercepNet, has_bfloat16  # noqa: E402
 
 SMALL = Sizes(12, 20, 16, 16, 24, 8)
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def small_network():

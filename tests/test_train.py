@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_shards
 from safetensors import safe_open
 
 from percepnet_cli.training.shards import open_shards, shard_path
@@ -26,17 +25,7 @@ from percepnet_cli.training.trainer import Trainer, learning_rate  # noqa: E402
 
 TINY = Options(Sizes(16, 16, 16, 16, 16, 16), batch=6, hops=24, steps=8, seed=5, device="cpu")
 
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return small_shards.write_folders(tmp_path_factory.mktemp("shards"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def silent(_):

@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-import small_shards
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 from small_shards import broken
@@ -17,17 +16,7 @@ torch = pytest.importorskip("torch")
 
 from percepnet_cli.training.floatmodel import read_float_model  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return small_shards.write_folders(tmp_path_factory.mktemp("shards"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def invoke(*arguments):

@@ -50,12 +50,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module_name, function_name = COMMANDS[cmd_name].split(":")
-        try:
-            command = getattr(importlib.import_module(module_name), function_name)
-        except ModuleNotFoundError as error:
-            if error.name != module_name:  # the command is there, something that it needs is not
-                raise
-            return None
+        command = getattr(importlib.import_module(module_name), function_name)
         assert isinstance(command, click.Command)
         return command
 

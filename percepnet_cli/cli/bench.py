@@ -36,7 +36,7 @@ def bench(model: str | None, article: bool, seconds: float, runs: int, audio: Pa
     from percepnet_cli.bench import HOP_MS, measure, random_model
     from percepnet_cli.constants import SAMPLE_RATE
     from percepnet_cli.files import read_mono
-    from percepnet_cli.network.modelfile import Sizes, load_model
+    from percepnet_cli.network.modelfile import PRESETS, load_model
 
     size = int(seconds * SAMPLE_RATE)
     if audio is not None:
@@ -46,7 +46,7 @@ def bench(model: str | None, article: bool, seconds: float, runs: int, audio: Pa
         samples = np.resize(recorded, size)
     else:
         samples = (0.05 * np.random.default_rng(0).standard_normal(size)).astype(np.float32)
-    network = random_model(Sizes(128, 512, 512, 512, 512, 128)) if article else load_model(model)
+    network = random_model(PRESETS["percepnet"]) if article else load_model(model)
     report = measure(network, samples, runs)
     if as_json:
         click.echo(json.dumps(report.json(), indent=2))

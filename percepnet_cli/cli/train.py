@@ -86,10 +86,9 @@ def train(
         raise click.ClickException(
             "Training needs torch, which is not installed: pip install 'percepnet-cli[train]'"
         ) from error
-    from percepnet_cli.network.modelfile import Sizes
+    from percepnet_cli.network.modelfile import PRESETS, Sizes
     from percepnet_cli.training.floatmodel import read_float_model
     from percepnet_cli.training.options import Options
-    from percepnet_cli.training.torch_model import PRESETS
     from percepnet_cli.training.train import run
 
     if sizes is None and preset is None and init is not None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli.jit import kernel
-from percepnet_cli.network.activations import ACTIVATION_SCALE, quantize, sigmoid, tanh
+from percepnet_cli.network.activations import quantize, round8, sigmoid, tanh
 from percepnet_cli.network.dot import rows_times_vector, rows_times_vectors
 
 ONE = np.float32(1)
@@ -44,7 +44,7 @@ def float_dense(inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias
             for column in range(columns):
                 total += np.float32(weights[row, column]) * inputs[hop, column]
             value = tanh(scale[row] * total + bias[row])
-            out[hop, row] = np.int8(np.floor(ACTIVATION_SCALE * value + np.float32(0.5)))
+            out[hop, row] = round8(value)
 
 
 @kernel
@@ -53,7 +53,7 @@ def tanh_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.nda
     for hop in range(sums.shape[0]):
         for row in range(sums.shape[1]):
             value = tanh(scale[row] * np.float32(sums[hop, row]) + bias[row])
-            out[hop, row] = np.int8(np.floor(ACTIVATION_SCALE * value + np.float32(0.5)))
+            out[hop, row] = round8(value)
 
 
 @kernel

@@ -53,6 +53,13 @@ class Sizes(NamedTuple):
     kernel2: int = 3
 
 
+PRESETS = {
+    "lite": Sizes(128, 192, 192, 192, 192, 96),
+    "percepnet": Sizes(128, 512, 512, 512, 512, 128),
+}
+"""Named sizes; ``percepnet`` is the paper's network of 8 M weights."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A checked model, read-only: any number of streams share it."""

@@ -146,18 +146,16 @@ def ideal(
 def band_targets(noisy: Analysis, clean: Analysis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ideal gain, attenuation, strength, float32 [hops, 34] each, of two analyses of the same hops."""
     shape = noisy.E.shape
-    Ep, Ephat, cross, qy, qphat, gain, attenuation, strength = (np.empty(shape, np.float32) for _ in range(8))
-    bands.energy(clean.P, Ep)
-    bands.energy(noisy.P, Ephat)
+    cross, qy, qphat, gain, attenuation, strength = (np.empty(shape, np.float32) for _ in range(6))
     bands.cross(clean.P, noisy.Y, bands.TIPS, bands.FRACTION, cross)
-    bands.coherence(cross, Ep, noisy.E, qy)
+    bands.coherence(cross, clean.Ep, noisy.E, qy)
     bands.cross(clean.P, noisy.P, bands.TIPS, bands.FRACTION, cross)
-    bands.coherence(cross, Ep, Ephat, qphat)
+    bands.coherence(cross, clean.Ep, noisy.Ep, qphat)
     floor = noise_coherence(clean.noise_gain) + PERIODIC_MARGIN
     ideal(
         noisy.E,
         clean.E,
-        Ephat,
+        noisy.Ep,
         noisy.coherence,
         clean.coherence,
         qy,

@@ -19,12 +19,6 @@ from percepnet_cli.constants import FEATURE_CLIP, NUM_BANDS, NUM_FEATURES
 from percepnet_cli.network.modelfile import Sizes
 from percepnet_cli.training.recurrence import Recurrent
 
-PRESETS = {
-    "lite": Sizes(128, 192, 192, 192, 192, 96),
-    "percepnet": Sizes(128, 512, 512, 512, 512, 128),
-}
-"""Named sizes; ``percepnet`` is the paper's network of 8 M weights."""
-
 
 class State(NamedTuple):
     """What the network remembers between two pieces of a stream, float32 each.
