@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.signal import fftconvolve, lfilter
 from signals import noise, snr_db, speech, tone
 
+from percepnet_cli.resample import change_speed
 from percepnet_cli.training import signals
-from percepnet_cli.training.corpus import find
+from percepnet_cli.training.corpus import Recording, find
 from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, draw, silence_pauses, speech_track
 
 PLAIN = Recipe(
@@ -30,6 +31,7 @@ PLAIN = Recipe(
     round_to_16_bits=0,
     dropout=0,
     babble=0,
+    change_speed=0,
 )
 """Speech and noise, nothing else."""
 
@@ -143,8 +145,26 @@ def test_what_would_overload_is_turned_down_with_its_target(sources, rng):
 def test_the_narrowest_recording_sets_the_bandwidth(sources, rng):
     anna = [replace(r, bandwidth_hz=hz) for r, hz in zip(sources.speech["anna"], (9000.0, 4000.0), strict=True)]
     narrow = replace(sources, speech={"anna": anna})
-    assert speech_track(narrow, 20 * 48000, rng)[1] == 4000
+    assert speech_track(narrow, 20 * 48000, rng, PLAIN)[1] == 4000
     assert draw(narrow, rng, replace(PLAIN, seconds=20.0)).bandwidth_hz == 4000
+    for speed in (0.9, 1.25):
+        track, bandwidth_hz = speech_track(
+            narrow, 20 * 48000, rng, replace(PLAIN, change_speed=1, speech_speed=(speed, speed))
+        )
+        assert bandwidth_hz == pytest.approx(4000 * speed) and len(track) == 20 * 48000
+
+
+def test_noises_are_drawn_by_the_root_of_their_length():
+    made = [Recording(f"{seconds}", "x", None, seconds) for seconds in (1.0, 4.0, 25.0, 3000.0)]
+    chance = Sources.group([], made, []).noise_chance
+    assert chance == pytest.approx(np.sqrt([1, 4, 25, 30]) / np.sqrt([1, 4, 25, 30]).sum())
+
+
+def test_a_recording_played_faster_is_shorter_and_higher():
+    faster = change_speed(tone(1000.0, 48000, 0.25), 1.25)
+    assert abs(len(faster) - 48000 / 1.25) <= 1
+    assert snr_db(tone(1250.0, len(faster), 0.25)[2000:-2000], faster[2000:-2000]) > 60
+    assert np.abs(change_speed(tone(23000.0, 48000, 0.25), 1.3)[2000:-2000]).max() < 1e-3
 
 
 def test_rounding_makes_16_bit_samples(sources, rng):
@@ -160,8 +180,8 @@ def test_dropouts_silence_both_signals(sources, rng):
     assert empty.sum() > 4000 and not mixture.clean[empty].any()
 
 
-def test_rooms_leave_only_early_sound_in_the_target(sources, corpus, rng):
-    recipe = replace(PLAIN, room=1, given_room=1, speech_only=1)
+def test_rooms_leave_only_early_sound_in_a_target_without_tail(sources, corpus, rng):
+    recipe = replace(PLAIN, room=1, given_room=1, speech_only=1, target_rt60_s=0)
     mixture = draw(sources, rng, recipe)
     assert 1 < snr_db(mixture.clean, mixture.noisy) < 20
     echo = mixture.noisy - mixture.clean
@@ -210,12 +230,19 @@ def test_building_blocks_equal_slow_ones(rng):
     assert signals.active_rms(np.zeros(4800, np.float32)) == 0 == signals.active_rms(samples[:100])
 
 
-def test_early_part_ends_after_25_ms(rng):
-    response = noise(9600, rng)
+def test_a_shortened_tail_keeps_20_ms_and_decays_as_told(rng):
+    decay = 10 ** (-3 * np.arange(48000) / 48000 / 0.8)
+    response = (rng.standard_normal(48000) * decay * 0.1).astype(np.float32)
     response[50] = 1
-    early = signals.early_part(response)
-    assert len(early) == 50 + 1200 and np.array_equal(early[:1010], response[:1010])
-    assert np.abs(early[1200:]).max() < 0.05 and np.array_equal(signals.early_part(early[:500]), early[:500])
+    assert signals.reverberation_time(response[51:]) == pytest.approx(0.8, rel=0.1)
+    shortened = signals.shorten_tail(response, 0.2)
+    assert np.array_equal(shortened[:1010], response[:1010])
+    assert signals.reverberation_time(shortened[1010:]) == pytest.approx(0.2, rel=0.15)
+    assert np.array_equal(signals.shorten_tail(shortened[1010:], 0.5), shortened[1010:])
+    assert (
+        np.abs(signals.shorten_tail(response, 0)[1200:]).max() < 1e-9
+        and len(signals.shorten_tail(response[:500], 0)) == 500
+    )
 
 
 @pytest.mark.parametrize("maker", [signals.coloured_noise, signals.hum])

@@ -8,8 +8,8 @@ from conftest import SMALL, random_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli.network.modelfile import Sizes, layout, matrices
-from percepnet_cli.network.quantize import quantize_rows, quantize_tensors
+from percepnet_cli.network.modelfile import Sizes, layout, load_model, matrices, model_bytes
+from percepnet_cli.network.quantize import half_tensors, quantize_rows, quantize_tensors, restore_tensors
 
 SIZES = Sizes(*SMALL)
 
@@ -68,3 +68,23 @@ def test_weights_that_are_8_bit_numbers_come_back_exactly(rng):
     scale = (2.0 ** rng.integers(-9, 0, 10)).astype(np.float32)
     again, found = quantize_rows(integers * scale[:, None])
     assert np.array_equal(again, integers) and np.array_equal(found, scale)
+
+
+def test_restored_weights_are_those_that_run():
+    tensors = random_tensors(SIZES, 6)
+    small = quantize_tensors(tensors, SIZES)
+    restored = restore_tensors(small, SIZES)
+    assert {name: (str(t.dtype), t.shape) for name, t in restored.items()} == layout(SIZES, "float")
+    again = quantize_tensors(restored, SIZES)
+    assert all(np.allclose(again[name], small[name], rtol=1e-6, atol=1e-12) for name in small)
+
+
+def test_float16_models_are_half_the_size_and_read_as_float(tmp_path):
+    tensors = random_tensors(SIZES, 7)
+    path = tmp_path / "half.safetensors"
+    path.write_bytes(model_bytes(half_tensors(tensors, SIZES), SIZES, "float", {}))
+    read = load_model(path, "float").tensors
+    for name, tensor in tensors.items():
+        assert read[name].dtype == np.float32
+        assert np.allclose(read[name], tensor, rtol=2**-11 if name in matrices(SIZES) else 0, atol=1e-7)
+    assert path.stat().st_size < 0.6 * len(model_bytes(tensors, SIZES, "float", {}))

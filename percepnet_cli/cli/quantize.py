@@ -16,8 +16,15 @@ import click
     type=click.Path(dir_okay=False, path_type=Path),
     help="Noisy recording to compare both networks on; repeatable.",
 )
+@click.option(
+    "--bits",
+    type=click.Choice(["8", "16"]),
+    default="8",
+    show_default=True,
+    help="8: what runs. 16: float16, half the size of FLOAT, to train on from.",
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
-def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], force: bool) -> None:
+def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str, force: bool) -> None:
     """Round a trained network to 8 bits.
 
     FLOAT is the model.safetensors of `percepnet train`; OUT is what `percepnet denoise --model`
@@ -31,19 +38,24 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], force: bo
     from percepnet_cli.atomic import write_atomically
     from percepnet_cli.files import read_mono
     from percepnet_cli.network.modelfile import load_model, model_bytes
-    from percepnet_cli.network.quantize import quantize_tensors
+    from percepnet_cli.network.quantize import half_tensors, quantize_tensors
 
+    if bits == "16" and audio:
+        raise click.UsageError("--audio compares 8 bits with float; leave out --bits 16.")
     if target.exists() and not force:
         raise click.ClickException(f"{target} exists; --force replaces it")
     model = load_model(float_model, "float")
     origin = model.metadata | {"float_sha256": model.digest}
-    data = model_bytes(quantize_tensors(model.tensors, model.sizes), model.sizes, "int8", origin)
+    if bits == "8":
+        data = model_bytes(quantize_tensors(model.tensors, model.sizes), model.sizes, "int8", origin)
+    else:
+        data = model_bytes(half_tensors(model.tensors, model.sizes), model.sizes, "float", origin)
     recordings = [(path, read_mono(path)) for path in audio]
     try:
         write_atomically(target, lambda part: part.write_bytes(data))
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written ({error.strerror})") from None
-    small = load_model(target)
+    small = load_model(target, "int8" if bits == "8" else "float")
     click.echo(f"{target}: {small.num_weights:,} weights, {len(data):,} bytes, sha256 {small.digest[:12]}")
     if recordings:
         from percepnet_cli.compare import compare

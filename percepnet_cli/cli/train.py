@@ -36,13 +36,21 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Loss of the gains: the paper's, or one relative to the larger gain.",
 )
 @click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
+@click.option(
+    "--level-weight",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How much loud bands count for more than quiet ones, 0..1.",
+)
+@click.option("--recolour", is_flag=True, help="Give each sequence a random level and filter, anew in every step.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
 @click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
 @click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
 @click.option(
     "--init",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Float model to start from; also gives the sizes.",
+    help="Model to start from, 8-bit or float; gives the sizes, or is widened to those asked for.",
 )
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on with a run in OUT_DIR, or start anew.")
 def train(
@@ -60,6 +68,8 @@ def train(
     device: str,
     loss: str,
     strength_weight: float,
+    level_weight: float,
+    recolour: bool,
     seed: int,
     checkpoint_minutes: float,
     validate_minutes: float,
@@ -87,13 +97,13 @@ def train(
             "Training needs torch, which is not installed: pip install 'percepnet-cli[train]'"
         ) from error
     from percepnet_cli.network.modelfile import PRESETS, Sizes
-    from percepnet_cli.training.floatmodel import read_float_model
+    from percepnet_cli.training.floatmodel import read_weights
     from percepnet_cli.training.options import Options
     from percepnet_cli.training.train import run
 
     if sizes is None and preset is None and init is not None:
         try:
-            widths = read_float_model(init).sizes
+            widths = read_weights(init).sizes
         except ValueError as error:
             raise click.ClickException(str(error)) from error
     elif sizes is None:
@@ -117,6 +127,8 @@ def train(
         device=device,
         loss=loss,
         strength_weight=strength_weight,
+        level_weight=level_weight,
+        recolour=recolour,
         seed=seed,
         checkpoint_minutes=checkpoint_minutes,
         validate_minutes=validate_minutes,

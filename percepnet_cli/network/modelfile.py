@@ -137,7 +137,8 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
     """Read and check a model.
 
     name: a shipped model's name, a path, or None for the default. kind: ``int8``, or ``float`` for
-    the trainer's. Raises ModelError, naming the file and the first thing that is wrong with it.
+    the trainer's, whose matrices may be float16 in the file. Raises ModelError, naming the file and the first
+    thing that is wrong with it.
     """
     label, path = find_model(name)
     try:
@@ -155,11 +156,12 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
         entry = entries.pop(tensor, None)
         if entry is None:
             raise ModelError(f"{path}: {tensor} is missing")
-        if tuple(entry["shape"]) != shape or entry["dtype"] != {"int8": "I8", "float32": "F32"}[dtype]:
+        half = kind == "float" and entry["dtype"] == "F16"
+        if tuple(entry["shape"]) != shape or not (half or entry["dtype"] == {"int8": "I8", "float32": "F32"}[dtype]):
             raise ModelError(
                 f"{path}: {tensor} is {entry['dtype']} {list(entry['shape'])}, expected {dtype} {list(shape)}"
             )
-        array = np.frombuffer(entry["data"], dtype).reshape(shape).copy()
+        array = np.frombuffer(entry["data"], np.float16 if half else dtype).reshape(shape).astype(dtype)
         if not np.isfinite(array).all():
             raise ModelError(f"{path}: {tensor} holds values that are not finite")
         tensors[tensor] = array

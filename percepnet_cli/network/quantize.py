@@ -32,6 +32,21 @@ def quantize_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> dict[str, 
     return result
 
 
+def restore_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> dict[str, np.ndarray]:
+    """Return float32 tensors that have the values of an 8-bit model's."""
+    result = {name: tensor for name, tensor in tensors.items() if not name.endswith("_scale")}
+    for name in matrices(sizes):
+        scale = tensors[f"{name}_scale"]
+        result[name] = tensors[name] * scale.reshape(-1, *[1] * (tensors[name].ndim - 1))
+    return result
+
+
+def half_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> dict[str, np.ndarray]:
+    """Return the tensors of a float model with matrices in float16: half the file, to train on from."""
+    names = matrices(sizes)
+    return {name: tensor.astype(np.float16) if name in names else tensor for name, tensor in tensors.items()}
+
+
 class FloatState:
     """A float model run hop by hop in NumPy: slow and obvious, what 8 bits are compared with."""
 

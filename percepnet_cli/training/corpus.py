@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.files import read_mono
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".w64", ".caf"}
-CACHE_BYTES = 600_000_000
-"""Decoded audio that one process keeps, as int16."""
+CACHE_SHARE = 0.1
+"""Part of the machine's memory that one process may fill with decoded audio, int16."""
 BANDWIDTH_RANGE_DB = 60
 """A recording reaches as far as its mean power stays within this of the peak."""
 VALIDATION_SHARE = 0.06
@@ -32,13 +33,15 @@ class Recording:
     group: str
     bandwidth_hz: float | None = None
     """Where the recording's content ends, Hz; None: measure it."""
+    seconds: float | None = None
+    """How long it is, if its table says so."""
 
 
 def find(source: Path) -> list[Recording]:
     """List the recordings of a folder, of a table or of a plain list.
 
     A folder is searched recursively; a file's parent folder counts as its speaker. A table
-    (``.tsv`` or ``.csv``) needs a column ``path`` and may have ``speaker`` and ``bandwidth_hz``;
+    (``.tsv`` or ``.csv``) needs a column ``path`` and may have ``speaker``, ``bandwidth_hz`` and ``seconds``;
     any other file lists one path a line. Relative paths start at the list's folder.
     Raises ValueError where nothing is found, naming the source.
     """
@@ -67,11 +70,13 @@ def _read_table(source: Path) -> Iterable[Recording]:
             if not row["path"]:
                 raise ValueError(f"{source}: line {rows.line_num} has no path")
             path = source.parent / row["path"]
-            try:
-                bandwidth = float(row.get("bandwidth_hz") or 0) or None
-            except ValueError:
-                raise ValueError(f"{source}: line {rows.line_num}: bandwidth_hz is no number") from None
-            yield Recording(str(path), row.get("speaker") or str(path), bandwidth)
+            numbers = {}
+            for name in ("bandwidth_hz", "seconds"):
+                try:
+                    numbers[name] = float(row.get(name) or 0) or None
+                except ValueError:
+                    raise ValueError(f"{source}: line {rows.line_num}: {name} is no number") from None
+            yield Recording(str(path), row.get("speaker") or str(path), **numbers)
 
 
 def split(recordings: Sequence[Recording], part: str) -> list[Recording]:
@@ -106,11 +111,19 @@ def measure_bandwidth(samples: np.ndarray) -> float:
     return float(reach[-1] * 50) if len(reach) and smooth.max() > 0 else SAMPLE_RATE / 2
 
 
+def cache_bytes() -> int:
+    """Return the decoded audio that a process keeps unless told otherwise, bytes; 600 MB where memory is unknown."""
+    try:
+        return int(CACHE_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return 600_000_000
+
+
 class Library:
     """Reads recordings as mono at 48 kHz and keeps the latest ones in memory."""
 
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
-        self._limit = limit_bytes
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit = cache_bytes() if limit_bytes is None else limit_bytes
         self._held = 0
         self._samples: OrderedDict[str, np.ndarray] = OrderedDict()
         self._bandwidth: dict[str, float] = {}

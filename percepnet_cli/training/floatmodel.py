@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from percepnet_cli.atomic import write_atomically
 from percepnet_cli.network.modelfile import Model, ModelError, load_model, model_bytes
+from percepnet_cli.network.quantize import restore_tensors
 from percepnet_cli.training.torch_model import PercepNet
 
 KIND = "float"
@@ -32,3 +34,15 @@ def read_float_model(path: Path) -> Model:
         return load_model(path, KIND)
     except ModelError as error:
         raise ValueError(f"not a float model: {error}") from error
+
+
+def read_weights(path: Path) -> Model:
+    """Return a model of either kind as float32 weights, to train on from. A ValueError says what is wrong."""
+    try:
+        return read_float_model(path)
+    except ValueError as error:
+        try:
+            model = load_model(path)
+        except ModelError:
+            raise error from None
+    return replace(model, tensors=restore_tensors(model.tensors, model.sizes))

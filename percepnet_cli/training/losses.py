@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from percepnet_cli.constants import LOOKAHEAD_HOPS, NUM_BANDS
+
 EPS = 1e-4
 """Added before a power below 1, whose slope at 0 is infinite."""
 
@@ -20,6 +22,26 @@ RELATIVE_EPS = 1e-3
 """Added to the larger gain in the relative loss; our choice."""
 
 
+LEVEL_POWER = 0.3
+"""Energies enter the weight of a band by this power, about as loudness does."""
+
+LARGEST_LEVEL_WEIGHT = 8.0
+"""A short loud band counts for at most this many of the mean."""
+
+
+def level_weight(features: torch.Tensor, share: float) -> torch.Tensor:
+    """Return how much each band of each hop matters by its loudness in the noisy signal.
+
+    features: float32 [hops, batch, 70], not normalised; the energies of window l stand LOOKAHEAD_HOPS before l.
+    share: 0 (all alike) .. 1 (by loudness alone). Returns float32 [hops, batch, 34] with mean 1 for each sequence.
+    """
+    level = features[..., :NUM_BANDS]
+    level = torch.cat((level[:1].expand(LOOKAHEAD_HOPS, -1, -1), level[:-LOOKAHEAD_HOPS]))
+    loudness = 10 ** (LEVEL_POWER * (level - level.amax(dim=(0, 2), keepdim=True)))
+    relative = (loudness / loudness.mean(dim=(0, 2), keepdim=True)).clamp(max=LARGEST_LEVEL_WEIGHT)
+    return (1 - share) + share * relative
+
+
 def losses(
     gain_hat: torch.Tensor,
     strength_hat: torch.Tensor,
@@ -33,7 +55,7 @@ def losses(
     gain_hat, strength_hat
         Output of the network, [hops, batch, 34].
     targets
-        gain, strength, gain_weight, strength_weight, float32 of the same shape.
+        gain, strength, gain_weight, strength_weight, float32 of the same shape; weights 0 or more.
     kind
         ``gamma``: the paper's, sum w (d^2 + 10 d^4) with d = g^0.5 - g_hat^0.5;
         ``relative``: D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6)

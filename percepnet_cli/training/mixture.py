@@ -6,14 +6,21 @@ random filters and low-pass, rooms, clipping, silence); every probability stands
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.resample import change_speed
 from percepnet_cli.training import signals
 from percepnet_cli.training.corpus import Library, Recording
+
+USUAL_NOISE_S = 5.0
+"""Taken for the length of a noise that no table gives."""
+LONGEST_NOISE_S = 30.0
+"""Length beyond which a noise is drawn no more often."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,12 @@ class Recipe:
     room: float = 0.4
     given_room: float = 0.6
     room_on_noise: float = 0.5
+    target_rt60_s: float = 0.2
+    """The target keeps the first 20 ms of a room and a tail that decays at least as fast as this (V21)."""
+    speech_speed: tuple[float, float] = (0.87, 1.15)
+    noise_speed: tuple[float, float] = (0.7, 1.4)
+    change_speed: float = 0.5
+    """Chance that speech, or a noise, is played faster or slower: other voices, other machines."""
     colour: float = 0.7
     low_pass: float = 0.35
     clip: float = 0.07
@@ -39,8 +52,8 @@ class Recipe:
     dropout: float = 0.05
     more_noises: tuple[float, float] = (0.35, 0.1)
     """Chance of a second and of a third noise."""
-    synthetic_noise: float = 0.15
-    babble: float = 0.06
+    synthetic_noise: float = 0.2
+    babble: float = 0.08
     attenuation: float = 0.5
     """Share (in dB) of the paper's attenuation of under-periodic bands that goes into the gain. With ideal gains and
     strengths, 0, 0.5 and 1 gave PESQ 2.95, 2.98, 2.95 and STOI 0.960, 0.952, 0.934 on recordings kept apart."""
@@ -71,6 +84,12 @@ class Sources:
     noise: list[Recording]
     rooms: list[Recording]
     library: Library = field(default_factory=Library)
+    noise_chance: np.ndarray | None = field(init=False)
+    """float64 [noises], sums to 1."""
+
+    def __post_init__(self) -> None:
+        seconds = np.array([min(r.seconds or USUAL_NOISE_S, LONGEST_NOISE_S) for r in self.noise])
+        self.noise_chance = np.sqrt(seconds) / np.sqrt(seconds).sum() if len(seconds) else None
 
     @classmethod
     def group(cls, speech: Sequence[Recording], noise: Sequence[Recording], rooms: Sequence[Recording]) -> Sources:
@@ -81,7 +100,16 @@ class Sources:
         return cls(dict(sorted(speakers.items())), list(noise), list(rooms))
 
 
-def speech_track(sources: Sources, size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def draw_speed(speeds: tuple[float, float], rng: np.random.Generator, recipe: Recipe) -> float:
+    """Return by how much a recording is played faster: mostly not at all, else even in the logarithm."""
+    if rng.random() >= recipe.change_speed:
+        return 1.0
+    return float(np.exp(rng.uniform(*np.log(speeds))))
+
+
+def speech_track(
+    sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe = RECIPE
+) -> tuple[np.ndarray, float]:
     """Join recordings of one speaker into running speech with natural gaps.
 
     Speakers are drawn by the root of their number of recordings, so that few do not dominate.
@@ -92,6 +120,7 @@ def speech_track(sources: Sources, size: int, rng: np.random.Generator) -> tuple
     recordings = sources.speech[names[rng.choice(len(names), p=weight / weight.sum())]]
     track = np.zeros(size, np.float32)
     bandwidth_hz = SAMPLE_RATE / 2
+    speed = draw_speed(recipe.speech_speed, rng, recipe)
     position = 0
     for _ in range(200):
         if position >= size:
@@ -102,13 +131,16 @@ def speech_track(sources: Sources, size: int, rng: np.random.Generator) -> tuple
         if level == 0:
             position += HOP_SIZE
             continue
-        if len(clip) > size and position == 0:
-            start = int(rng.integers(len(clip) - size + 1))
-            clip = clip[start : start + size]
+        needed = math.ceil(size * speed)
+        if len(clip) > needed and position == 0:
+            start = int(rng.integers(len(clip) - needed + 1))
+            clip = clip[start : start + needed]
+        if speed != 1:
+            clip = change_speed(clip, speed)
         take = min(len(clip), size - position)
         gain = 10 ** (rng.uniform(-2, 2) / 20) / level
         track[position : position + take] = clip[:take] * np.float32(gain)
-        bandwidth_hz = min(bandwidth_hz, sources.library.bandwidth_hz(recording))
+        bandwidth_hz = min(bandwidth_hz, sources.library.bandwidth_hz(recording) * speed)
         gap_s = rng.uniform(0.05, 0.5) if rng.random() < 0.85 else rng.uniform(0.5, 2.0)
         position += take + int(gap_s * SAMPLE_RATE)
     return track, bandwidth_hz
@@ -139,8 +171,11 @@ def silence_pauses(samples: np.ndarray) -> np.ndarray:
 
 
 def recorded_noise(sources: Sources, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a stretch of one recording; short ones (keys, clicks) become a run of similar events."""
-    recording = sources.noise[rng.integers(len(sources.noise))]
+    """Return a stretch of one recording; short ones (keys, clicks) become a run of similar events.
+
+    Recordings are drawn by the root of their length where it is known: minutes of a street hold more than a click.
+    """
+    recording = sources.noise[rng.choice(len(sources.noise), p=sources.noise_chance)]
     clip = sources.library.samples(recording)
     if len(clip) == 0:
         return np.zeros(size, np.float32)
@@ -184,9 +219,13 @@ def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: R
         if kind < recipe.synthetic_noise:
             part = signals.coloured_noise(size, rng) if rng.random() < 0.75 else signals.hum(size, rng)
         elif kind < recipe.synthetic_noise + recipe.babble:
-            part = np.sum([speech_track(sources, size, rng)[0] for _ in range(rng.integers(4, 8))], axis=0)
+            part = np.sum([speech_track(sources, size, rng, recipe)[0] for _ in range(rng.integers(4, 8))], axis=0)
         else:
-            part = recorded_noise(sources, size, rng)
+            speed = draw_speed(recipe.noise_speed, rng, recipe)
+            part = recorded_noise(sources, math.ceil(size * speed) + 1, rng)
+            if speed != 1:
+                part = change_speed(part, speed)
+            part = part[:size]
         if rng.random() < recipe.colour:
             part = signals.random_filter(part, rng)
         level = signals.active_rms(part)
@@ -217,7 +256,7 @@ def draw(sources: Sources, rng: np.random.Generator, recipe: Recipe = RECIPE) ->
     bandwidth_hz = SAMPLE_RATE / 2
     speech = np.zeros(size, np.float32)
     if not noise_only:
-        speech, bandwidth_hz = speech_track(sources, size, rng)
+        speech, bandwidth_hz = speech_track(sources, size, rng, recipe)
         if rng.random() < recipe.delayed_start:
             delay = int(rng.uniform(0.3, 4) * SAMPLE_RATE)
             speech = np.concatenate((np.zeros(delay, np.float32), speech))[:size]
@@ -230,7 +269,7 @@ def draw(sources: Sources, rng: np.random.Generator, recipe: Recipe = RECIPE) ->
     clean = speech
     if rng.random() < recipe.room:
         response = room_response(sources, rng, recipe)
-        clean = signals.convolve(speech, signals.early_part(response))
+        clean = signals.convolve(speech, signals.shorten_tail(response, recipe.target_rt60_s))
         speech = signals.convolve(speech, response)
         if rng.random() < recipe.room_on_noise:
             noise = signals.convolve(noise, room_response(sources, rng, recipe))

@@ -27,6 +27,8 @@ class Options:
     device: str = "auto"
     loss: str = "gamma"
     strength_weight: float = 0.5
+    level_weight: float = 0.0
+    recolour: bool = False
     seed: int = 0
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 4.0
@@ -41,5 +43,7 @@ class Options:
             "hops": self.hops,
             "loss": self.loss,
             "strength_weight": self.strength_weight,
+            "level_weight": self.level_weight,
+            "recolour": self.recolour,
             "seed": self.seed,
         }

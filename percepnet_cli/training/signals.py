@@ -82,19 +82,29 @@ def low_pass(signals: np.ndarray, cutoff_hz: float) -> np.ndarray:
 
 
 def coloured_noise(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return noise of a random smooth spectrum whose level drifts slowly: fans, hiss, wind. float32 [size]."""
+    """Return one to three noises of random smooth spectra whose levels drift: fans, hiss, wind, traffic.
+
+    Each drifts on its own, slowly or within tenths of a second, so that the spectrum of the sum moves too.
+    float32 [size].
+    """
     bins = size // 2 + 1
-    frequency = np.linspace(0, SAMPLE_RATE / 2, bins)
-    tilt_db = rng.uniform(-9, 1) * np.log2(np.maximum(frequency, 50) / 1000)
-    knots = np.geomspace(50, 24000, 9)
-    shape_db = np.interp(np.log(np.maximum(frequency, 50)), np.log(knots), rng.normal(0, 5, 9))
-    amplitude = 10 ** ((tilt_db + shape_db) / 20)
-    white = rng.standard_normal(size, np.float32)
-    noise = np.fft.irfft(np.fft.rfft(white) * amplitude.astype(np.float32), size).astype(np.float32)
-    points = size // 24000 + 2
-    drift_db = np.cumsum(rng.normal(0, rng.uniform(0, 1.5), points))
-    drift = np.interp(np.arange(size), np.arange(points) * 24000, drift_db)
-    return noise * (10 ** (drift / 20)).astype(np.float32)
+    frequency = np.maximum(np.linspace(0, SAMPLE_RATE / 2, bins, dtype=np.float32), 50)
+    octave, log_frequency = np.log2(frequency / 1000), np.log(frequency)
+    knots = np.log(np.geomspace(50, 24000, 9))
+    total = np.zeros(size, np.float32)
+    for _ in range(rng.integers(1, 4)):
+        shape_db = rng.uniform(-9, 1) * octave + np.interp(log_frequency, knots, rng.normal(0, 5, 9))
+        spectrum = rng.standard_normal(2 * bins, np.float32).view(np.complex64)
+        spectrum *= 10 ** (shape_db.astype(np.float32) / 20)
+        part = np.fft.irfft(spectrum, size).astype(np.float32)
+        step_s = 0.5 if rng.random() < 0.6 else rng.uniform(0.05, 0.5)
+        points = int(size / SAMPLE_RATE / step_s) + 2
+        drift_db = np.cumsum(rng.normal(0, rng.uniform(0, 3) * np.sqrt(step_s), points))
+        drift_db = np.clip(drift_db - drift_db.mean(), -25, 12)
+        drift_db = np.interp(np.arange(size), np.arange(points) * step_s * SAMPLE_RATE, drift_db)
+        part *= (10 ** (drift_db / 20)).astype(np.float32)
+        total += part * np.float32(10 ** (rng.uniform(-10, 0) / 20) / np.sqrt(np.mean(part * part) + 1e-20))
+    return total
 
 
 def hum(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -129,12 +139,22 @@ def synthetic_room(rng: np.random.Generator) -> np.ndarray:
     return tail.astype(np.float32)
 
 
-def early_part(response: np.ndarray, early_ms: float = 20, fade_ms: float = 5) -> np.ndarray:
-    """Keep the direct sound and what follows it within 20 ms, faded out over 5 ms more (V21). float32 [m]."""
-    start = int(np.argmax(np.abs(response)))
-    keep = start + int(early_ms * SAMPLE_RATE / 1000)
-    fade = int(fade_ms * SAMPLE_RATE / 1000)
-    early = response[: keep + fade].copy()
-    ramp = 0.5 + 0.5 * np.cos(np.pi * np.arange(len(early[keep:])) / fade)
-    early[keep:] *= ramp.astype(np.float32)
-    return early
+def reverberation_time(response: np.ndarray) -> float:
+    """Return the RT60 of a response from the decay between -5 and -25 dB (T20), s. response: float32 [n]."""
+    decay = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]
+    decay_db = 10 * np.log10(decay / max(decay[0], 1e-30) + 1e-12)
+    start, end = np.searchsorted(-decay_db, (5, 25))
+    return float((end - start) / SAMPLE_RATE * 3)
+
+
+def shorten_tail(response: np.ndarray, rt60_s: float, early_ms: float = 20) -> np.ndarray:
+    """Keep the direct sound and what follows it within 20 ms, let the rest decay with at most an RT60 (V21).
+
+    response, result: float32 [n]. Rooms that decay faster stay as they are; an RT60 of 0 leaves the early part.
+    """
+    start = int(np.argmax(np.abs(response))) + int(early_ms * SAMPLE_RATE / 1000)
+    after_s = np.arange(max(0, len(response) - start)) / SAMPLE_RATE
+    rate = 1 / max(rt60_s, 1e-3) - 1 / max(reverberation_time(response), 1e-3)
+    shortened = response.copy()
+    shortened[start:] *= (10 ** (-3 * after_s * max(rate, 0))).astype(np.float32)
+    return shortened

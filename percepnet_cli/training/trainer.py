@@ -11,11 +11,13 @@ import torch
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
-from percepnet_cli.training.floatmodel import read_float_model, write_float_model
-from percepnet_cli.training.losses import losses
+from percepnet_cli.training.floatmodel import read_weights, write_float_model
+from percepnet_cli.training.losses import level_weight, losses
 from percepnet_cli.training.options import Options
+from percepnet_cli.training.recolour import recolour
 from percepnet_cli.training.shards import Batch, Shards
 from percepnet_cli.training.torch_model import PercepNet
+from percepnet_cli.training.widen import widen
 
 HOPS_PER_HOUR = 3600 * SAMPLE_RATE // HOP_SIZE
 """Hops in an hour of audio."""
@@ -106,10 +108,14 @@ class Trainer:
             self.model.feature_mean.copy_(torch.from_numpy(mean))
             self.model.feature_std.copy_(torch.from_numpy(std))
         else:
-            given, sizes = read_float_model(self.options.init), self.options.sizes
-            if given.sizes != sizes:
-                raise ValueError(f"{self.options.init}: sizes {list(given.sizes)}, the run has {list(sizes)}")
-            self.model.load_state_dict({name: torch.from_numpy(value) for name, value in given.tensors.items()})
+            given = read_weights(self.options.init)
+            tensors = given.tensors
+            if given.sizes != self.options.sizes:
+                try:
+                    tensors = widen(tensors, given.sizes, self.options.sizes, self.options.seed)
+                except ValueError as error:
+                    raise ValueError(f"{self.options.init}: {error}") from None
+            self.model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
         self.ema.load_state_dict(self.model.state_dict())
 
     def save(self) -> None:
@@ -151,7 +157,8 @@ class Trainer:
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, a function of (seed, step) alone."""
         rng = np.random.default_rng((self.options.seed, step))
-        return self.train.random_batch(rng, self.options.batch, self.options.hops)
+        batch = self.train.random_batch(rng, self.options.batch, self.options.hops)
+        return batch._replace(features=recolour(batch.features, rng)) if self.options.recolour else batch
 
     def update(self, batch: Batch) -> torch.Tensor:
         """Do one step; return its loss, not yet waited for."""
@@ -159,6 +166,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         features, *targets = to_device(batch, self.device)
+        if self.options.level_weight:
+            targets[2] = targets[2] * level_weight(features, self.options.level_weight)
         gain, strength, _ = self.model(features)
         gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
         loss = gain_loss + self.options.strength_weight * strength_loss

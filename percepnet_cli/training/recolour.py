@@ -1,0 +1,37 @@
+"""Another microphone for a sequence that is already in features: random level and smooth random filter.
+
+A filter that changes slowly over frequency scales the band energies and leaves ideal gains, strengths, coherences
+and pitch as they are, so one computed mixture serves as many.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from percepnet_cli.constants import ENERGY_FLOOR, NUM_BANDS
+
+LEVEL_DB = 8.0
+"""Standard deviation of the change of level."""
+TILT_DB = 4.0
+"""Standard deviation of the change from the middle of the bands to their end."""
+KNOT_DB = 2.5
+"""Standard deviation of a smooth random shape at its knots."""
+KNOTS = 7
+LARGEST_DB = 20.0
+
+
+def recolour(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return features of the same sequences, each through its own random filter.
+
+    features: float [hops, batch, 70], not normalised. Returns float32 of the same shape; digital silence stays.
+    """
+    batch = features.shape[1]
+    band = np.linspace(-1, 1, NUM_BANDS)
+    change_db = LEVEL_DB * rng.standard_normal((batch, 1)) + TILT_DB * rng.standard_normal((batch, 1)) * band
+    knots = np.linspace(-1, 1, KNOTS)
+    change_db += [np.interp(band, knots, KNOT_DB * rng.standard_normal(KNOTS)) for _ in range(batch)]
+    factor = 10 ** (np.clip(change_db, -LARGEST_DB, LARGEST_DB) / 10)
+    out = features.astype(np.float32)
+    energy = np.maximum(10 ** out[..., :NUM_BANDS] - np.float32(ENERGY_FLOOR), 0)
+    out[..., :NUM_BANDS] = np.log10(energy * factor.astype(np.float32) + np.float32(ENERGY_FLOOR))
+    return out

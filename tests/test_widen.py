@@ -1,0 +1,42 @@
+"""A widened network gives what the narrow one gave, and its copies do not stay alike."""
+
+import numpy as np
+import pytest
+from conftest import random_tensors
+
+from percepnet_cli.network.modelfile import Model, Sizes, layout
+from percepnet_cli.network.quantize import FloatState
+from percepnet_cli.training.widen import widen
+
+OLD = Sizes(6, 5, 8, 7, 6, 5)
+
+
+def answers(tensors, sizes, features):
+    out = np.zeros((2, len(features), 34), np.float32)
+    FloatState(Model("test", sizes, tensors, {}, "")).run(features, *out)
+    return out
+
+
+@pytest.mark.parametrize("new", [Sizes(6, 5, 8, 7, 6, 5), Sizes(13, 11, 9, 16, 20, 6), Sizes(6, 5, 8, 22, 6, 5)])
+def test_the_wide_network_computes_the_same(rng, new):
+    tensors = random_tensors(OLD, 5)
+    features = rng.normal(0, 1, (40, 70)).astype(np.float32)
+    wide = widen(tensors, OLD, new, 3)
+    assert {name: value.shape for name, value in wide.items()} == {n: s for n, (_, s) in layout(new, "float").items()}
+    assert np.abs(answers(wide, new, features) - answers(tensors, OLD, features)).max() < 1e-5
+    again = widen(tensors, OLD, new, 3)
+    assert all(np.array_equal(wide[name], again[name]) for name in wide)
+    if new == OLD:
+        assert all(np.allclose(wide[name], tensors[name], rtol=1e-6) for name in wide)
+
+
+def test_copies_are_read_with_different_weights():
+    wide = widen(random_tensors(OLD, 5), OLD, Sizes(6, 5, 8, 14, 6, 5), 0)
+    columns = wide["gru2.weight_ih"].T
+    assert len(np.unique(columns.round(6), axis=0)) == len(columns)
+
+
+@pytest.mark.parametrize("new", [Sizes(5, 5, 8, 7, 6, 5), Sizes(6, 5, 8, 7, 6, 5, kernel1=7)])
+def test_what_cannot_be_widened_is_refused(new):
+    with pytest.raises(ValueError, match="cannot be widened"):
+        widen(random_tensors(OLD, 5), OLD, new, 0)
