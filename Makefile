@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 EXAMPLE = examples/street.flac
 
-.PHONY: demo test lint format bench docs model clean
+.PHONY: demo test lint format bench docs quality model clean
 
 demo: $(VENV)/.runtime ## denoise the example recording
 	mkdir -p demo
@@ -32,6 +32,11 @@ bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.
 
 docs: $(VENV)/.test ## renew the option tables and pictures
 	$(BIN)/python docs/generate.py options pictures
+
+# PAIRS: a folder with noisy/ and clean/; PEERS: a folder of enhanced files for each other program, optional.
+quality: $(VENV)/.test ## measure the shipped models on pairs: make quality PAIRS=... [PEERS=...]
+	$(BIN)/python -m pip install --quiet --editable '.[metrics]'
+	$(BIN)/python tests/quality/model_table.py --pairs $(PAIRS) $(if $(PEERS),--peers $(PEERS))
 
 # The recipe of the shipped model; every step resumes where it was stopped.
 SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))

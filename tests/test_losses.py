@@ -14,7 +14,7 @@ def targets(gain=0.5, strength=0.5, hops=4):
     return gain * ones, strength * ones, ones.clone(), ones.clone()
 
 
-@pytest.mark.parametrize("kind", ["gamma", "relative"])
+@pytest.mark.parametrize("kind", ["gamma", "relative", "entropy"])
 @pytest.mark.parametrize("target", [0.0, 1.0])
 @pytest.mark.parametrize("found", [0.0, 1.0])
 def test_losses_and_slopes_are_finite_at_the_ends(kind, target, found):
@@ -38,7 +38,7 @@ def test_loss_values():
         losses(half, half, targets(), "square")
 
 
-@pytest.mark.parametrize("kind", ["gamma", "relative"])
+@pytest.mark.parametrize("kind", ["gamma", "relative", "entropy"])
 def test_masked_bands_do_not_matter(kind):
     gain, strength, gain_weight, strength_weight = targets()
     gain_hat, strength_hat = torch.rand(4, 2, 34), torch.rand(4, 2, 34)

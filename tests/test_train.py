@@ -203,3 +203,24 @@ def test_time_budget_and_schedule(folders, tmp_path):
     rates = [learning_rate(TINY, 500, progress) for progress in (0.0, 0.5, 1.0)]
     assert rates == pytest.approx([1e-3, 0.525e-3, 0.05e-3])
     assert learning_rate(TINY, 99, 0.0) == pytest.approx(0.5e-3)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this version of torch has no Muon")
+def test_muon_moves_the_recurrent_matrices_and_resumes_exactly(folders, tmp_path):
+    options = replace(TINY, optimiser="muon", level_weight=0.5, recolour=True)
+    assert run(*folders, tmp_path / "a", options, log=silent).finished
+    run(*folders, tmp_path / "b", options, log=silent, stop_at=3)
+    assert run(*folders, tmp_path / "b", options, log=silent).finished
+    assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    run(*folders, tmp_path / "adamw", replace(options, optimiser="adamw"), log=silent)
+    found, other = weights(tmp_path / "a"), weights(tmp_path / "adamw")
+    # orthogonalised steps turn all directions alike: the change has no dominant one
+    start = Trainer(*(open_shards(folder) for folder in folders), tmp_path / "new", options)
+    start.start()
+    first = start.model.gru2.weight_hh.detach()
+
+    def spread(after):
+        values = torch.linalg.svdvals(after["gru2.weight_hh"] - first)
+        return float(values[0] / values[len(values) // 2])
+
+    assert spread(found) < 0.5 * spread(other)

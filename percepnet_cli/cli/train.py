@@ -29,11 +29,18 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Where to compute; auto takes a CUDA device if there is one.",
 )
 @click.option(
+    "--optimiser",
+    type=click.Choice(["adamw", "muon"]),
+    default="adamw",
+    show_default=True,
+    help="What moves the weights; muon takes over the matrices of the recurrent layers.",
+)
+@click.option(
     "--loss",
-    type=click.Choice(["gamma", "relative"]),
+    type=click.Choice(["gamma", "relative", "entropy"]),
     default="gamma",
     show_default=True,
-    help="Loss of the gains: the paper's, or one relative to the larger gain.",
+    help="Loss of the gains: the paper's, one relative to the larger gain, or cross-entropy.",
 )
 @click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
 @click.option(
@@ -66,6 +73,7 @@ def train(
     steps: int | None,
     threads: int,
     device: str,
+    optimiser: str,
     loss: str,
     strength_weight: float,
     level_weight: float,
@@ -125,6 +133,7 @@ def train(
         steps=steps,
         threads=threads,
         device=device,
+        optimiser=optimiser,
         loss=loss,
         strength_weight=strength_weight,
         level_weight=level_weight,

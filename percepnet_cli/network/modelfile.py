@@ -114,6 +114,13 @@ def layout(sizes: Sizes, kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     return tensors
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the models that come with the program, sorted."""
+    suffix = ".safetensors"
+    files = resources.files("percepnet_cli.models").iterdir()
+    return sorted(path.name.removesuffix(suffix) for path in files if path.name.endswith(suffix))
+
+
 def find_model(name: str | Path | None) -> tuple[str, Path]:
     """Return name and path of a shipped model, or of a file. Raises ModelError if there is none."""
     shipped = resources.files("percepnet_cli.models")
@@ -123,10 +130,8 @@ def find_model(name: str | Path | None) -> tuple[str, Path]:
         if path.is_file():
             return str(wanted), path
         if name is None or not Path(name).exists():
-            names = sorted(
-                p.name.removesuffix(".safetensors") for p in shipped.iterdir() if p.name.endswith(".safetensors")
-            )
-            raise ModelError(f"there is no model '{wanted}': shipped are {', '.join(names) or 'none'}; or name a file")
+            names = ", ".join(shipped_names()) or "none"
+            raise ModelError(f"there is no model '{wanted}': shipped are {names}; or name a file")
     path = Path(str(name))
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")

@@ -9,7 +9,7 @@ import torch
 
 from percepnet_cli.atomic import write_atomically
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the checkpoint."""
 
 

@@ -59,9 +59,15 @@ def losses(
     kind
         ``gamma``: the paper's, sum w (d^2 + 10 d^4) with d = g^0.5 - g_hat^0.5;
         ``relative``: D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6)
-        (Valin et al. 2021), which punishes lost speech and leaks in silence.
+        (Valin et al. 2021), which punishes lost speech and leaks in silence;
+        ``entropy``: the cross-entropy of g and g_hat above that of g and g, which for small errors
+        is d^2 / (2 g (1 - g)): as strict near 1, where speech must stay whole, as near 0.
     """
     gain, strength, gain_weight, strength_weight = targets
+    if kind == "entropy":
+        return _mean(cross_entropy(gain, gain_hat), gain_weight), _strength_loss(
+            strength, strength_hat, strength_weight
+        )
     if kind == "gamma":
         error = torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)
         square = error * error
@@ -71,7 +77,21 @@ def losses(
         square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
     else:
         raise ValueError(f"unknown loss {kind}")
-    gain_loss = (gain_weight * (square + C4 * square * square)).sum() / gain_weight.sum().clamp(min=1.0)
+    gain_loss = _mean(square + C4 * square * square, gain_weight)
+    return gain_loss, _strength_loss(strength, strength_hat, strength_weight)
+
+
+def cross_entropy(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return g log(g/g_hat) + (1 - g) log((1 - g)/(1 - g_hat)), 0 where they agree; float32, shape of the input."""
+    gain, gain_hat = gain.clamp(0, 1) * (1 - 2 * EPS) + EPS, gain_hat * (1 - 2 * EPS) + EPS
+    return gain * torch.log(gain / gain_hat) + (1 - gain) * torch.log((1 - gain) / (1 - gain_hat))
+
+
+def _mean(loss: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the weighted mean; 0 if nothing counts."""
+    return (weight * loss).sum() / weight.sum().clamp(min=1.0)
+
+
+def _strength_loss(strength: torch.Tensor, strength_hat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
-    total = strength_weight.sum().clamp(min=1.0)
-    return gain_loss, (strength_weight * error * error).sum() / total
+    return _mean(error * error, weight)

@@ -25,6 +25,7 @@ class Options:
     steps: int | None = None
     threads: int = 1
     device: str = "auto"
+    optimiser: str = "adamw"
     loss: str = "gamma"
     strength_weight: float = 0.5
     level_weight: float = 0.0
@@ -41,6 +42,7 @@ class Options:
             "sizes": list(self.sizes),
             "batch": self.batch,
             "hops": self.hops,
+            "optimiser": self.optimiser,
             "loss": self.loss,
             "strength_weight": self.strength_weight,
             "level_weight": self.level_weight,

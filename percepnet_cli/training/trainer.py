@@ -59,6 +59,34 @@ def learning_rate(options: Options, step: int, progress: float) -> float:
     return options.rate * warm * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine)
 
 
+def make_optimisers(model: PercepNet, options: Options) -> list[torch.optim.Optimizer]:
+    """Return what moves the weights: AdamW, or Muon for the matrices of the recurrent layers and AdamW for the rest.
+
+    Muon's steps are scaled to the size of AdamW's, so one learning rate serves both (Liu et al. 2025).
+    """
+    recurrent: list[torch.nn.Parameter] = []
+    decayed: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if options.optimiser == "muon" and parameter.dim() == 2 and "gru" in name:
+            recurrent.append(parameter)
+        else:
+            (decayed if parameter.dim() > 1 else others).append(parameter)
+    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=options.rate, betas=BETAS, eps=1e-8, fused=True)
+    ]
+    if recurrent:
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError("this version of torch has no Muon; use --optimiser adamw, or torch 2.9 and later")
+        optimisers.append(
+            torch.optim.Muon(
+                recurrent, lr=options.rate, weight_decay=WEIGHT_DECAY, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    return optimisers
+
+
 class Trainer:
     """A run between its checkpoints.
 
@@ -82,15 +110,7 @@ class Trainer:
         self.model = PercepNet(options.sizes).to(self.device)
         self.ema = PercepNet(options.sizes).to(self.device).requires_grad_(False)
         self.ema.precision = torch.float32  # what is exported is judged as it is
-        decayed = [p for p in self.model.parameters() if p.dim() > 1]
-        others = [p for p in self.model.parameters() if p.dim() == 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
-            lr=options.rate,
-            betas=BETAS,
-            eps=1e-8,
-            fused=True,
-        )
+        self.optimisers = make_optimisers(self.model, options)
         self.step = 0
         self.seconds = 0.0
         self.history: list[list[float]] = []
@@ -123,7 +143,7 @@ class Trainer:
         content = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
@@ -137,7 +157,8 @@ class Trainer:
         content = read_checkpoint(self.checkpoint, self.options.identity(), self.device)
         self.model.load_state_dict(content["model"])
         self.ema.load_state_dict(content["ema"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        for optimiser, state in zip(self.optimisers, content["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         self.step = content["step"]
         self.seconds = content["seconds"]
         self.history = content["history"]
@@ -163,15 +184,16 @@ class Trainer:
     def update(self, batch: Batch) -> torch.Tensor:
         """Do one step; return its loss, not yet waited for."""
         rate = learning_rate(self.options, self.step, self.progress())
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         features, *targets = to_device(batch, self.device)
         if self.options.level_weight:
             targets[2] = targets[2] * level_weight(features, self.options.level_weight)
         gain, strength, _ = self.model(features)
         gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
         loss = gain_loss + self.options.strength_weight * strength_loss
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         if not torch.isfinite(norm):  # one bad batch must not end a long run
@@ -179,7 +201,8 @@ class Trainer:
             if self.skipped >= 20:
                 raise ValueError(f"the gradient was not finite 20 times, last at step {self.step}")
         else:
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
             decay = min(EMA_DECAY, (1.0 + self.step) / (10.0 + self.step))
             with torch.no_grad():
                 for mean, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):

@@ -1,0 +1,58 @@
+"""The shipped models: what each costs and how good it was measured to be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.network.modelfile import DEFAULT_MODEL, find_model, load_model, shipped_names
+
+SCORES = "scores.json"
+"""Written beside the models by tests/quality/model_table.py."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One shipped model."""
+
+    name: str
+    default: bool
+    num_weights: int
+    """Multiply-adds per hop."""
+    file_bytes: int
+    sha256: str
+    scores: dict[str, float]
+    """Means over the pairs it was measured on: pesq_wb, stoi, si_sdr (dB), dnsmos_ovrl and others; empty if this very
+    file was never measured."""
+
+    @property
+    def multiply_adds_per_second(self) -> int:
+        """Multiply-adds of the network for a second of one channel."""
+        return self.num_weights * SAMPLE_RATE // HOP_SIZE
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {**vars(self), "multiply_adds_per_second": self.multiply_adds_per_second}
+
+
+def measured() -> dict[str, dict[str, Any]]:
+    """Return what was measured of each shipped model: ``sha256`` of its file, ``scores`` and more."""
+    file = resources.files("percepnet_cli.models").joinpath(SCORES)
+    records: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+    return records
+
+
+def shipped() -> list[Entry]:
+    """Return the shipped models, the default first, then by weights. Raises ModelError if one is damaged."""
+    records = measured()
+    entries = []
+    for name in shipped_names():
+        model = load_model(name)
+        record = records.get(name, {})
+        scores = record["scores"] if record.get("sha256") == model.digest else {}
+        size = find_model(name)[1].stat().st_size
+        entries.append(Entry(name, name == DEFAULT_MODEL, model.num_weights, size, model.digest, scores))
+    return sorted(entries, key=lambda entry: (not entry.default, -entry.num_weights))

@@ -1,0 +1,53 @@
+"""``percepnet models``: what ``--model`` can name."""
+
+from __future__ import annotations
+
+import click
+
+COLUMNS = (
+    ("pesq_wb", "PESQ-wb", ".2f"),
+    ("stoi", "STOI", ".3f"),
+    ("si_sdr", "SI-SDR dB", ".1f"),
+    ("dnsmos_ovrl", "OVRL", ".2f"),
+)
+"""Key of a score, heading, format."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print everything known of each as JSON.")
+def models(as_json: bool) -> None:
+    """List the models that come with the program: size, cost, quality.
+
+    The scores are means over noisy recordings of speakers and noises that were not in training; models/README.md
+    says which. Other models are used with `denoise --model FILE`.
+
+    \b
+    Example:
+        percepnet models
+        percepnet denoise --model lite noisy.wav clean.wav
+    """  # noqa: D301  (click wants the control character)
+    import json
+
+    from percepnet_cli.catalogue import shipped
+
+    entries = shipped()
+    if as_json:
+        click.echo(json.dumps([entry.as_json() for entry in entries], indent=1))
+        return
+    heading = ["model", "weights", "file MB", "multiply-adds/s", *(title for _, title, _ in COLUMNS), "sha256"]
+    lines = [heading]
+    for entry in entries:
+        scores = (format(entry.scores[key], form) if key in entry.scores else "-" for key, _, form in COLUMNS)
+        lines.append(
+            [
+                entry.name + (" (default)" if entry.default else ""),
+                f"{entry.num_weights / 1e6:.2f} M",
+                f"{entry.file_bytes / 1e6:.1f}",
+                f"{entry.multiply_adds_per_second / 1e6:.0f} M",
+                *scores,
+                entry.sha256[:12],
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *rest in lines:
+        click.echo("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))

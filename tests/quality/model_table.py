@@ -1,0 +1,93 @@
+"""Measure the shipped models beside others on pairs of noisy and clean recordings; write what that gave.
+
+    model_table.py --pairs DIR [--peers DIR]
+
+Every shipped model denoises ``DIR/noisy`` with and without the post-filter. ``--peers`` holds one folder of
+enhanced files of the same names for each other program. The tables go between the marks of models/README.md, the
+means of the shipped models to models/scores.json, where `percepnet models` reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import dev_table
+import numpy as np
+import soundfile
+
+from percepnet_cli import Denoiser, load_model
+from percepnet_cli.network.modelfile import Model, shipped_names
+
+ROOT = Path(__file__).resolve().parents[2]
+CARD = ROOT / "models" / "README.md"
+SCORES = ROOT / "models" / "scores.json"
+BEGIN, END = "<!-- quality -->", "<!-- end -->"
+KEPT = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
+
+
+def enhance(model: Model, post_filter: bool, noisy: dict[str, Path], out: Path) -> None:
+    """Denoise recordings of 48 kHz, one channel, as `percepnet denoise` does: same length, in time."""
+    out.mkdir()
+    for name, path in noisy.items():
+        samples, rate = soundfile.read(path, dtype="float32")
+        if rate != dev_table.RATE or samples.ndim != 1:
+            raise SystemExit(f"{path}: one channel at {dev_table.RATE} Hz is needed")
+        denoiser = Denoiser(model, post_filter=post_filter)
+        cleaned = np.concatenate((denoiser.process(samples), denoiser.flush()))[denoiser.latency :]
+        soundfile.write(out / f"{name}.wav", np.clip(cleaned, -1, 1), rate, subtype="PCM_16")
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--pairs", type=Path, required=True, metavar="DIR", help="holds noisy/ and clean/, DIR.tsv beside it"
+    )
+    parser.add_argument("--peers", type=Path, metavar="DIR", help="one folder of enhanced files for each program")
+    args = parser.parse_args()
+    pairs = args.pairs.resolve()
+    clean, noisy = (dev_table.recordings(pairs / part) for part in ("clean", "noisy"))
+    snr = dev_table.read_snr(pairs.parent / f"{pairs.name}.tsv")
+    peers = sorted(path for path in args.peers.iterdir() if path.is_dir()) if args.peers else []
+    folders = {dev_table.NOISY: pairs / "noisy"} | {path.name: path for path in peers}
+    own = {}
+    with tempfile.TemporaryDirectory() as work:
+        for name in shipped_names():
+            own[name] = load_model(name)
+            for post_filter in (True, False):
+                label = f"percepnet, {name}" + ("" if post_filter else ", no post-filter")
+                folders[label] = Path(work) / label
+                enhance(own[name], post_filter, noisy, folders[label])
+        results = {}
+        for label, folder in folders.items():
+            results[label] = dev_table.score_folder(clean, dev_table.recordings(folder), snr)
+            print(label, flush=True)
+
+    def means(label: str) -> dict[str, float]:
+        return {key: round(statistics.fmean(row[key] for row in results[label]), 4) for key in KEPT}
+
+    scores = {
+        name: {
+            "sha256": model.digest,
+            "pairs": len(clean),
+            "scores": means(f"percepnet, {name}"),
+            "without_post_filter": means(f"percepnet, {name}, no post-filter"),
+        }
+        for name, model in own.items()
+    }
+    SCORES.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
+    table = dev_table.main_table(results)
+    if clean.keys() <= snr.keys():
+        table += "\n" + dev_table.snr_table(results, snr)
+    before, _, rest = CARD.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    CARD.write_text(f"{before}{BEGIN}\n{table}{END}{after}", "utf-8")
+    print(table, end="")
+
+
+if __name__ == "__main__":
+    main()

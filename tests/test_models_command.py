@@ -1,0 +1,51 @@
+"""``percepnet models``: what is shipped, and scores only of the very file they were measured with."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from percepnet_cli import catalogue
+from percepnet_cli.cli import main
+from percepnet_cli.network.modelfile import DEFAULT_MODEL, load_model, shipped_names
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, ["models", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_every_shipped_model_is_listed_the_default_first():
+    lines = run().splitlines()
+    assert lines[0].split()[0] == "model" and len(lines) == 1 + len(shipped_names())
+    assert lines[1].startswith(f"{DEFAULT_MODEL} (default)")
+    for name in shipped_names():
+        model = load_model(name)
+        (line,) = (line for line in lines if line.split()[0] == name)
+        assert f"{model.num_weights / 1e6:.2f} M" in line and line.endswith(model.digest[:12])
+        assert f"{model.num_weights / 1e4:.0f} M" in line  # 100 hops a second
+
+
+def test_json_holds_the_same_and_more():
+    entries = json.loads(run("--json"))
+    assert {entry["name"] for entry in entries} == set(shipped_names())
+    assert [entry["name"] for entry in entries if entry["default"]] == [DEFAULT_MODEL]
+    assert all(entry["sha256"] == load_model(entry["name"]).digest for entry in entries)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_scores_of_another_file_are_not_shown(monkeypatch, same):
+    digest = load_model(DEFAULT_MODEL).digest if same else "0" * 64
+    scores = {"pesq_wb": 1.234, "stoi": 0.5678, "si_sdr": 6.04, "dnsmos_ovrl": 2.555}
+    monkeypatch.setattr(catalogue, "measured", lambda: {DEFAULT_MODEL: {"sha256": digest, "scores": scores}})
+    shown = run().splitlines()[1].split()
+    assert shown[-5:-1] == (["1.23", "0.568", "6.0", "2.56"] if same else ["-"] * 4)
+
+
+def test_the_scores_that_ship_are_of_the_models_that_ship():
+    records = catalogue.measured()
+    assert records.keys() == set(shipped_names())
+    for name, record in records.items():
+        assert record["sha256"] == load_model(name).digest, f"{name} was not measured since it changed"
+        assert 1 < record["scores"]["pesq_wb"] < 4.7 and record["pairs"] > 0
