@@ -27,7 +27,7 @@ from percepnet_cli.constants import (
 from percepnet_cli.dsp import bands, comb, features, gains, highpass, pitch, stft
 from percepnet_cli.dsp.memory import keep_last
 from percepnet_cli.network.modelfile import Model, load_model
-from percepnet_cli.network.percepnet import State
+from percepnet_cli.network.percepnet import State, Weights
 
 MAX_HOPS = 64
 """Hops that are processed at once; longer input is taken in turns. Large enough that a weight read from
@@ -215,6 +215,7 @@ class Denoiser:
         if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
             raise ValueError(f"attenuation_limit_db is {attenuation_limit_db}, it must be 0 or more")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
+        self._weights: Weights | None = None
         self.channels = channels
         self._post_filter = post_filter
         self._dry = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
@@ -227,7 +228,9 @@ class Denoiser:
         return LATENCY_SAMPLES
 
     def _predictor(self) -> Predictor:
-        return State(self.model, MAX_HOPS)
+        if self._weights is None:
+            self._weights = Weights(self.model)
+        return State(self._weights, MAX_HOPS)
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import numba
 from numba import njit
 
+from percepnet_cli.cpu import tier
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -27,13 +29,13 @@ FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def _source_hash() -> str:
-    """Return 16 hex digits that change with any source file, numba, Python or CPU."""
+    """Return 16 hex digits that change with any source file, numba, Python, machine or kernel tier."""
     digest = hashlib.sha256()
     package = Path(__file__).parent
     for path in sorted(package.rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode())
         digest.update(path.read_bytes())
-    for text in (numba.__version__, sys.version, platform.machine()):
+    for text in (numba.__version__, sys.version, platform.machine(), tier()):
         digest.update(text.encode())
     return digest.hexdigest()[:16]
 

@@ -12,7 +12,7 @@ from signals import snr_db
 
 from percepnet_cli.jit import kernel
 from percepnet_cli.network import activations, layers
-from percepnet_cli.network.layers import Linear
+from percepnet_cli.network.layers import linear
 
 
 @kernel
@@ -22,6 +22,12 @@ def _each(x: np.ndarray, tanh: np.ndarray, sigmoid: np.ndarray) -> None:
         sigmoid[i] = activations.sigmoid(x[i])
 
 
+@kernel
+def _round(x: np.ndarray, out: np.ndarray) -> None:
+    for i in range(x.shape[0]):
+        out[i] = activations.round8(x[i])
+
+
 def activate(x):
     x = np.asarray(x, np.float32)
     tanh, sigmoid = np.full_like(x, np.nan), np.full_like(x, np.nan)
@@ -29,12 +35,12 @@ def activate(x):
     return tanh, sigmoid
 
 
-def random_linear(rng, rows, columns, unit=127.0):
+def random_linear(rng, rows, columns):
     """An 8-bit matrix and the float64 matrix of exactly its values."""
     weights = rng.integers(-127, 128, (rows, columns), dtype=np.int8)
     scale = (rng.uniform(0.5, 2, rows) * 2 / (127 * np.sqrt(columns))).astype(np.float32)
     bias = (0.3 * rng.standard_normal(rows)).astype(np.float32)
-    return Linear(weights, scale / np.float32(unit), bias), weights * scale[:, None].astype(float)
+    return linear(weights, scale / np.float32(127), bias), weights * scale[:, None].astype(float)
 
 
 def sigmoid(x):
@@ -67,12 +73,12 @@ def test_activations_of_large_arguments_stay_at_their_limits():
 def test_rounding_of_activations_is_to_the_nearest():
     values = np.linspace(-1, 1, 20_001, dtype=np.float32)
     out = np.zeros(20_001, np.int8)
-    activations.quantize(values, out)
+    _round(values, out)
     assert out.min() == -127 and out.max() == 127
     assert np.abs(out - 127 * values.astype(float)).max() <= 0.5 + 1e-5
     exact = np.arange(-127, 128, dtype=np.int8)
     back = np.empty(255, np.int8)
-    activations.quantize(exact / np.float32(127), back)
+    _round(exact / np.float32(127), back)
     assert np.array_equal(back, exact)
 
 
@@ -80,19 +86,21 @@ def test_rounding_of_activations_is_to_the_nearest():
 @settings(max_examples=40, deadline=None)
 def test_dense_layer_equals_float64(rows, columns, hops, seed):
     rng = np.random.default_rng(seed)
-    linear, weights = random_linear(rng, rows, columns)
+    matrix, weights = random_linear(rng, rows, columns)
     inputs = rng.integers(-127, 128, (hops, columns), dtype=np.int8)
     out = np.full((hops, rows), np.nan, np.float32)
-    layers.Dense(linear, 6).run(inputs, out)
-    assert np.abs(out - sigmoid(inputs / 127 @ weights.T + linear.bias)).max() < 4e-5
+    layers.Dense(matrix, 6).run(inputs, out)
+    assert np.abs(out - sigmoid(inputs / 127 @ weights.T + matrix.bias)).max() < 4e-5
 
 
 def test_first_layer_takes_floats_and_gives_8_bits(rng):
-    linear, weights = random_linear(rng, 32, 70, unit=1.0)
+    weights = rng.integers(-127, 128, (32, 70), dtype=np.int8)
+    scale = (rng.uniform(0.5, 2, 32) * 2 / (127 * np.sqrt(70))).astype(np.float32)
+    bias = (0.3 * rng.standard_normal(32)).astype(np.float32)
     inputs = rng.uniform(-6, 6, (20, 70)).astype(np.float32)
     out = np.zeros((20, 32), np.int8)
-    layers.float_dense(inputs, *linear, out)
-    exact = 127 * np.tanh(inputs @ weights.T + linear.bias)
+    layers.FloatDense(weights, scale, bias).run(inputs, out)
+    exact = 127 * np.tanh(inputs @ (weights * scale[:, None].astype(float)).T + bias)
     assert np.abs(out - exact).max() < 0.51
     assert len(np.unique(out)) > 50
 
@@ -101,17 +109,17 @@ def test_first_layer_takes_floats_and_gives_8_bits(rng):
 @settings(max_examples=40, deadline=None)
 def test_convolution_equals_float64_over_any_cut(taps, cuts, seed):
     rng = np.random.default_rng(seed)
-    linear, weights = random_linear(rng, 11, taps * 9)
+    matrix, weights = random_linear(rng, 11, taps * 9)
     hops = sum(cuts)
     inputs = rng.integers(-127, 128, (hops, 9), dtype=np.int8)
-    conv = layers.Conv(linear, taps, 7)
+    conv = layers.Conv(matrix, taps, 7)
     out = np.zeros((hops, 11), np.int8)
     edges = np.cumsum([0, *cuts])
     for a, b in pairwise(edges):
         conv.run(inputs[a:b], out[a:b])
     padded = np.concatenate((np.zeros((taps - 1, 9)), inputs / 127))
     exact = [
-        127 * np.tanh(sum(weights[:, 9 * k : 9 * k + 9] @ padded[hop + k] for k in range(taps)) + linear.bias)
+        127 * np.tanh(sum(weights[:, 9 * k : 9 * k + 9] @ padded[hop + k] for k in range(taps)) + matrix.bias)
         for hop in range(hops)
     ]
     assert np.abs(out - np.array(exact)).max() < 0.51

@@ -31,6 +31,7 @@ COMMANDS = {
 
 USER_ERRORS = {
     "percepnet_cli.audio": "AudioError",
+    "percepnet_cli.cpu": "TierError",
     "percepnet_cli.network.modelfile": "ModelError",
 }
 """Exceptions whose text is meant for the user."""

@@ -40,10 +40,3 @@ def sigmoid(x: np.float32) -> np.float32:
 def round8(x: np.float32) -> np.int8:
     """Round an activation to 8 bits: floor(127 x + 1/2), x in -1..1."""
     return np.int8(np.floor(ACTIVATION_SCALE * x + HALF))
-
-
-@kernel
-def quantize(values: np.ndarray, out: np.ndarray) -> None:
-    """Round activations to 8 bits. values: float32 [n], -1..1; out: int8 [n], written."""
-    for i in range(values.shape[0]):
-        out[i] = round8(values[i])

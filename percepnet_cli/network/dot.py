@@ -1,37 +1,30 @@
 """The 8-bit product at the heart of every layer: int8 rows times int8 vectors, summed in int32.
 
-The plain loops below are what LLVM turns into multiply-add instructions of the CPU
-(``vpmaddwd`` on AVX2 and AVX-512). The sums are exact, so any other way to compute them
-gives the same bits.
+The sums are exact, so every way to compute them gives the same bits, and the CPU decides which one is
+used (``cpu``): the plain loop below, which LLVM turns into multiply-add instructions (``vpmaddwd`` on
+AVX2 and AVX-512), or the tiles of ``dot_tiles``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.cpu import tier
 from percepnet_cli.jit import kernel
+from percepnet_cli.network import dot_tiles
+
+
+def plain_pack(weights: np.ndarray) -> np.ndarray:
+    """Return a matrix as the plain loop wants it: int8 [rows, columns], C-contiguous."""
+    return np.ascontiguousarray(weights)
 
 
 @kernel
-def rows_times_vector(weights: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
-    """Multiply a matrix by one vector.
-
-    weights: int8 [rows, columns], C-contiguous; vector: int8 [columns]. out: int32 [rows], written.
-    At most 2^31 / 127^2 = 133,000 columns fit the sums.
-    """
-    rows, columns = weights.shape
-    for row in range(rows):
-        total = np.int32(0)
-        for column in range(columns):
-            total += np.int32(weights[row, column]) * np.int32(vector[column])
-        out[row] = total
-
-
-@kernel
-def rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+def plain_rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
     """Multiply a matrix by the vectors of several hops; each weight is read from memory once.
 
-    weights: int8 [rows, columns]; vectors: int8 [hops, columns]. out: int32 [hops, rows], written.
+    weights: int8 [rows, columns]; vectors: int8 [hops, columns]. out: int32 [hops, rows or more], written.
+    At most 2^31 / 127^2 = 133,000 columns fit the sums.
     """
     rows, columns = weights.shape
     for row in range(rows):
@@ -40,3 +33,19 @@ def rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray
             for column in range(columns):
                 total += np.int32(weights[row, column]) * np.int32(vectors[hop, column])
             out[hop, row] = total
+
+
+if tier() == "portable":
+    pack, rows_times_vectors = plain_pack, plain_rows_times_vectors
+    PANEL = 1
+else:
+    pack, rows_times_vectors = dot_tiles.pack, dot_tiles.rows_times_vectors
+    PANEL = dot_tiles.PANEL
+"""``pack(weights)``: a matrix, int8 [rows, columns], in the layout of this CPU's kernel.
+``rows_times_vectors(packed, vectors, out)``: its products with int8 [hops, columns], into int32 [hops, padded(rows)].
+"""
+
+
+def padded(rows: int) -> int:
+    """Return how many sums per hop the kernel writes for a matrix of so many rows."""
+    return -(-rows // PANEL) * PANEL

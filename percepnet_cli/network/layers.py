@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli.jit import kernel
-from percepnet_cli.network.activations import quantize, round8, sigmoid, tanh
-from percepnet_cli.network.dot import rows_times_vector, rows_times_vectors
+from percepnet_cli.network.activations import round8, sigmoid, tanh
+from percepnet_cli.network.dot import pack, padded, rows_times_vectors
 
 ONE = np.float32(1)
 ZERO = np.float32(0)
@@ -23,52 +23,93 @@ class Linear(NamedTuple):
     """A matrix with its bias, as the kernels want it."""
 
     weights: np.ndarray
-    """int8 [rows, columns], C-contiguous."""
+    """As ``dot.pack`` lays them out."""
+    columns: int
     scale: np.ndarray
     """float32 [rows]: value of one unit of (int8 weight x int8 activation), so row scale / 127."""
     bias: np.ndarray
     """float32 [rows]."""
 
+    def sums(self, hops: int) -> np.ndarray:
+        """Return space for the products of so many hops: int32 [hops, rows and some more]."""
+        return np.zeros((hops, padded(len(self.bias))), np.int32)
+
+
+def linear(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
+    """Prepare a matrix. weights: int8 [rows, columns]; scale, bias: float32 [rows], see ``Linear``."""
+    return Linear(pack(weights), weights.shape[1], scale, bias)
+
 
 @kernel
-def float_dense(inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+def float_dense(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray) -> None:
     """Fully connected layer with tanh, on float inputs (the features, which have no bound).
 
-    inputs: float32 [hops, columns]; weights: int8 [rows, columns]; scale: float32 [rows], of the weights
-    alone; bias: float32 [rows]. out: int8 [hops, rows], written.
+    inputs: float32 [hops, columns]; weights: float32 [columns, rows], scaled; bias: float32 [rows].
+    sums: float32 [rows], working space. out: int8 [hops, rows], written.
     """
-    rows, columns = weights.shape
+    columns, rows = weights.shape
     for hop in range(inputs.shape[0]):
         for row in range(rows):
-            total = ZERO
-            for column in range(columns):
-                total += np.float32(weights[row, column]) * inputs[hop, column]
-            value = tanh(scale[row] * total + bias[row])
-            out[hop, row] = round8(value)
+            sums[row] = bias[row]
+        for column in range(columns):
+            value = inputs[hop, column]
+            for row in range(rows):
+                sums[row] += weights[column, row] * value
+        for row in range(rows):
+            out[hop, row] = round8(tanh(sums[row]))
+
+
+@kernel
+def scale_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+    """Turn sums into values: scale, bias. sums: int32 [hops, rows or more]; out: float32 [hops, rows], written."""
+    for hop in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            out[hop, row] = scale[row] * np.float32(sums[hop, row]) + bias[row]
 
 
 @kernel
 def tanh_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Finish a layer: scale, bias, tanh, 8 bits. sums: int32 [hops, rows]; out: int8 [hops, rows], written."""
-    for hop in range(sums.shape[0]):
-        for row in range(sums.shape[1]):
+    """Finish a layer: scale, bias, tanh, 8 bits. sums: int32 [hops, rows or more]; out: int8 [hops, rows], written."""
+    for hop in range(out.shape[0]):
+        for row in range(out.shape[1]):
             value = tanh(scale[row] * np.float32(sums[hop, row]) + bias[row])
             out[hop, row] = round8(value)
 
 
 @kernel
 def sigmoid_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Finish a layer: scale, bias, sigmoid. sums: int32 [hops, rows]; out: float32 [hops, rows], written."""
-    for hop in range(sums.shape[0]):
-        for row in range(sums.shape[1]):
+    """Finish a layer: scale, bias, sigmoid. sums: int32 [hops, rows or more]; out: float32 [hops, rows], written."""
+    for hop in range(out.shape[0]):
+        for row in range(out.shape[1]):
             out[hop, row] = sigmoid(scale[row] * np.float32(sums[hop, row]) + bias[row])
 
 
 @kernel
+def gates(
+    inputs: np.ndarray, sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, state: np.ndarray, out: np.ndarray
+) -> None:
+    """Find the next state of a gated recurrent unit from its products.
+
+    Gates in the order reset, update, new, the reset gate after the recurrent product, as in PyTorch:
+    r = s(Wx + Uh), z = s(Wx + Uh), n = tanh(Wx + r (Uh + b)), h' = n + z (h - n).
+    inputs: float32 [3 width], Wx; sums: int32 [3 width or more], the recurrent products; scale, bias: float32
+    [3 width], theirs. state: float32 [width], updated; out: int8 [width], written: the state in 8 bits.
+    """
+    width = state.shape[0]
+    for i in range(width):
+        j = i + width
+        k = j + width
+        r = sigmoid(inputs[i] + (scale[i] * np.float32(sums[i]) + bias[i]))
+        z = sigmoid(inputs[j] + (scale[j] * np.float32(sums[j]) + bias[j]))
+        n = tanh(inputs[k] + r * (scale[k] * np.float32(sums[k]) + bias[k]))
+        value = n + z * (state[i] - n)
+        state[i] = value
+        out[i] = round8(value)
+
+
+@kernel
 def gru_hops(
-    input_sums: np.ndarray,
-    input_scale: np.ndarray,
-    input_bias: np.ndarray,
+    inputs: np.ndarray,
     weights: np.ndarray,
     scale: np.ndarray,
     bias: np.ndarray,
@@ -79,39 +120,29 @@ def gru_hops(
 ) -> None:
     """Run a gated recurrent unit over the hops.
 
-    Gates in the order reset, update, new, the reset gate after the recurrent product, as in PyTorch:
-    r = s(Wx + Uh), z = s(Wx + Uh), n = tanh(Wx + r (Uh + b)), h' = n + z (h - n).
-    input_sums: int32 [hops, 3 width], the input products; input_scale, input_bias: float32 [3 width]; weights: int8
-    [3 width, width], scale, bias: the recurrent matrix. state: float32 [width], updated; state8: int8 [width], the
-    state in 8 bits, updated. sums: int32 [3 width], working space. out: int8 [hops, width], written.
+    inputs: float32 [hops, 3 width], the values of the input matrix; weights, scale, bias: the recurrent matrix. state:
+    float32 [width], updated; state8: int8 [1, width], the state in 8 bits, updated. sums: int32 [1, 3 width or
+    more], working space. out: int8 [hops, width], written.
     """
-    width = state.shape[0]
-    for hop in range(input_sums.shape[0]):
-        rows_times_vector(weights, state8, sums)
-        for i in range(width):
-            j = i + width
-            k = j + width
-            r = sigmoid(
-                input_scale[i] * np.float32(input_sums[hop, i])
-                + input_bias[i]
-                + scale[i] * np.float32(sums[i])
-                + bias[i]
-            )
-            z = sigmoid(
-                input_scale[j] * np.float32(input_sums[hop, j])
-                + input_bias[j]
-                + scale[j] * np.float32(sums[j])
-                + bias[j]
-            )
-            n = tanh(
-                input_scale[k] * np.float32(input_sums[hop, k])
-                + input_bias[k]
-                + r * (scale[k] * np.float32(sums[k]) + bias[k])
-            )
-            state[i] = n + z * (state[i] - n)
-        quantize(state, state8)
-        for i in range(width):
-            out[hop, i] = state8[i]
+    for hop in range(inputs.shape[0]):
+        rows_times_vectors(weights, state8, sums)
+        gates(inputs[hop], sums[0], scale, bias, state, out[hop])
+        for i in range(state.shape[0]):
+            state8[0, i] = out[hop, i]
+
+
+class FloatDense:
+    """Fully connected layer with tanh on float inputs."""
+
+    def __init__(self, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
+        """Prepare it. weights: int8 [rows, columns]; scale, bias: float32 [rows]."""
+        self._weights = np.ascontiguousarray(weights.T * scale, np.float32)
+        self._bias = bias
+        self._sums = np.zeros(len(bias), np.float32)
+
+    def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
+        """Compute the layer. inputs: float32 [hops, columns]; out: int8 [hops, rows], written."""
+        float_dense(inputs, self._weights, self._bias, self._sums, out)
 
 
 class Dense:
@@ -119,7 +150,7 @@ class Dense:
 
     def __init__(self, linear: Linear, max_hops: int) -> None:
         self._linear = linear
-        self._sums = np.zeros((max_hops, len(linear.bias)), np.int32)
+        self._sums = linear.sums(max_hops)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: float32 [hops, rows], 0..1, written."""
@@ -134,10 +165,10 @@ class Conv:
     def __init__(self, linear: Linear, kernel_hops: int, max_hops: int) -> None:
         self._linear = linear
         self._old = kernel_hops - 1
-        columns = linear.weights.shape[1] // kernel_hops
+        columns = linear.columns // kernel_hops
         self._inputs = np.zeros((self._old + max_hops, columns), np.int8)
         self._stacked = np.zeros((max_hops, kernel_hops * columns), np.int8)
-        self._sums = np.zeros((max_hops, len(linear.bias)), np.int32)
+        self._sums = linear.sums(max_hops)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, rows], written."""
@@ -158,25 +189,17 @@ class Gru:
     def __init__(self, inputs: Linear, recurrent: Linear, max_hops: int) -> None:
         self._input = inputs
         self._recurrent = recurrent
-        width = recurrent.weights.shape[1]
+        width = recurrent.columns
         self._state = np.zeros(width, np.float32)
-        self._state8 = np.zeros(width, np.int8)
-        self._input_sums = np.zeros((max_hops, 3 * width), np.int32)
-        self._sums = np.zeros(3 * width, np.int32)
+        self._state8 = np.zeros((1, width), np.int8)
+        self._input_sums = inputs.sums(max_hops)
+        self._inputs = np.zeros((max_hops, 3 * width), np.float32)
+        self._sums = recurrent.sums(1)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
-        sums = self._input_sums[: len(inputs)]
+        sums, values = self._input_sums[: len(inputs)], self._inputs[: len(inputs)]
         rows_times_vectors(self._input.weights, inputs, sums)
-        gru_hops(
-            sums,
-            self._input.scale,
-            self._input.bias,
-            self._recurrent.weights,
-            self._recurrent.scale,
-            self._recurrent.bias,
-            self._state,
-            self._state8,
-            self._sums,
-            out,
-        )
+        scale_rows(sums, self._input.scale, self._input.bias, values)
+        recurrent = self._recurrent
+        gru_hops(values, recurrent.weights, recurrent.scale, recurrent.bias, self._state, self._state8, self._sums, out)

@@ -7,10 +7,12 @@ import numpy as np
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
 from percepnet_cli.jit import kernel
 from percepnet_cli.network.activations import ACTIVATION_SCALE
-from percepnet_cli.network.layers import Conv, Dense, Gru, Linear, float_dense
+from percepnet_cli.network.layers import Conv, Dense, FloatDense, Gru, Linear, linear
 from percepnet_cli.network.modelfile import Model
 
 CLIP = np.float32(FEATURE_CLIP)
+TRUNK = ("gru1", "gru2", "gru3", "gain_gru")
+"""The recurrent layers that follow each other."""
 
 
 @kernel
@@ -22,34 +24,47 @@ def normalize(features: np.ndarray, mean: np.ndarray, std: np.ndarray, out: np.n
             out[hop, i] = min(max(value, -CLIP), CLIP)
 
 
-def linear(model: Model, name: str, weight: str = "weight", unit: np.float32 = ACTIVATION_SCALE) -> Linear:
-    """Prepare a matrix for the kernels: convolution taps side by side, the activations' unit in the scale."""
+def matrix(model: Model, name: str, weight: str = "weight") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return weights, scale and bias of a matrix: convolution taps side by side, oldest first."""
     weights = model.tensors[f"{name}.{weight}"]
-    if weights.ndim == 3:  # [rows, columns, taps] to [rows, taps * columns], oldest tap first
+    if weights.ndim == 3:  # [rows, columns, taps] to [rows, taps * columns]
         weights = weights.transpose(0, 2, 1)
-    weights = np.ascontiguousarray(weights.reshape(len(weights), -1))
-    scale = model.tensors[f"{name}.{weight}_scale"] / unit
-    return Linear(weights, scale, model.tensors[f"{name}.{weight.replace('weight', 'bias')}"])
+    weights = weights.reshape(len(weights), -1)
+    return weights, model.tensors[f"{name}.{weight}_scale"], model.tensors[f"{name}.{weight.replace('weight', 'bias')}"]
+
+
+class Weights:
+    """A model's matrices in the layout that the kernels of this CPU want; any number of streams share them."""
+
+    def __init__(self, model: Model) -> None:
+        self.sizes = model.sizes
+        self.mean, self.std = model.tensors["feature_mean"], model.tensors["feature_std"]
+        self.dense = matrix(model, "dense")
+        self.linear = {name: self._prepare(*matrix(model, name)) for name in ("conv1", "conv2", "gain", "strength")}
+        self.gru = {
+            name: (self._prepare(*matrix(model, name, "weight_ih")), self._prepare(*matrix(model, name, "weight_hh")))
+            for name in (*TRUNK, "strength_gru")
+        }
+
+    @staticmethod
+    def _prepare(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
+        return linear(weights, scale / ACTIVATION_SCALE, bias)
 
 
 class State:
     """One stream through a model: the layers with their memories."""
 
-    def __init__(self, model: Model, max_hops: int) -> None:
-        sizes = model.sizes
-        self._mean, self._std = model.tensors["feature_mean"], model.tensors["feature_std"]
-        self._dense = linear(model, "dense", unit=np.float32(1))
-        self._conv1 = Conv(linear(model, "conv1"), sizes.kernel1, max_hops)
-        self._conv2 = Conv(linear(model, "conv2"), sizes.kernel2, max_hops)
-        self._grus = [
-            Gru(linear(model, name, "weight_ih"), linear(model, name, "weight_hh"), max_hops)
-            for name in ("gru1", "gru2", "gru3", "gain_gru")
-        ]
-        self._strength_gru = Gru(
-            linear(model, "strength_gru", "weight_ih"), linear(model, "strength_gru", "weight_hh"), max_hops
-        )
-        self._gain = Dense(linear(model, "gain"), max_hops)
-        self._strength = Dense(linear(model, "strength"), max_hops)
+    def __init__(self, model: Model | Weights, max_hops: int) -> None:
+        weights = model if isinstance(model, Weights) else Weights(model)
+        sizes = weights.sizes
+        self._mean, self._std = weights.mean, weights.std
+        self._dense = FloatDense(*weights.dense)
+        self._conv1 = Conv(weights.linear["conv1"], sizes.kernel1, max_hops)
+        self._conv2 = Conv(weights.linear["conv2"], sizes.kernel2, max_hops)
+        self._grus = [Gru(*weights.gru[name], max_hops) for name in TRUNK]
+        self._strength_gru = Gru(*weights.gru["strength_gru"], max_hops)
+        self._gain = Dense(weights.linear["gain"], max_hops)
+        self._strength = Dense(weights.linear["strength"], max_hops)
 
         def buffer(width: int, dtype: type = np.int8) -> np.ndarray:
             return np.zeros((max_hops, width), dtype)
@@ -74,7 +89,7 @@ class State:
         conv1, conv2 = self._after_conv1[:hops], self._after_conv2[:hops]
         grus = [buffer[:hops] for buffer in self._after_grus]
         normalize(features, self._mean, self._std, normalized)
-        float_dense(normalized, self._dense.weights, self._dense.scale, self._dense.bias, dense)
+        self._dense.run(normalized, dense)
         self._conv1.run(dense, conv1)
         self._conv2.run(conv1, conv2)
         inputs = conv2

@@ -1,0 +1,61 @@
+"""Which form of the 8-bit product this CPU runs fastest; the environment can ask for another one.
+
+The name is part of the key under which compiled code is kept (``jit``): numba's own key does not
+know what an intrinsic decided.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import llvmlite.binding as llvm
+from numba import config
+
+VARIABLE = "PERCEPNET_KERNEL"
+"""Environment variable that names a tier, for tests and for comparisons."""
+
+TIERS: dict[str, frozenset[str]] = {
+    "avx512-vnni": frozenset({"avx512f", "avx512vnni"}),
+    "avx512vl-vnni": frozenset({"avx512vl", "avx512vnni"}),
+    "avx-vnni": frozenset({"avxvnni"}),
+    "neon-dotprod": frozenset({"neon", "dotprod"}),
+    "portable": frozenset(),
+}
+"""Tier and the CPU features, in LLVM's names, that it needs; the fastest first."""
+
+
+class TierError(ValueError):
+    """The environment asks for a tier that this CPU has not; the text is one sentence for the user."""
+
+
+def features() -> frozenset[str]:
+    """Return the features of the CPU that numba compiles for."""
+    if not config.ENABLE_AVX:
+        return frozenset()
+    if config.CPU_FEATURES is not None:
+        named = config.CPU_FEATURES.split(",")
+        return frozenset(name[1:] for name in named if name.startswith("+"))
+    if config.CPU_NAME not in (None, "host"):
+        return frozenset()  # numba then takes that CPU's features, which are not listed anywhere
+    try:
+        return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    except RuntimeError:  # LLVM does not know this system
+        return frozenset()
+
+
+def available() -> list[str]:
+    """Return the tiers that this CPU has, the fastest first."""
+    present = features()
+    return [name for name, needed in TIERS.items() if needed <= present]
+
+
+@functools.cache
+def tier() -> str:
+    """Return the tier in use: what the environment names, else the fastest. Raises TierError if it cannot be had."""
+    fastest, wanted = available(), os.environ.get(VARIABLE)
+    if not wanted:
+        return fastest[0]
+    if wanted not in fastest:
+        raise TierError(f"{VARIABLE} is '{wanted}'; this CPU has {', '.join(fastest)}")
+    return wanted
