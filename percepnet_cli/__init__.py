@@ -1,28 +1,46 @@
 """PercepNet: full-band speech denoising that leaves most of the work to perceptual signal processing.
 
-``Denoiser`` cleans arrays and streams, ``load_model`` reads a network. Both are
-imported on first use, so that ``import percepnet_cli`` stays light.
+``denoise_file`` and ``denoise_files`` clean files, ``Denoiser`` arrays and streams, ``load_model`` reads a network.
+All are imported on first use, so that ``import percepnet_cli`` stays light.
+
+>>> import numpy as np
+>>> from percepnet_cli import Denoiser, denoise_file
+>>> report = denoise_file("examples/street.flac", "clean.wav")
+>>> report.seconds, report.sample_rate, report.channels
+(8.0, 48000, 1)
+
+A stream, in pieces of any length, at 48 kHz:
+
+>>> denoiser = Denoiser(channels=2)
+>>> part = denoiser.process(np.zeros((1000, 2), np.float32))
+>>> rest = denoiser.flush()
+>>> part.shape, rest.shape, denoiser.latency
+((960, 2), (1480, 2), 1440)
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Denoiser", "__version__", "load_model"]
+__all__ = ["Denoiser", "__version__", "denoise_file", "denoise_files", "load_model"]
 
 if TYPE_CHECKING:
+    from percepnet_cli.batch import denoise_files
     from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.files import denoise_file
     from percepnet_cli.network.modelfile import load_model
+
+_HOMES = {
+    "Denoiser": "denoiser",
+    "denoise_file": "files",
+    "denoise_files": "batch",
+    "load_model": "network.modelfile",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Denoiser":
-        from percepnet_cli.denoiser import Denoiser
-
-        return Denoiser
-    if name == "load_model":
-        from percepnet_cli.network.modelfile import load_model
-
-        return load_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"percepnet_cli.{_HOMES[name]}"), name)

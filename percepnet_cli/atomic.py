@@ -3,9 +3,92 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from glob import escape
 from pathlib import Path
+from typing import BinaryIO
+
+_OPEN_FILES = "/proc/self/fd"
+"""Where Linux lists the open files of a process."""
+
+
+_LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part.*")
+"""Names of hidden files."""
+
+
+class PendingFile:
+    """A new file under way to its name.
+
+    Linux keeps it without any name until it is ready, so that nothing remains of it even after SIGKILL. Elsewhere,
+    and on file systems that cannot do that, it is a hidden file beside the target; ``remove_leftovers`` finds it.
+
+    Attributes
+    ----------
+    descriptor : int or None
+        The open file, if it has no name.
+    path : Path or None
+        The hidden file, if it has one.
+    """
+
+    def __init__(self, target: Path) -> None:
+        """Begin; raises OSError if the target's folder cannot be written."""
+        self.target = target
+        self.descriptor: int | None = None
+        self.path: Path | None = None
+        flag = getattr(os, "O_TMPFILE", None)
+        if flag is not None and os.path.isdir(_OPEN_FILES):
+            with suppress(OSError):  # the file system cannot; or nothing can be written, as the next attempt shows
+                self.descriptor = os.open(target.parent, flag | os.O_RDWR, 0o666)
+        if self.descriptor is None or len(os.fsencode(target.name)) > 255:
+            self.discard()
+            self.path = self._hidden()
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+
+    def _hidden(self) -> Path:
+        return self.target.with_name(f".{self.target.name}.{secrets.token_hex(8)}.part{self.target.suffix}")
+
+    def open(self) -> BinaryIO:
+        """Open the file again, to read and to change it."""
+        if self.path is not None:
+            return self.path.open("rb+")
+        assert self.descriptor is not None
+        return os.fdopen(os.dup(self.descriptor), "rb+")
+
+    def place(self, replace: bool) -> None:
+        """Give the file its name. It must have been flushed and, if it has a name, closed.
+
+        Raises FileExistsError if there is a file and it is not to be replaced; OSError if the system refuses.
+        """
+        if self.descriptor is None:
+            assert self.path is not None
+            if not replace and os.path.lexists(self.target):
+                raise FileExistsError
+            os.replace(self.path, self.target)
+            return
+        if not replace:
+            self._link(self.target)
+        else:
+            hidden = self._hidden()
+            self._link(hidden)
+            os.replace(hidden, self.target)
+
+    def _link(self, path: Path) -> None:
+        # with a folder's descriptor given, Python follows the link that stands for the open file
+        assert self.descriptor is not None
+        os.link(f"{_OPEN_FILES}/{self.descriptor}", path, src_dir_fd=self.descriptor)
+
+    def discard(self) -> None:
+        """Close the file; remove it if it did not get its name. Doing it twice is harmless."""
+        if self.descriptor is not None:
+            with suppress(OSError):
+                os.close(self.descriptor)
+            self.descriptor = None
+        if self.path is not None:
+            with suppress(OSError):  # already in its place
+                self.path.unlink()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -27,5 +110,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed writers of ``path`` left; nobody may be writing it now."""
-    for temporary in path.parent.glob(f".{escape(path.name)}.*part"):
+    for temporary in path.parent.glob(f".{escape(path.name)}.*part*"):
         temporary.unlink(missing_ok=True)
+
+
+def remove_all_leftovers(paths: Iterable[Path]) -> None:
+    """Do the same for ``PendingFile`` and many files at once, looking into each folder once."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name)
+    for folder, wanted in names.items():
+        with suppress(OSError):  # no such folder yet
+            for found in os.listdir(folder):
+                match = _LEFTOVER.fullmatch(found)
+                if match and match[1] in wanted:
+                    (folder / found).unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -19,14 +18,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from percepnet_cli import formats
-from percepnet_cli.formats import AudioError, Layout
+from percepnet_cli import ffmpeg, formats
+from percepnet_cli.atomic import PendingFile
+from percepnet_cli.formats import AudioError, Source, check_sample_rate
 
 __all__ = ["AudioError", "Reader", "Writer", "open_reader", "open_writer"]
-
-MIN_SAMPLE_RATE = 8000
-MAX_SAMPLE_RATE = 192000
-"""Hz; what ``open_reader`` lets through."""
 
 UNREADABLE_SIZE = 65536
 """Bytes of a file without a single frame that cannot be mere header and tags."""
@@ -35,10 +31,19 @@ WRITE_FRAMES = 16384
 """Frames handed to libsndfile at once: its Vorbis encoder keeps a copy of them on the stack."""
 
 
-class Reader(Layout):
+ADD_PEAK_CHUNK = 0x1050
+RF64_AUTO_DOWNGRADE = 0x1210
+"""Commands of libsndfile (sndfile.h)."""
+
+
+class UnknownFormatError(AudioError):
+    """libsndfile does not know what this is."""
+
+
+class Reader(Source):
     """A sound file, read once from start to end; a context manager.
 
-    Has the attributes of ``Layout``, and ``path``. Made by ``open_reader``.
+    Made by ``open_reader``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,15 +54,11 @@ class Reader(Layout):
             self._file = _sequential(soundfile.SoundFile(_native(path)))
         except (soundfile.LibsndfileError, TypeError):  # TypeError: the extension promises a headerless file
             how = "from a pipe" if size is None else ""
-            raise AudioError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
+            raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
         file = self._file
         super().__init__(file.samplerate, file.channels, file.frames, file.format, file.subtype, file.copy_metadata())
         try:
-            if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
-                raise AudioError(
-                    f"{path} has a sample rate of {self.sample_rate} Hz; "
-                    f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz can be processed"
-                )
+            check_sample_rate(path, self.sample_rate)
             if self.frames == 0 and size is not None:
                 self._look_for_samples(size)
         except BaseException:
@@ -69,7 +70,7 @@ class Reader(Layout):
     def _look_for_samples(self, size: int) -> None:
         """Find the samples of a WAV whose recorder was stopped before it wrote their number."""
         known = self.subtype in formats.BYTES_PER_SAMPLE
-        self._tail = formats.unfinished_wav(self.path, size) if known else None
+        self._tail = formats.unfinished_wav(Path(self.path), size) if known else None
         if self._tail:
             self._file.close()
             self._file = soundfile.SoundFile(
@@ -125,17 +126,11 @@ class Reader(Layout):
         if self._tail:
             self._tail.close()
 
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
 
 class Writer:
     """A sound file that appears under its name only when it is complete; a context manager.
 
-    The samples go to a hidden file in the same folder, which replaces the target at the end of
+    The samples go to a nameless or hidden file in the same folder, which gets its name at the end of
     the ``with`` block, or is removed if the block ends by an exception. Made by ``open_writer``.
 
     Attributes
@@ -148,7 +143,7 @@ class Writer:
         Frames written so far.
     """
 
-    def __init__(self, path: Path, like: Reader, force: bool) -> None:
+    def __init__(self, path: Path, like: Source, force: bool) -> None:
         self.path = path
         self.frames = 0
         self._source = like.path
@@ -156,12 +151,15 @@ class Writer:
         self._target = Path(os.path.realpath(path))
         self._check_target()
         self.format, self.subtype = formats.choose(path, like)
-        self._temporary = self._target.with_name(f".percepnet-{secrets.token_hex(8)}{path.suffix}")
+        try:
+            self._pending = PendingFile(self._target)
+        except OSError as error:
+            raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
         try:
             self._file = self._create(like)
             self._copy_tags(like.tags)
         except BaseException:
-            self._discard()
+            self._pending.discard()
             raise
 
     def _check_target(self) -> None:
@@ -174,28 +172,34 @@ class Writer:
         if stat.S_ISDIR(mode):
             raise AudioError(f"{self.path} is a folder; give the name of a file")
         if not self._force:
-            raise AudioError(f"{self.path} already exists; use --force to replace it")
+            raise AudioError(self._exists())
 
-    def _create(self, like: Layout) -> Any:
-        """Open the temporary file, with the permissions that any new file gets."""
-        try:
-            os.close(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        except OSError as error:
-            raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
+    def _exists(self) -> str:
+        return f"{self.path} already exists; use --force to replace it"
+
+    def _create(self, like: Source) -> Any:
+        """Open the pending file, with the permissions that any new file gets."""
+        place = self._pending
+        grows = self.format == "WAV" and like.frames is None
+        self._file_format = "RF64" if grows else self.format
         try:
             file = soundfile.SoundFile(
-                _native(self._temporary),
+                _native(place.path) if place.path is not None else place.descriptor,
                 mode="w",
                 samplerate=like.sample_rate,
                 channels=like.channels,
-                format=self.format,
+                format=self._file_format,
                 subtype=self.subtype,
+                closefd=False,
             )
         except soundfile.LibsndfileError:
             raise AudioError(
                 f"{self.path} cannot be written: {self.format} does not take "
                 f"{like.channels} channels at {like.sample_rate} Hz"
             ) from None
+        _command(file, ADD_PEAK_CHUNK, False)  # it holds the time of writing: no two runs would give the same bytes
+        if grows:
+            _command(file, RF64_AUTO_DOWNGRADE, True)  # a plain WAV if it stays under 4 GiB
         return _sequential(file)
 
     def _copy_tags(self, tags: dict[str, str]) -> None:
@@ -233,16 +237,17 @@ class Writer:
             raise AudioError(f"{self._source} holds no samples, which {self.path.suffix} cannot store: use .wav")
         try:
             self._file.close()
+            if self._file_format == "RF64" and self.subtype in ("FLOAT", "DOUBLE"):
+                with self._pending.open() as written:
+                    formats.forget_peak_time(written)
             self._check_target()
-            os.replace(self._temporary, self._target)
+            self._pending.place(self._force)
+        except FileExistsError:
+            raise AudioError(self._exists()) from None
         except OSError as error:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.path} cannot be written: {error.error_string}") from None
-
-    def _discard(self) -> None:
-        with suppress(OSError):  # already in its place, or never made
-            self._temporary.unlink()
 
     def __enter__(self) -> Writer:
         return self
@@ -254,28 +259,39 @@ class Writer:
         finally:
             with suppress(soundfile.LibsndfileError):  # what is thrown away need not be whole
                 self._file.close()
-            self._discard()
+            self._pending.discard()
 
 
-def open_reader(path: str | Path) -> Reader:
-    """Open a sound file (or named pipe) of any format that libsndfile knows.
+def open_reader(path: str | Path) -> Source:
+    """Open a sound file (or named pipe) of any format that libsndfile knows, or ffmpeg if it is installed.
 
     Raises
     ------
     AudioError
         If there is no such file, it is not sound, or its rate is not 8 to 192 kHz.
     """
-    return Reader(Path(path))
+    path = Path(path)
+    try:
+        return Reader(path)
+    except UnknownFormatError as error:
+        if not path.is_file():
+            raise
+        if ffmpeg.installed():
+            with suppress(AudioError):  # the first error says it better
+                return ffmpeg.MediaReader(path)
+        elif path.suffix.lower() in ffmpeg.SUFFIXES:
+            raise AudioError(f"{error} without ffmpeg; install that, or convert the file") from None
+        raise
 
 
-def open_writer(path: str | Path, like: Reader, force: bool = False) -> Writer:
+def open_writer(path: str | Path, like: Source, force: bool = False) -> Writer:
     """Begin a sound file that resembles the one of ``like``.
 
     Parameters
     ----------
     path : str or Path
         Its extension decides on the container; a symbolic link is followed.
-    like : Reader
+    like : Source
         Gives sample rate, channels, tags, expected length and, where possible, encoding.
     force : bool
         Replace a file that exists; it may be the one that ``like`` reads.
@@ -292,6 +308,11 @@ def open_writer(path: str | Path, like: Reader, force: bool = False) -> Writer:
 def _native(path: Path) -> str | bytes:
     """Return a name that soundfile passes on as it is, even if it is not valid UTF-8."""
     return str(path) if sys.platform == "win32" else os.fsencode(path)
+
+
+def _command(file: Any, number: int, value: bool) -> None:
+    """Switch something that soundfile has no name for."""
+    soundfile._snd.sf_command(file._file, number, soundfile._ffi.NULL, int(value))
 
 
 def _sequential(file: Any) -> Any:

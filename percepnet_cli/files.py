@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from percepnet_cli.audio import open_reader, open_writer
+from percepnet_cli.audio import Writer, open_reader, open_writer
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.formats import Source, readable_size
+from percepnet_cli.meter import Measures, Meter
 from percepnet_cli.resample import Resampler
+from percepnet_cli.streams import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
 
 if TYPE_CHECKING:
     from percepnet_cli.denoiser import Denoiser
@@ -18,6 +24,21 @@ if TYPE_CHECKING:
 
 BLOCK_HOPS = 128
 """Hops read at once, 1.28 s: enough for the kernels to work in batches, little memory."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What happened to one file."""
+
+    source: str
+    target: str
+    seconds: float
+    """Duration of the audio."""
+    sample_rate: int
+    channels: int
+    measures: Measures
+    elapsed_seconds: float
+    """Time it took."""
 
 
 def denoise_file(
@@ -29,8 +50,9 @@ def denoise_file(
     attenuation_limit_db: float | None = None,
     linked: bool = True,
     force: bool = False,
+    raw: RawFormat | None = None,
     progress: Callable[[float, float | None], object] | None = None,
-) -> None:
+) -> FileReport:
     """Denoise a sound file into another, in constant memory.
 
     The target appears when it is complete, or not at all. Both files are checked before the
@@ -39,7 +61,8 @@ def denoise_file(
     Parameters
     ----------
     source, target : str or Path
-        See ``open_reader`` and ``open_writer``.
+        See ``open_reader`` and ``open_writer``. "-" is standard input, which must be WAV or raw, and standard
+        output, which gets the like as it is made.
     model : Model, str, Path or None
         Loaded, or a name or file; None is the shipped default.
     post_filter : bool
@@ -50,9 +73,16 @@ def denoise_file(
         Give all channels the same gains.
     force : bool
         Replace the target if it exists.
+    raw : RawFormat or None
+        The source is bare samples of this kind; standard output then gets the same.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
+
+    Returns
+    -------
+    FileReport
+        Length, levels, speech and noise found.
 
     Raises
     ------
@@ -62,8 +92,19 @@ def denoise_file(
         If the model cannot be loaded.
     ValueError
         If the denoiser does not take a setting.
+
+    Examples
+    --------
+    >>> from percepnet_cli import denoise_file
+    >>> report = denoise_file("examples/street.flac", "quieter.flac", attenuation_limit_db=12)
+    >>> report.seconds
+    8.0
+    >>> denoise_file("examples/street.flac", "quieter.flac")
+    Traceback (most recent call last):
+    percepnet_cli.formats.AudioError: quieter.flac already exists; use --force to replace it
     """
-    with open_reader(source) as reader, open_writer(target, like=reader, force=force) as writer:
+    begin = time.perf_counter()
+    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw) as writer:
         rate = reader.sample_rate
         total = None if reader.frames is None else reader.frames / rate
         if progress:
@@ -78,12 +119,38 @@ def denoise_file(
             attenuation_limit_db=attenuation_limit_db,
             linked=linked,
         )
-        blocks = reader.blocks(BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE)
+        meter = Meter(rate)
+
+        def metered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            for block in blocks:
+                meter.add_input(block)
+                yield block
+
+        blocks = metered(reader.blocks(BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE))
         for block in denoise_blocks(blocks, rate, reader.channels, denoiser):
+            meter.add_output(block)
             writer.write(block)
             if progress:
                 progress(writer.frames / rate, total)
         reader.close()  # some systems do not let an open file be replaced, should it be the target
+    elapsed = time.perf_counter() - begin
+    return FileReport(str(source), str(target), writer.frames / rate, rate, reader.channels, meter.finish(), elapsed)
+
+
+def _open_source(source: str | Path, raw: RawFormat | None) -> Source:
+    if str(source) == "-":
+        return PipeReader(sys.stdin.buffer, STANDARD_INPUT, raw)
+    if raw is None:
+        return open_reader(source)
+    size = readable_size(Path(source))
+    frames = None if size is None else size // raw.frame_bytes
+    return PipeReader(open(source, "rb"), str(source), raw, frames)
+
+
+def _open_target(target: str | Path, like: Source, force: bool, raw: RawFormat | None) -> Writer | PipeWriter:
+    if str(target) == "-":
+        return PipeWriter(sys.stdout.buffer, like, raw)
+    return open_writer(target, like, force)
 
 
 def denoise_blocks(

@@ -8,8 +8,16 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+MIN_SAMPLE_RATE = 8000
+MAX_SAMPLE_RATE = 192000
+"""Hz; what ``open_reader`` lets through."""
 
 
 class AudioError(Exception):
@@ -40,6 +48,34 @@ class Layout:
     format: str
     subtype: str
     tags: dict[str, str] = field(default_factory=dict)
+
+
+class Source(Layout):
+    """What can be read, once, from start to end; a context manager. ``path`` is its name for the user."""
+
+    path: Path | str
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End reading; doing it twice is harmless."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def check_sample_rate(path: object, sample_rate: int) -> None:
+    """Raise AudioError if the rate of a file, Hz, is out of range."""
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"{path} has a sample rate of {sample_rate} Hz; {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz can be processed"
+        )
 
 
 CONTAINERS = {
@@ -178,3 +214,18 @@ def unfinished_wav(path: Path, size: int) -> Tail | None:
                 return Tail(path, file.tell()) if unfinished else None
             file.seek(length + length % 2, os.SEEK_CUR)
     return None
+
+
+def forget_peak_time(file: BinaryIO) -> None:
+    """Clear the time of writing in the PEAK chunk of an RF64, so that the same sound gives the same bytes.
+
+    libsndfile can be told to leave the chunk out of other containers only.
+    """
+    file.seek(12)
+    while len(head := file.read(8)) == 8 and head[:4] != b"data":
+        if head[:4] == b"PEAK":
+            file.seek(4, os.SEEK_CUR)
+            file.write(bytes(4))
+            return
+        length = int.from_bytes(head[4:], "little")
+        file.seek(length + length % 2, os.SEEK_CUR)

@@ -25,6 +25,8 @@ DOORS = {
     "soundfile": ["audio.py"],
     "soxr": ["resample.py"],
     "sounddevice": ["live.py"],
+    "distributed": ["cluster.py"],
+    "fsspec": ["remote.py"],
     "torch": [
         *(f"training/{name}.py" for name in ("torch_model", "recurrence", "losses", "checkpoint", "trainer", "train")),
         "cli/train.py",

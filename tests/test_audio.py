@@ -338,7 +338,7 @@ def test_nothing_is_left_after_an_exception(tmp_path, exception):
         open_writer(target, like=reader) as writer,
     ):
         writer.write(speechlike(10))
-        assert len(os.listdir(tmp_path)) == 2  # the hidden file
+        assert len(os.listdir(tmp_path)) <= 2  # there may be a hidden file
         assert not target.exists()
         raise exception
     assert os.listdir(tmp_path) == ["in.wav"]

@@ -54,7 +54,20 @@ def test_module_is_the_command():
     assert "denoise" in python("-m", "percepnet_cli", "--help").stdout
 
 
-@pytest.mark.parametrize("arguments", [["frobnicate"], ["denoise"], ["denoise", "a", "b", "c"], ["denoise", "--what"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["denoise"],
+        ["denoise", "a"],
+        ["denoise", "--what"],
+        ["denoise", "--force", "--skip-existing", "a", "b"],
+        ["denoise", "--raw", "48000:1", "-", "-"],
+        ["denoise", "--raw", "48000:1:s17", "-", "-"],
+        ["denoise", "--format", "xyz", "a", "b/"],
+        ["denoise", "-", "-", "b/"],
+    ],
+)
 def test_usage_errors_exit_with_2(arguments):
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 2

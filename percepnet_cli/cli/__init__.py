@@ -30,7 +30,8 @@ COMMANDS = {
 """Where each command is found, in the order of the help."""
 
 USER_ERRORS = {
-    "percepnet_cli.audio": "AudioError",
+    "percepnet_cli.formats": "AudioError",
+    "percepnet_cli.cluster": "ClusterError",
     "percepnet_cli.cpu": "TierError",
     "percepnet_cli.network.modelfile": "ModelError",
 }

@@ -1,93 +1,246 @@
-"""``percepnet denoise``: one file in, one file out."""
+"""``percepnet denoise``: files, folders, globs and pipes in, cleaned ones out."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import denoiser_options
+from percepnet_cli.cli.options import EXIT_CODES, Manual, denoiser_options, jobs_option, scheduler_option
+
+if TYPE_CHECKING:
+    from percepnet_cli.batch import Outcome
+    from percepnet_cli.inputs import Item
+    from percepnet_cli.network.modelfile import Model
+    from percepnet_cli.streams import RawFormat
 
 
-@click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+def _raw_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> RawFormat | None:
+    if value is None:
+        return None
+    from percepnet_cli.streams import RawFormat
+
+    try:
+        return RawFormat.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _suffix(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from percepnet_cli.formats import CONTAINERS
+
+    suffix = f".{value.lower().lstrip('.')}"
+    if suffix not in CONTAINERS:
+        raise click.BadParameter(f"'{value}' is none of {' '.join(known[1:] for known in CONTAINERS)}")
+    return suffix
+
+
+EXAMPLES = """
+    percepnet denoise noisy.wav clean.wav
+    percepnet denoise --attenuation-limit 12 interview.mp3 interview.flac
+
+  A folder and all below it, on two cores; go on where an interrupted run stopped:
+    percepnet denoise --jobs 2 --skip-existing --report clean.csv recordings/ clean/
+
+  Films, to FLAC (with ffmpeg installed):
+    percepnet denoise --format flac 'talks/**/*.mp4' clean/
+
+  In a pipe, as the sound comes:
+    ffmpeg -v error -i talk.mkv -f wav - | percepnet denoise - - | ffmpeg -i - talk.opus
+    arecord -f S16_LE -r 16000 -t raw | percepnet denoise --raw 16000:1:s16le - - > clean.pcm
+
+  On a Dask cluster, from and to an object store:
+    percepnet denoise --scheduler tcp://host:8786 s3://talks/raw/ s3://talks/clean/
+"""
+
+
+@click.command(cls=Manual, examples=EXAMPLES, exit_codes=EXIT_CODES)
+@click.argument("paths", metavar="IN... OUT", nargs=-1, required=True)
 @denoiser_options
-@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--force", is_flag=True, help="Replace results that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
+@jobs_option
+@click.option(
+    "--format",
+    "suffix",
+    metavar="EXT",
+    callback=_suffix,
+    help="Format of the results in a folder: wav, flac, ogg...  [default: the input's own, else wav]",
+)
+@click.option(
+    "--report",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a table (.json or .csv) of every file's length, levels, estimated SNR, speech share, gain reduction, "
+    "time and error.",
+)
+@click.option(
+    "--raw",
+    metavar="RATE:CHANNELS:FORMAT",
+    callback=_raw_format,
+    help="IN is bare PCM, as in 16000:1:s16le; so is OUT if it is '-'. FORMAT: u8, s8, s16, s24, s32, f32 or f64 with "
+    "le or be.",
+)
+@scheduler_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def denoise(
-    source: Path,
-    target: Path,
+    paths: tuple[str, ...],
     model: str | None,
     attenuation_limit_db: float | None,
     no_post_filter: bool,
     independent_channels: bool,
     force: bool,
+    skip_existing: bool,
+    jobs: int | None,
+    suffix: str | None,
+    report: Path | None,
+    raw: RawFormat | None,
+    scheduler: str | None,
     quiet: bool,
 ) -> None:
-    """Remove the noise from a recording of speech.
+    """Remove the noise from recordings of speech.
 
     IN may have any sample rate from 8 to 192 kHz, any number of channels and any format of
-    libsndfile: WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, CAF... OUT gets the format of its
-    extension, with the sample rate, channels, length and alignment of IN, and its bits per
-    sample where the format has them.
+    libsndfile: WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, CAF...; with ffmpeg installed also what
+    that reads (the first audio track of MP4, MKV, M4A...). OUT gets the format of its extension,
+    with the sample rate, channels, length and alignment of IN, and its bits per sample where the
+    format has them.
 
-    \b
-    Example:
-        percepnet denoise noisy.wav clean.wav
-        percepnet denoise --attenuation-limit 12 interview.mp3 interview.flac
-    """  # noqa: D301  (click wants the control character)
+    With several INs, a folder (searched recursively) or a glob in quotes, OUT is a folder, made if
+    needed, in which the tree of the inputs is mirrored; so it is if it exists or ends with "/".
+    A file that fails does not stop the others; the failures are listed at the end.
+
+    "-" is standard input or output: WAV, or bare PCM with --raw. Output starts before the input
+    ends.
+
+    A result appears under its name when it is complete, or not at all, whatever ends the program.
+    """
+    if len(paths) < 2:
+        raise click.UsageError("IN and OUT are needed.")
+    if force and skip_existing:
+        raise click.UsageError("--force and --skip-existing contradict each other.")
+    *sources, target = paths
+    settings = {
+        "post_filter": not no_post_filter,
+        "attenuation_limit_db": attenuation_limit_db,
+        "linked": not independent_channels,
+        "force": force,
+    }
+    if report is not None:
+        from percepnet_cli import report as reports
+
+        reports.check(report, replace=force or skip_existing)
+    folder = _means_folder(sources, target)
+    if "-" in paths or raw is not None:
+        if folder or skip_existing or scheduler:
+            raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
+        _refuse_terminals(sources[0], target)
+    elif folder or skip_existing or scheduler:
+        from percepnet_cli.inputs import Item, collect
+
+        items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
+        _many(items, model, settings | {"skip_existing": skip_existing}, jobs, scheduler, report, quiet)
+        return
+    _one(sources[0], target, model, settings | {"raw": raw}, report, quiet)
+
+
+def _means_folder(sources: Sequence[str], target: str) -> bool:
+    """Return whether OUT is a folder. Raises AudioError if it must be one and is not."""
+    from percepnet_cli import remote
+    from percepnet_cli.formats import CONTAINERS, AudioError
+    from percepnet_cli.inputs import is_pattern
+
+    path = remote.local(target)
+    if target != "-" and (path.endswith(("/", os.sep)) or os.path.isdir(path)):
+        return True
+    named = os.path.splitext(path)[1].lower() in CONTAINERS or target == "-"
+    many = len(sources) > 1 or is_pattern(sources[0]) or (os.path.isdir(remote.local(sources[0])) and not named)
+    if many and (os.path.exists(path) or named):
+        raise AudioError(f"{target} is a file; with several inputs, give a folder for the results")
+    return many or (remote.is_url(sources[0]) and not named)
+
+
+def _refuse_terminals(source: str, target: str) -> None:
+    if source == "-" and sys.stdin.isatty():
+        raise click.UsageError("standard input is a terminal; sound is expected there.")
+    if target == "-" and sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal; redirect it.")
+
+
+def _one(
+    source: str, target: str, model: str | None, settings: dict[str, Any], report: Path | None, quiet: bool
+) -> None:
+    from percepnet_cli.cli.progress import one_file
     from percepnet_cli.files import denoise_file
 
-    with _progress(quiet) as progress:
+    with one_file(quiet) as progress:
         try:
-            denoise_file(
-                source,
-                target,
-                model=model,
-                attenuation_limit_db=attenuation_limit_db,
-                post_filter=not no_post_filter,
-                linked=not independent_channels,
-                force=force,
-                progress=progress,
-            )
+            done = denoise_file(source, target, model=model, **settings, progress=progress)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
+    if report is not None:
+        from percepnet_cli.batch import DONE, Outcome
+        from percepnet_cli.inputs import Item
+        from percepnet_cli.network.modelfile import load_model
+
+        _write_report(report, [Outcome(Item(source, target, 0), DONE, done)], load_model(model))
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[float, float | None], None]]:
-    """Yield a function that shows seconds of audio done and expected on a terminal."""
-    bar: Any = None
+def _many(
+    items: list[Item],
+    model: str | None,
+    settings: dict[str, Any],
+    jobs: int | None,
+    scheduler: str | None,
+    report: Path | None,
+    quiet: bool,
+) -> None:
+    from percepnet_cli import batch
+    from percepnet_cli.cli.progress import BatchBar, in_red
+    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.pool import available_cores
 
-    def show(done: float, total: float | None) -> None:
-        nonlocal bar
-        if quiet:
-            return
-        if done == 0:
-            _announce_compilation()
-        if not sys.stderr.isatty():
-            return
-        if bar is None:
-            from tqdm import tqdm
-
-            counts = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]" if total else None
-            bar = tqdm(total=total or None, unit="s", bar_format=counts)
-        bar.update(done - bar.n)
-
+    loaded = load_model(model)
+    outcomes: list[Outcome] = []
+    bar = BatchBar(items, quiet)
+    run = batch.run(items, batch.Settings(loaded, **settings), jobs or available_cores(), scheduler, bar.told)
     try:
-        yield show
+        for outcome in run:
+            outcomes.append(outcome)
+            bar.finished(outcome)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
     finally:
-        if bar is not None:
-            bar.close()
+        run.close()
+        bar.close()
+        if report is not None:
+            _write_report(report, outcomes, loaded)
+    failed = [outcome for outcome in outcomes if outcome.status == batch.FAILED]
+    if not quiet:
+        skipped = sum(outcome.status == batch.SKIPPED for outcome in outcomes)
+        counts = f"{len(items) - len(failed) - skipped} files done, {skipped} there before, {len(failed)} failed"
+        click.echo(f"{counts}; {bar.summary()}", err=True)
+    for outcome in failed:
+        click.echo(in_red(f"Error: {outcome.error}"), err=True)
+    if failed:
+        sys.exit(1)
 
 
-def _announce_compilation() -> None:
-    from percepnet_cli.jit import is_cold
+def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
+    """Write the report; what an earlier one says of files that were there already stays."""
+    from percepnet_cli import report
+    from percepnet_cli.batch import SKIPPED
 
-    if is_cold():
-        click.echo("compiling the kernels (first run only, some 10 s) ...", err=True)
+    earlier = report.read(path) if any(outcome.status == SKIPPED for outcome in outcomes) else {}
+    rows = []
+    for outcome in outcomes:
+        old = earlier.get(outcome.item.source)
+        kept = old is not None and outcome.status == SKIPPED and not old["error"]
+        rows.append(old if old is not None and kept else report.row(outcome))
+    report.write(path, rows, {"name": model.name, "sha256": model.digest})

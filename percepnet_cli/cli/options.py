@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+EXIT_CODES = """
+  0    done
+  1    something cannot be read, written or used; one sentence for each on standard error says what and why
+  2    the command line is wrong
+  130  interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP); nothing half-written is left
+"""
+
+ENVIRONMENT = """
+  PERCEPNET_CACHE_DIR  folder of the compiled kernels, instead of the user's cache folder
+  NO_COLOR             if set, nothing is coloured
+"""
+
+
+class Manual(click.Command):
+    """A command whose help ends with examples, exit codes and environment, as a manual page does."""
+
+    def __init__(self, *arguments: Any, examples: str = "", exit_codes: str = EXIT_CODES, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._sections = {"Examples": examples, "Exit codes": exit_codes, "Environment": ENVIRONMENT}
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections after the options, line by line as they are."""
+        for title, text in self._sections.items():
+            if text:
+                formatter.write(f"\n{title}:\n{textwrap.indent(textwrap.dedent(text.strip(chr(10))), '  ').rstrip()}\n")
+
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,3 +68,10 @@ def denoiser_options(function: Function) -> Function:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")
+
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Let the workers of a Dask scheduler do it, such as tcp://host:8786."
+)

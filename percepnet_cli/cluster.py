@@ -1,0 +1,151 @@
+"""Work spread over a Dask cluster: the only door to distributed (extra ``cluster``)."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from percepnet_cli import __version__
+
+try:
+    from distributed import Client, KilledWorker, WorkerPlugin, as_completed
+except ImportError:
+    raise ModuleNotFoundError("a scheduler needs Dask: pip install 'percepnet-cli[cluster]'") from None
+
+WAIT_SECONDS = 30
+"""How long the scheduler may take to answer, and the first worker to be there."""
+
+AHEAD = 3
+"""Pieces of work per thread that are handed to the scheduler before their time."""
+
+contexts: dict[str, Any] = {}
+"""In a worker: what is the same for all pieces of a run, by the run's key."""
+
+
+class ClusterError(Exception):
+    """The cluster cannot be used; the text is one sentence for the user."""
+
+
+class Context(WorkerPlugin):  # type: ignore[misc]
+    """Brings what all pieces share to every worker, also to those that join later."""
+
+    def __init__(self, key: str, context: Any) -> None:
+        self.name = f"percepnet-{key}"
+        self._key, self._context = key, context
+
+    def setup(self, worker: Any) -> None:
+        """Keep the context in the worker's process."""
+        contexts[self._key] = self._context
+
+    def teardown(self, worker: Any) -> None:
+        """Forget it."""
+        contexts.pop(self._key, None)
+
+
+def _call(function: Callable[[Any, Any], Any], key: str, version: tuple[str, str], piece: Any) -> Any:
+    """Do one piece, in a worker."""
+    if version != own_version():
+        raise ClusterError(
+            f"the worker has percepnet {own_version()[0]} and this is {version[0]}, or their sources differ: "
+            "install the same everywhere"
+        )
+    return function(contexts[key], piece)
+
+
+@cache
+def own_version() -> tuple[str, str]:
+    """Return the version and a hash of the sources: other sources may give other results."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return __version__, digest.hexdigest()
+
+
+def run(
+    address: str, function: Callable[[Any, Any], Any], context: Any, pieces: Sequence[Any]
+) -> Iterator[tuple[int, Any]]:
+    """Do all pieces on a cluster; yield (number of the piece, result) as they come.
+
+    A piece whose worker dies is done again by another; if that happens too often, or it cannot be done, its result is
+    a sentence (str).
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as "tcp://host:8786".
+    function : callable
+        (context, piece) -> result; a function of a module that the workers have, too.
+    context : object
+        What is the same for all pieces.
+    pieces : sequence
+        Small, picklable.
+
+    Raises
+    ------
+    ClusterError
+        If there is no scheduler, no worker, or the connection is lost.
+    """
+    if not pieces:
+        return
+    try:
+        client = Client(address, timeout=WAIT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ClusterError(f"{address}: no Dask scheduler there ({_sentence(error)})") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WAIT_SECONDS)
+        except TimeoutError:
+            raise ClusterError(f"{address}: the scheduler has no workers") from None
+        plugin = Context(secrets.token_hex(8), context)
+        client.register_plugin(plugin)
+        try:
+            yield from _run(client, function, plugin, pieces)
+        finally:
+            if client.status == "running":
+                client.unregister_worker_plugin(plugin.name)
+
+
+def _run(
+    client: Client, function: Callable[[Any, Any], Any], plugin: Context, pieces: Sequence[Any]
+) -> Iterator[tuple[int, Any]]:
+    numbers: dict[Any, int] = {}
+    waiting = iter(enumerate(pieces))
+
+    def submit(count: int) -> list[Any]:
+        new = []
+        for number, piece in itertools.islice(waiting, count):
+            future = client.submit(_call, function, plugin._key, own_version(), piece, pure=False)
+            numbers[future] = number
+            new.append(future)
+        return new
+
+    finished = as_completed(submit(_room(client)), raise_errors=False)
+    for future in finished:
+        number = numbers.pop(future)
+        for new in submit(max(0, _room(client) - len(numbers))):
+            finished.add(new)
+        error = future.exception() if future.status == "error" else None
+        if future.status == "finished":
+            yield number, future.result()
+        elif isinstance(error, ClusterError):
+            raise error
+        elif isinstance(error, KilledWorker):
+            yield number, "every worker that took it died"
+        elif error is not None:
+            yield number, _sentence(error)
+        else:
+            raise ClusterError("the connection to the scheduler was lost; the same command goes on")
+
+
+def _room(client: Client) -> int:
+    """Return how many pieces may be with the scheduler at a time."""
+    return AHEAD * max(1, sum(client.nthreads().values()))
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,195 @@
+"""Work spread over processes of this machine: start-up once per process, nothing lost when one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, get_context, parent_process, resource_tracker
+from typing import Any
+
+AHEAD = 2
+"""Pieces of work that a process has at hand, so that it need not wait for us."""
+
+ATTEMPTS = 2
+"""How often a piece is tried if the process dies over it."""
+
+NOTICE_SECONDS = 0.2
+"""Shortest time between two messages about the progress of one piece."""
+
+Function = Callable[[Any, Any, Callable[[float], None]], Any]
+"""(context, piece, tell how far it is, 0..1) -> result; a function of a module, that raises nothing."""
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Crash:
+    """Takes the place of the result of a piece over which its process died, again and again."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        self.reason = f"the process that worked on it died ({_cause(exit_code)})"
+
+
+class Pool:
+    """A number of processes that all run one function.
+
+    Parameters
+    ----------
+    function : callable
+        See ``Function``.
+    context : object
+        What is the same for all pieces; handed over once per process.
+    jobs : int
+        Number of processes.
+    """
+
+    def __init__(self, function: Function, context: Any, jobs: int) -> None:
+        self._work = (function, context)
+        self._jobs = jobs
+        self._workers: dict[connection.Connection, _Worker] = {}
+
+    def in_hand(self) -> list[int]:
+        """Return the numbers of the pieces that processes were working on, or about to, when they were ended."""
+        return [number for worker in self._workers.values() for number in worker.pieces]
+
+    def run(self, pieces: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Do all pieces; yield (number of the piece, result) as they come.
+
+        A float as result tells how far the piece is; a ``Crash``, that it cannot be done. Leaving early, by an
+        exception or ``close``, ends all processes at once. Raises OSError if processes cannot be started.
+        """
+        waiting = deque(enumerate(pieces))
+        open_pieces = dict(waiting)
+        attempts: dict[int, int] = {}
+        try:
+            for _ in range(min(self._jobs, len(waiting))):
+                self._start()
+            while open_pieces:
+                for worker in self._workers.values():
+                    while waiting and len(worker.pieces) < AHEAD:
+                        worker.give(*waiting.popleft())
+                for ready in connection.wait(list(self._workers)):
+                    worker = self._workers[ready]  # type: ignore[index]
+                    try:
+                        number, result = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        del self._workers[worker.pipe]
+                        exit_code = worker.end()
+                        if not worker.started:
+                            raise OSError(f"a process could not be started ({_cause(exit_code)})") from None
+                        waiting.extend((number, open_pieces[number]) for number in worker.pieces)
+                        for number in worker.pieces[:1]:  # the others it had not begun
+                            attempts[number] = attempts.get(number, 0) + 1
+                            if attempts[number] == ATTEMPTS:
+                                waiting.remove((number, open_pieces.pop(number)))
+                                yield number, Crash(exit_code)
+                        if waiting:
+                            self._start()
+                        break  # the list that we go through is no longer true
+                    worker.started = True
+                    if number is None:
+                        continue
+                    if not isinstance(result, float):
+                        worker.pieces.remove(number)
+                        del open_pieces[number]
+                    yield number, result
+        finally:
+            for worker in self._workers.values():
+                worker.process.kill()
+            for worker in self._workers.values():
+                worker.end()
+
+    def _start(self) -> None:
+        with _without_interrupts():  # or one might come before we know the process, and it would be left behind
+            worker = _Worker(self._work)
+            self._workers[worker.pipe] = worker
+
+
+class _Worker:
+    """One process, as its parent sees it."""
+
+    def __init__(self, work: tuple[Function, Any]) -> None:
+        ours, theirs = get_context("spawn").Pipe()
+        self.pipe = ours
+        self.pieces: list[int] = []
+        self.started = False
+        self.process = get_context("spawn").Process(target=_serve, args=(theirs, *work), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, number: int, piece: Any) -> None:
+        """Hand over a piece; if the process has died, ``pieces`` says what it had."""
+        self.pieces.append(number)
+        with suppress(OSError):  # noticed by the next look at the pipe
+            self.pipe.send((number, piece))
+
+    def end(self) -> int | None:
+        """Wait for the end of the process; return its exit code."""
+        self.pipe.close()
+        self.process.join()
+        return self.process.exitcode
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Put SIGINT off. A process started meanwhile never gets it: Ctrl-C on the terminal is for the parent alone."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: _serve ignores them, a moment later
+        yield
+        return
+    resource_tracker.ensure_running()  # it would lift the block when first needed
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """Leave when the parent is gone, however it went: nobody else would end this process."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _serve(pipe: connection.Connection, function: Function, context: Any) -> None:
+    """Be a process of a pool."""
+    if sys.platform == "win32":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):
+        pipe.send((None, None))
+        while True:
+            number, piece = pipe.recv()
+            pipe.send((number, function(context, piece, _Teller(pipe, number))))
+
+
+class _Teller:
+    """Tells the parent how far a piece is, now and then."""
+
+    def __init__(self, pipe: connection.Connection, number: int) -> None:
+        self._pipe, self._number = pipe, number
+        self._last = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self._last >= NOTICE_SECONDS:
+            self._last = now
+            self._pipe.send((self._number, float(share)))
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+        return f"{name}; out of memory?" if name == "SIGKILL" else name
+    return f"exit code {exit_code}"

@@ -1,0 +1,243 @@
+"""Many files: the same bytes by any number of processes, after any kill; failures named, the rest finished."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from batch_files import digests, group_is_gone, kill_and_resume, make_files, run, start, wait_for
+from click.testing import CliRunner
+
+from percepnet_cli import atomic, batch, denoise_file, denoise_files
+from percepnet_cli.batch import Outcome
+from percepnet_cli.cli import main
+from percepnet_cli.cli.progress import BatchBar
+from percepnet_cli.inputs import Item
+
+FILES = 6
+
+
+def denoise(*arguments):
+    return CliRunner().invoke(main, ["denoise", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("in"), FILES)
+
+
+@pytest.fixture(scope="module")
+def expected(recordings, tmp_path_factory):
+    """What single runs make of the recordings."""
+    folder = tmp_path_factory.mktemp("expected")
+    for path in recordings.rglob("*.*"):
+        target = folder / path.relative_to(recordings)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        denoise_file(path, target)
+    return digests(folder)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_batch_gives_what_single_runs_give(recordings, expected, tmp_path, jobs):
+    result = denoise("--jobs", jobs, recordings, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(f"{FILES} files done, 0 there before, 0 failed; 0.00 h of audio in ")
+    assert digests(tmp_path / "out") == expected
+
+
+def test_a_file_goes_into_a_folder_that_exists(recordings, tmp_path):
+    (tmp_path / "folder").mkdir()
+    assert denoise(recordings / "0000.wav", tmp_path / "folder").exit_code == 0
+    assert denoise(recordings / "0000.wav", f"{tmp_path}/new/").exit_code == 0
+    assert os.listdir(tmp_path / "folder") == os.listdir(tmp_path / "new") == ["0000.wav"]
+
+
+def test_failures_are_named_and_the_rest_is_done(recordings, tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_text("no sound\n")
+    out = tmp_path / "out"
+    report = tmp_path / "report.json"
+    result = denoise("--jobs", 2, "--report", report, recordings / "0000.wav", broken, tmp_path / "none.wav", out)
+    assert result.exit_code == 1
+    summary, *errors = result.stderr.splitlines()
+    assert summary.startswith("1 files done, 0 there before, 2 failed")
+    assert sorted(errors) == [
+        f"Error: {broken} is not a sound file that can be read",
+        f"Error: {tmp_path / 'none.wav'} does not exist",
+    ]
+    assert os.listdir(out) == ["0000.wav"]
+    rows = {row["source"]: row for row in json.loads(report.read_text())["files"]}
+    assert rows[str(broken)]["status"] == "failed" and "not a sound file" in rows[str(broken)]["error"]
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.csv"])
+def test_a_report_says_what_was_found_and_remembers(recordings, tmp_path, name):
+    out, path = tmp_path / "out", tmp_path / name
+
+    def rows():
+        if name.endswith("json"):
+            content = json.loads(path.read_text())
+            assert content["model"]["name"] == "lite" and len(content["model"]["sha256"]) == 64
+            return content["files"]
+        return list(csv.DictReader(path.read_text().splitlines()))
+
+    first = [recordings / "0000.wav"]
+    assert denoise("--report", path, *first, f"{out}/").exit_code == 0
+    (row,) = rows()
+    assert (row["source"], row["target"], row["status"]) == (str(first[0]), f"{out}/0000.wav", "done")
+    assert (float(row["seconds"]), int(row["sample_rate"]), int(row["channels"])) == (1, 48000, 1)
+    samples = soundfile.read(first[0])[0]
+    assert float(row["input_level_db"]) == pytest.approx(10 * np.log10(np.mean(samples**2)), abs=0.01)
+    cleaned = soundfile.read(out / "0000.wav")[0]
+    assert float(row["output_level_db"]) == pytest.approx(10 * np.log10(np.mean(cleaned**2)), abs=0.02)
+    assert 0 <= float(row["speech_share"]) <= 1 and -20 < float(row["snr_db"]) < 30
+    assert 0 < float(row["gain_reduction_db"]) < 40 and float(row["elapsed_seconds"]) > 0
+    assert not row["error"]
+
+    assert denoise("--report", path, *first, f"{out}/").exit_code == 1  # the report exists
+    assert denoise("--skip-existing", "--report", path, *first, recordings / "one" / "0001.flac", out).exit_code == 0
+    again, new = rows()
+    assert again == row and new["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("a.txt", "a report is a .json or a .csv"), ("no/a.csv", "no such folder")]
+)
+def test_a_report_that_cannot_be_written_is_said_before_the_work(recordings, tmp_path, name, sentence):
+    result = denoise("--report", tmp_path / name, recordings, tmp_path / "out")
+    assert result.exit_code == 1 and sentence in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_results_that_exist_are_kept(recordings, expected, tmp_path):
+    out = Path(shutil.copytree(recordings, tmp_path / "out"))
+    before = digests(out)
+    result = denoise("--jobs", 2, recordings, out)
+    assert result.exit_code == 1 and result.stderr.count("already exists; use --force") == FILES
+    result = denoise("--skip-existing", recordings, out)
+    assert result.exit_code == 0 and f"0 files done, {FILES} there before" in result.stderr
+    assert digests(out) == before
+    (out / "0000.wav").unlink()
+    assert denoise("--skip-existing", recordings, out).exit_code == 0
+    assert {name for name, digest in digests(out).items() if before[name] != digest} == {"0000.wav"}
+    assert denoise("--jobs", 2, "--force", recordings, out).exit_code == 0
+    assert digests(out) == expected
+
+
+def test_several_inputs_need_a_folder(recordings, tmp_path):
+    files = sorted(recordings.rglob("*.*"))[:3]
+    result = denoise(*files)
+    assert result.exit_code == 1 and "is a file; with several inputs, give a folder" in result.stderr
+    result = denoise(recordings, tmp_path / "out.wav")
+    assert result.exit_code == 1 and "is a folder, not a sound file" in result.stderr
+
+
+def test_a_broken_model_is_one_sentence(recordings, tmp_path):
+    result = denoise("--model", "none", recordings, tmp_path / "out")
+    assert result.exit_code == 1 and result.stderr.startswith("Error: there is no model 'none'")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs process groups")
+def test_a_kill_leaves_whole_files_and_a_resumed_run_ends_with_the_same_bytes(recordings, expected, tmp_path):
+    kill_and_resume(recordings, tmp_path / "out", expected, [0.0, 0.02])
+
+
+@pytest.mark.slow
+def test_twenty_kills(tmp_path):
+    source = make_files(tmp_path / "in", 300, seconds=3.0)
+    assert run("--jobs", 2, "--quiet", source, tmp_path / "expected").returncode == 0
+    moments = np.random.default_rng().uniform(0, 0.4, 20).tolist()
+    assert kill_and_resume(source, tmp_path / "out", digests(tmp_path / "expected"), moments) == 20
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs process groups")
+@pytest.mark.parametrize("moment", [0.3, None])
+def test_an_interruption_ends_all_within_a_second(tmp_path, moment):
+    """While processes are starting, and in the middle of long files."""
+    source = make_files(tmp_path / "in", 2, seconds=8.0, channels=8)
+    out = tmp_path / "out"
+    process = start("--jobs", 2, "--report", tmp_path / "r.csv", source, out, stderr=subprocess.PIPE, text=True)
+    time.sleep(moment or 0.0)
+    if moment is None:
+        wait_for(out.exists)
+    os.killpg(process.pid, signal.SIGINT)
+    begin = time.monotonic()
+    _, messages = process.communicate()
+    assert time.monotonic() - begin < 1.0
+    assert process.returncode == 130 and messages == "\n"
+    wait_for(lambda: group_is_gone(process.pid))
+    assert not out.exists() or digests(out) == {}
+
+
+def test_hidden_files_of_killed_writers_go_where_there_are_names_only(recordings, tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    target = tmp_path / "0000.wav"
+    pending = atomic.PendingFile(target)
+    assert pending.path.name in os.listdir(tmp_path)
+    foreign = tmp_path / ".0001.wav.0123456789abcdef.part.wav"
+    foreign.touch()
+    assert denoise(recordings / "0000.wav", tmp_path).exit_code == 0
+    assert sorted(os.listdir(tmp_path)) == [foreign.name, "0000.wav"]
+
+
+def test_one_file_that_breaks_the_program_does_not_stop_the_others(recordings, tmp_path, monkeypatch):
+    original = batch.denoise_file
+
+    def fragile(source, *arguments, **options):
+        if source.endswith("0000.wav"):
+            raise ZeroDivisionError("a bug")
+        return original(source, *arguments, **options)
+
+    monkeypatch.setattr(batch, "denoise_file", fragile)
+    result = denoise("--jobs", 1, recordings, tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1:] == [f"Error: {recordings}/0000.wav: unexpected ZeroDivisionError: a bug"]
+    assert len(digests(tmp_path / "out")) == FILES - 1
+
+
+def test_stores_of_fsspec(recordings, expected):
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    store.put(str(recordings), "/shelf", recursive=True)
+    result = denoise("--jobs", 1, "memory://shelf", "memory://clean")
+    assert result.exit_code == 0, result.output
+    found = {name.removeprefix("/clean/"): hashlib.sha256(store.cat(name)).hexdigest() for name in store.find("/clean")}
+    assert found == expected
+    assert denoise("--jobs", 1, "memory://shelf", "memory://clean").exit_code == 1
+    result = denoise("--jobs", 1, "--skip-existing", "memory://shelf", "memory://clean")
+    assert result.exit_code == 0 and f"{FILES} there before" in result.stderr
+    result = denoise("--skip-existing", "memory://shelf/none.wav", "memory://clean/none.wav")
+    assert result.exit_code == 1 and "memory://shelf/none.wav does not exist" in result.stderr
+
+
+def test_from_python(recordings, expected, tmp_path):
+    outcomes = denoise_files([recordings, "none.wav"], tmp_path)
+    assert [outcome.status for outcome in outcomes] == ["done"] * FILES + ["failed"]
+    assert digests(tmp_path) == expected
+    assert outcomes[0].report.seconds == 1
+
+
+def test_the_bar_counts_bytes_hours_and_files(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    items = [Item("a", "b", 1000), Item("c", "d", 3000)]
+    bar = BatchBar(items, quiet=False)
+    bar.told(items[1], 0.5)
+    assert bar._bar.n == pytest.approx(1500, abs=2)
+    bar.told(items[1], 0.25)  # tried again
+    bar.finished(Outcome(items[1], "failed"))
+    bar.finished(Outcome(items[0], "done"))
+    bar.close()
+    assert bar._bar.n == bar._bar.total == 4002
+    assert "2/2 files, 0.00 h, 0 x real time" in capsys.readouterr().err
