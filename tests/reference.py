@@ -20,8 +20,10 @@ SILENCE = 1e-9
 
 
 def highpass(samples):
-    """The rumble filter from rest."""
-    return lfilter([1.0, -2.0, 1.0], [1.0, -1.99599, 0.99600], np.asarray(samples, float))
+    """The input filter from rest: Butterworth poles of 3 Hz, two zeros at 0 Hz."""
+    poles = np.exp(2 * np.pi * 3 / 48000 * np.exp(1j * np.pi * np.array([0.75, 1.25])))
+    a = np.poly(poles).real
+    return lfilter(np.array([1.0, -2.0, 1.0]) * (a @ [1, -1, 1]) / 4, a, np.asarray(samples, float))
 
 
 def vorbis_window():

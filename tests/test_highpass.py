@@ -26,15 +26,20 @@ def test_equals_the_reference(rng):
     assert snr_db(reference.highpass(samples), run(samples)) > 130
 
 
-@pytest.mark.parametrize(("frequency", "low_db", "high_db"), [(5, -40, -15), (50, 0.1, 0.3), (1000, -0.05, 0.05)])
-def test_rumble_goes_and_speech_stays(frequency, low_db, high_db):
+@pytest.mark.parametrize(("frequency", "low_db", "high_db"), [(1, -20, -18), (50, -0.01, 0.01), (1000, -0.01, 0.01)])
+def test_the_inaudible_goes_and_speech_stays(frequency, low_db, high_db):
     samples = tone(frequency, 480 * 300)
     settled = run(samples)[480 * 200 :]
     assert low_db < 20 * np.log10(np.std(settled) / (0.5 / np.sqrt(2))) < high_db
 
 
+def test_low_voices_keep_their_phase():
+    samples = tone(85.0, 480 * 300)
+    assert snr_db(samples[480 * 200 :], run(samples)[480 * 200 :]) > 26
+
+
 def test_removes_a_constant():
-    assert np.all(np.abs(run(np.full(480 * 60, 0.5))[480 * 50 :]) < 1e-6)
+    assert np.all(np.abs(run(np.full(480 * 400, 0.5))[480 * 350 :]) < 1e-6)
 
 
 @given(cuts=st.lists(st.integers(1, 7), min_size=1, max_size=6))
@@ -67,7 +72,7 @@ def test_huge_values_are_limited_to_what_float32_energies_can_hold():
 def test_decay_ends_in_exact_zeros_without_denormals():
     state = highpass.new_state()
     run(np.full(480, 1.0), state)
-    tail = np.concatenate([run(np.zeros(480), state) for _ in range(200)])
+    tail = np.concatenate([run(np.zeros(480), state) for _ in range(1600)])
     magnitude = np.abs(tail[tail != 0])
     assert magnitude.min() > 1e-20 and magnitude.size > 480
     assert np.all(state == 0) and np.all(tail[-480:] == 0)

@@ -245,7 +245,7 @@ def test_a_shortened_tail_keeps_20_ms_and_decays_as_told(rng):
     )
 
 
-@pytest.mark.parametrize("maker", [signals.coloured_noise, signals.hum])
+@pytest.mark.parametrize("maker", [signals.coloured_noise, signals.hum, signals.chirps, signals.crackle])
 def test_synthetic_noises_are_finite_sound(maker):
     for seed in range(20):
         made = maker(48000, np.random.default_rng(seed))

@@ -37,10 +37,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--loss",
-    type=click.Choice(["gamma", "relative", "entropy"]),
+    type=click.Choice(["gamma", "relative", "entropy", "mixed"]),
     default="gamma",
     show_default=True,
-    help="Loss of the gains: the paper's, one relative to the larger gain, or cross-entropy.",
+    help="Loss of the gains: the paper's, a relative one, cross-entropy, or the first and half of the last.",
 )
 @click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Input conditioning: remove DC and rumble, and keep values that would poison the state out."""
+"""Input conditioning: remove DC and what lies below hearing, and keep values that would poison the state out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def new_state() -> np.ndarray:
 
 @kernel
 def filter_hops(samples: np.ndarray, state: np.ndarray, out: np.ndarray) -> None:
-    """Apply the second-order high-pass of RNNoise (transposed direct form II, in float64).
+    """Apply the second-order high-pass (transposed direct form II, in float64).
 
     samples: float32 [hops, 480]; NaN and infinity count as 0.
     state: float64 [2], updated. out: float32 [hops, 480], written.

@@ -22,6 +22,9 @@ RELATIVE_EPS = 1e-3
 """Added to the larger gain in the relative loss; our choice."""
 
 
+ENTROPY_SHARE = 0.5
+"""Weight of the cross-entropy in the mixed loss; our choice."""
+
 LEVEL_POWER = 0.3
 """Energies enter the weight of a band by this power, about as loudness does."""
 
@@ -61,14 +64,15 @@ def losses(
         ``relative``: D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6)
         (Valin et al. 2021), which punishes lost speech and leaks in silence;
         ``entropy``: the cross-entropy of g and g_hat above that of g and g, which for small errors
-        is d^2 / (2 g (1 - g)): as strict near 1, where speech must stay whole, as near 0.
+        is d^2 / (2 g (1 - g)): as strict near 1, where speech must stay whole, as near 0;
+        ``mixed``: ``gamma`` and half of ``entropy``.
     """
     gain, strength, gain_weight, strength_weight = targets
     if kind == "entropy":
         return _mean(cross_entropy(gain, gain_hat), gain_weight), _strength_loss(
             strength, strength_hat, strength_weight
         )
-    if kind == "gamma":
+    if kind in ("gamma", "mixed"):
         error = torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)
         square = error * error
     elif kind == "relative":
@@ -77,7 +81,10 @@ def losses(
         square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
     else:
         raise ValueError(f"unknown loss {kind}")
-    gain_loss = _mean(square + C4 * square * square, gain_weight)
+    loss = square + C4 * square * square
+    if kind == "mixed":
+        loss = loss + ENTROPY_SHARE * cross_entropy(gain, gain_hat)
+    gain_loss = _mean(loss, gain_weight)
     return gain_loss, _strength_loss(strength, strength_hat, strength_weight)
 
 

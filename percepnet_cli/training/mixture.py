@@ -52,7 +52,9 @@ class Recipe:
     dropout: float = 0.05
     more_noises: tuple[float, float] = (0.35, 0.1)
     """Chance of a second and of a third noise."""
-    synthetic_noise: float = 0.2
+    synthetic_noise: float = 0.28
+    synthetic_kinds: tuple[float, float, float, float] = (0.4, 0.1, 0.3, 0.2)
+    """Shares of coloured noise, hum, chirps, crackle."""
     babble: float = 0.08
     attenuation: float = 0.5
     """Share (in dB) of the paper's attenuation of under-periodic bands that goes into the gain. With ideal gains and
@@ -217,7 +219,8 @@ def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: R
     for _ in range(count):
         kind = rng.random()
         if kind < recipe.synthetic_noise:
-            part = signals.coloured_noise(size, rng) if rng.random() < 0.75 else signals.hum(size, rng)
+            makers = (signals.coloured_noise, signals.hum, signals.chirps, signals.crackle)
+            part = makers[rng.choice(4, p=recipe.synthetic_kinds)](size, rng)
         elif kind < recipe.synthetic_noise + recipe.babble:
             part = np.sum([speech_track(sources, size, rng, recipe)[0] for _ in range(rng.integers(4, 8))], axis=0)
         else:

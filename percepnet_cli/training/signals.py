@@ -119,6 +119,53 @@ def hum(size: int, rng: np.random.Generator) -> np.ndarray:
     return total.astype(np.float32)
 
 
+def chirps(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return birds, crickets, beeps: tones between 0.4 and 14 kHz that glide, tremble, come in bursts. float32 [n]."""
+    total = np.zeros(size, np.float32)
+    for _ in range(rng.integers(1, 4)):
+        base_hz = 400 * 35 ** rng.random()
+        time = np.arange(size) / SAMPLE_RATE
+        glide = rng.uniform(0, 0.35) * rng.integers(0, 2)
+        bend = np.sin(2 * np.pi * 30 ** rng.uniform(-0.5, 1) * time + rng.uniform(0, 6.28))
+        phase = 2 * np.pi * base_hz * np.cumsum(2 ** (glide * bend)) / SAMPLE_RATE
+        tone = np.sin(phase)
+        for harmonic in range(2, int(rng.integers(1, 5)) + 1):
+            if base_hz * harmonic < 20000:
+                tone += 10 ** (-rng.uniform(6, 30) / 20) * np.sin(harmonic * phase)
+        if rng.random() < 0.5:  # a trill
+            trill = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(8, 90) * time + rng.uniform(0, 6.28))
+            tone *= trill ** rng.uniform(0.5, 3)
+        tone *= bursts(size, rng)
+        total += (10 ** (rng.uniform(-12, 0) / 20) * tone).astype(np.float32)
+    return total
+
+
+def bursts(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return an envelope of bursts with soft edges, of random lengths and pauses, or all 1. float64 [n], 0..1."""
+    if rng.random() < 0.2:
+        return np.ones(size)
+    on_s, off_s = 0.03 * 40 ** rng.random(), 0.03 * 60 ** rng.random()
+    envelope = np.zeros(size // HOP_SIZE * 2 + 2)  # points 5 ms apart
+    position = -int(rng.integers(200))
+    while position < len(envelope):
+        end = position + max(2, int(200 * on_s * rng.uniform(0.6, 1.5)))
+        envelope[max(position, 0) : max(end, 0)] = 10 ** (rng.uniform(-10, 0) / 20)
+        position = end + max(1, int(200 * off_s * rng.exponential()))
+    return np.interp(np.arange(size), np.arange(len(envelope)) * (HOP_SIZE / 2), envelope)
+
+
+def crackle(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return rain, fire, keys, clatter: random clicks that ring in random resonances. float32 [size]."""
+    rate = 1.5 * 400 ** rng.random() / SAMPLE_RATE
+    clicks = np.where(rng.random(size) < rate, rng.standard_normal(size) * rng.exponential(1, size), 0)
+    length = int(SAMPLE_RATE * 0.002 * 40 ** rng.random())
+    decay = np.exp(-6.9 * np.arange(length) / length)
+    ring = rng.standard_normal(length) * rng.uniform(0, 1)
+    for _ in range(rng.integers(1, 5)):
+        ring += np.sin(2 * np.pi * 200 * 60 ** rng.random() * np.arange(length) / SAMPLE_RATE) * rng.random()
+    return convolve(clicks.astype(np.float32), ring * decay)
+
+
 def synthetic_room(rng: np.random.Generator) -> np.ndarray:
     """Return a plausible room response: direct sound, sparse reflections, a decaying tail. float32 [n].
 
