@@ -124,7 +124,7 @@ class Analyzer:
 
         Y, E = self._Y[:hops], self._E[:hops]
         bands.energy(P, self._Ep[:hops])
-        bands.cross(Y, P, bands.TIPS, bands.FRACTION, self._C[:hops])
+        bands.cross(Y, P, self._C[:hops])
         bands.coherence(self._C[:hops], E, self._Ep[:hops], self._coherence[:hops])
         features.pack(
             self._E[newest],

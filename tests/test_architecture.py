@@ -20,8 +20,8 @@ LONG_FILES: dict[str, str] = {}
 """Files that may be longer, with the reason."""
 
 DOORS = {
-    "numba": ["jit.py", "cpu.py", "network/dot_tiles.py"],
-    "llvmlite": ["cpu.py", "network/dot_tiles.py"],
+    "numba": ["jit.py", "cpu.py", "vectors.py", "network/dot_tiles.py"],
+    "llvmlite": ["cpu.py", "vectors.py", "network/dot_tiles.py"],
     "soundfile": ["audio.py"],
     "soxr": ["resample.py"],
     "sounddevice": ["live.py"],

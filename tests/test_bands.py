@@ -19,13 +19,13 @@ def complex_noise(rng, hops=5, bins=481):
 
 def cross(A, B):
     out = np.full((len(A), 34), np.nan, np.float32)
-    bands.cross(A, B, bands.TIPS, bands.FRACTION, out)
+    bands.cross(A, B, out)
     return out
 
 
 def interpolate(values):
     out = np.full(481, np.nan, np.float32)
-    bands.interpolate(np.asarray(values, np.float32), bands.TIPS, bands.FRACTION, out)
+    bands.interpolate(np.asarray(values, np.float32), out)
     return out
 
 

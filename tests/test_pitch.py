@@ -134,7 +134,7 @@ def test_decimation_is_a_convolution(rng):
 def test_predictor_solves_the_normal_equations(rng):
     segment = (tone(700, 960)[::4] + noise(240, rng, 0.2)).astype(np.float32)
     lpc = np.zeros(whitening.LPC_ORDER + 1)
-    whitening.predict(segment, whitening.LPC_TAPER, np.zeros(240, np.float32), lpc)
+    whitening.predict(segment, whitening.LPC_TAPER, np.zeros(240, np.float32), np.zeros(9), lpc)
     weighted = (segment * whitening.LPC_TAPER).astype(float)
     r = np.array([weighted[: 240 - lag] @ weighted[lag:] for lag in range(whitening.LPC_ORDER + 1)])
     column = r[:-1].copy()
@@ -149,7 +149,7 @@ def test_block_correlations_equal_slow_ones(rng):
     residual = noise(pitch.RESIDUAL_HISTORY + hops * 120, rng)
     dot, past = np.empty((2, hops, pitch.NUM_LAGS), np.float32)
     now = np.empty(hops, np.float32)
-    pitch.correlate(residual, dot, past, now)
+    pitch.correlate(residual, np.full(pitch.NUM_LAGS, np.nan, np.float32), dot, past, now)
     blocks = [pitch.RESIDUAL_HISTORY + 120 * hop + np.arange(120) for hop in range(hops)]
     lags = np.arange(pitch.LAG_FIRST, pitch.LAG_LAST + 1)
     exact = residual.astype(float)
@@ -167,8 +167,8 @@ def test_cells_hold_their_best_normalised_correlation(rng):
     dot = (rng.uniform(-1, 1, (hops + 2, lags)) * np.sqrt(past * now[:, None])).astype(np.float32)
     best = np.empty((hops, pitch.NUM_CELLS), np.float32)
     best_period = np.zeros(best.shape, np.int32)
-    work = np.zeros((2, lags), np.float32)
-    pitch.score(dot, past, now, pitch.INTERPOLATOR, pitch.CELL_EDGES, work, best, best_period)
+    work, fine = np.zeros(lags, np.float32), np.zeros((4, lags), np.float32)
+    pitch.score(dot, past, now, pitch.INTERPOLATOR, pitch.CELL_EDGES, work, fine, best, best_period)
     for hop in range(hops):
         three = slice(hop, hop + 3)
         energies = 0.5 * (past[three].sum(axis=0, dtype=float) + now[three].sum(dtype=float))

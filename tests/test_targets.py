@@ -11,7 +11,7 @@ from signals import RATE, harmonics, noise, snr_db, speech
 
 from percepnet_cli.constants import BAND_TIPS, LATENCY_SAMPLES
 from percepnet_cli.denoiser import Analyzer, Synthesizer
-from percepnet_cli.dsp import bands, comb
+from percepnet_cli.dsp import comb
 from percepnet_cli.training import targets
 from percepnet_cli.training.mixture import Mixture
 
@@ -248,5 +248,5 @@ def test_ideal_values_clean_a_harmonic_tone_in_noise(rng):
     snr = {name: snr_db(expected, x.ravel()[9600 + LATENCY_SAMPLES :]) for name, x in out.items()}
     assert snr_db(expected, reference.highpass(noisy)[9600:-LATENCY_SAMPLES]) == pytest.approx(0, abs=0.5)
     assert snr["gain"] > 8 and snr["gain and comb"] > snr["gain"] + 2
-    lowest = np.array(bands.TIPS) * 50 < 4000
+    lowest = np.array(BAND_TIPS) * 50 < 4000
     assert strength[20:, lowest].mean() > 0.5

@@ -11,16 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from percepnet_cli.constants import BAND_TIPS, NUM_BINS, SILENCE_ENERGY
+from percepnet_cli.constants import BAND_TIPS, NUM_BANDS, NUM_BINS, SILENCE_ENERGY
 from percepnet_cli.jit import kernel
-
-TIPS = np.array(BAND_TIPS, np.int32)
-"""Bins of the band tips, int32 [34]."""
+from percepnet_cli.vectors import LANES, Value, Vectors, vector_function
 
 SILENCE = np.float32(SILENCE_ENERGY)
 ZERO = np.float32(0)
 ONE = np.float32(1)
-TWO = np.float32(2)
 
 
 def _fractions() -> np.ndarray:
@@ -35,30 +32,59 @@ FRACTION = _fractions()
 """Weight of the upper of a bin's two bands, float32 [481]."""
 
 
+def triangles() -> np.ndarray:
+    """Return the weight of every bin in every band, float64 [34, 481]; the bins above the last tip have none."""
+    weights = np.zeros((NUM_BANDS, NUM_BINS))
+    for band, (low, high) in enumerate(pairwise(BAND_TIPS)):
+        weights[band, low:high] = 1 - np.arange(high - low) / (high - low)
+        weights[band + 1, low:high] = np.arange(high - low) / (high - low)
+    weights[-1, BAND_TIPS[-1]] = 1
+    weights[[0, -1]] *= 2
+    return weights
+
+
+def write_cross(v: Vectors, A: Value, B: Value, out: Value) -> None:
+    """Write the code that sums Re{A* B} over each band. A, B: float*, 481 complex numbers; out: float*, 34, written."""
+    weights = triangles()
+    sums: list[Value | None] = [None] * NUM_BANDS
+    for first in range(0, BAND_TIPS[-1] + 1, LANES):
+        a, b = v.load_pairs(A, 2 * first), v.load_pairs(B, 2 * first)
+        product = v.plus(v.times_real(a[0], b[0]), v.times_real(a[1], b[1]))
+        for band in np.flatnonzero(weights[:, first : first + LANES].any(axis=1)):
+            part = v.product(product, weights[band, first : first + LANES])
+            before = sums[band]
+            sums[band] = part if before is None else v.plus(before, part)
+    zero = v.constant(0.0)
+    for first in (0, LANES, NUM_BANDS - LANES):  # the last two overlap; the bands in both are the same sums
+        v.store(v.sums([one or zero for one in sums[first : first + LANES]]), out, first)
+
+
+def write_interpolate(v: Vectors, values: Value, out: Value) -> None:
+    """Write the code that spreads values over the bins. values: float*, 34; out: float*, 481, written."""
+    tips = np.array(BAND_TIPS)
+    band = np.searchsorted(tips, np.arange(NUM_BINS), side="right") - 1
+    for first in (*range(0, NUM_BINS - LANES, LANES), NUM_BINS - LANES):
+        lower = band[first : first + LANES]
+        start = int(min(lower[0], NUM_BANDS - LANES))
+        near = v.load(values, start)
+        low = v.shuffle(near, near, lower - start)
+        high = v.shuffle(near, near, np.minimum(lower + 1, NUM_BANDS - 1) - start)
+        step = v.product(v.minus(high, low), FRACTION[first : first + LANES])
+        v.store(v.plus(low, step), out, first)
+
+
+_cross = vector_function(write_cross)
+_interpolate = vector_function(write_interpolate)
+
+
 @kernel
-def cross(A: np.ndarray, B: np.ndarray, tips: np.ndarray, fraction: np.ndarray, out: np.ndarray) -> None:
+def cross(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
     """Sum Re{A* B} over each band; with A = B, the band energies.
 
-    A, B: complex64 [hops, 481]; tips: int32 [34]; fraction: float32 [481].
-    out: float32 [hops, 34], written.
+    A, B: complex64 [hops, 481]. out: float32 [hops, 34], written.
     """
-    hops = A.shape[0]
-    last = tips.shape[0] - 1
-    for hop in range(hops):
-        carry = ZERO
-        for band in range(last):
-            lower = ZERO
-            upper = ZERO
-            for k in range(tips[band], tips[band + 1]):
-                product = A[hop, k].real * B[hop, k].real + A[hop, k].imag * B[hop, k].imag
-                lower += (ONE - fraction[k]) * product  # not total - upper: energies must not be negative
-                upper += fraction[k] * product
-            out[hop, band] = carry + lower
-            carry = upper
-        k = tips[last]
-        carry += A[hop, k].real * B[hop, k].real + A[hop, k].imag * B[hop, k].imag
-        out[hop, last] = TWO * carry
-        out[hop, 0] *= TWO
+    for hop in range(A.shape[0]):
+        _cross(A[hop], B[hop], out[hop])
 
 
 @kernel
@@ -79,20 +105,12 @@ def coherence(C: np.ndarray, Ea: np.ndarray, Eb: np.ndarray, out: np.ndarray) ->
 
 
 @kernel
-def interpolate(values: np.ndarray, tips: np.ndarray, fraction: np.ndarray, out: np.ndarray) -> None:
+def interpolate(values: np.ndarray, out: np.ndarray) -> None:
     """Spread one value per band over the bins, linearly between tips, constant above the last.
 
-    values: float32 [34]; tips: int32 [34]; fraction: float32 [481].
-    out: float32 [481], written.
+    values: float32 [34]. out: float32 [481], written.
     """
-    last = tips.shape[0] - 1
-    for band in range(last):
-        lower = values[band]
-        step = values[band + 1] - lower
-        for k in range(tips[band], tips[band + 1]):
-            out[k] = lower + fraction[k] * step
-    for k in range(tips[last], out.shape[0]):
-        out[k] = values[last]
+    _interpolate(values, out)
 
 
 def energy(Y: np.ndarray, out: np.ndarray) -> None:
@@ -100,4 +118,4 @@ def energy(Y: np.ndarray, out: np.ndarray) -> None:
 
     Y: complex64 [hops, 481]. out: float32 [hops, 34], written.
     """
-    cross(Y, Y, TIPS, FRACTION, out)
+    cross(Y, Y, out)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.constants import COMB_LOOKAHEAD_SAMPLES, COMB_PERIODS, HOP_SIZE
+from percepnet_cli.constants import COMB_LOOKAHEAD_SAMPLES, COMB_PERIODS, HOP_SIZE, WINDOW_SIZE
 from percepnet_cli.jit import kernel
+from percepnet_cli.vectors import INDEX, LANES, Value, Vectors, vector_function
 
 ZERO = np.float32(0)
+ONE = np.float32(1)
 
 
 def hann_taps(periods: int = COMB_PERIODS) -> np.ndarray:
@@ -29,6 +31,37 @@ TAPS = hann_taps()
 """The comb's weights, float32 [11], the most distant past period first."""
 
 
+def write_weighted_sum(
+    v: Vectors, signal: Value, window: Value, out: Value, first: Value, period: Value, future: Value, norm: Value
+) -> None:
+    """Write the code of one window: all taps of 16 samples at a time.
+
+    signal, window, out: float*; first, period: samples, int64; future: coming periods that are known, int64; norm:
+    float, factor of the taps. Taps of periods that are not known weigh nothing.
+    """
+    builder = v.builder
+    half = len(TAPS) // 2
+    taps = []
+    for k in range(-half, half + 1):
+        weight, known = v.product_one(norm, float(TAPS[half + k])), None
+        if k < 0:
+            known = builder.icmp_signed("<=", INDEX(-k), future)
+            weight = builder.select(known, weight, v.one(0.0))
+        shift = builder.mul(period, INDEX(k))
+        if known is not None:
+            shift = builder.select(known, shift, INDEX(0))
+        taps.append((v.everywhere(weight), v.at(signal, builder.sub(first, shift))))
+    with v.loop(WINDOW_SIZE, LANES) as n:
+        parts = [v.times_real(weight, v.load(source, n)) for weight, source in taps]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            parts = [v.plus(a, b) for a, b in pairs] + parts[len(parts) // 2 * 2 :]
+        v.store(v.times_real(parts[0], v.load(window, n)), out, n)
+
+
+_weighted_sum = vector_function(write_weighted_sum, scalars=4)
+
+
 @kernel
 def filter_hops(
     signal: np.ndarray,
@@ -43,27 +76,19 @@ def filter_hops(
 
     signal: float32 [samples]; start: index of the first window's first sample; 5 * 768 samples
     before it and 960 after each window must be there. period: int32 [hops], 96..768 samples.
-    taps: float32 [11]; window: float32 [960]. out: float32 [hops, 960], written.
+    taps: float32 [11], TAPS; window: float32 [960]. out: float32 [hops, 960], written.
     noise_gain: float32 [hops], written: sigma_w^2, the energy ratio for white noise, 0.125..1.
     """
-    hops, size = out.shape
     half = taps.shape[0] // 2
-    for hop in range(hops):
-        first = start + hop * HOP_SIZE
-        T = period[hop]
+    for hop in range(out.shape[0]):
+        T = np.int64(period[hop])
         future = min(half, COMB_LOOKAHEAD_SAMPLES // T)
         total = ZERO
         for k in range(-future, half + 1):
             total += taps[half + k]
         squares = ZERO
-        for n in range(size):
-            out[hop, n] = ZERO
         for k in range(-future, half + 1):
             weight = taps[half + k] / total
             squares += weight * weight
-            source = first - k * T
-            for n in range(size):
-                out[hop, n] += weight * signal[source + n]
-        for n in range(size):
-            out[hop, n] *= window[n]
         noise_gain[hop] = squares
+        _weighted_sum(signal, window, out[hop], np.int64(start + hop * HOP_SIZE), T, np.int64(future), ONE / total)

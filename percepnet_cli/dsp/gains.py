@@ -94,8 +94,6 @@ def render_hops(
     gain: np.ndarray,
     strength: np.ndarray,
     dry: np.float32,
-    tips: np.ndarray,
-    fraction: np.ndarray,
     per_band: np.ndarray,
     per_bin: np.ndarray,
     mixed: np.ndarray,
@@ -104,16 +102,16 @@ def render_hops(
     """Mix, scale and blend, hop by hop.
 
     Y, P: complex64 [hops, 481]; E: float32 [hops, 34]; noise_gain: float32 [hops]; gain: float32 [hops, 34],
-    after the post-filter; strength: float32 [hops, 34], 0..1; dry: 0..1; tips, fraction: the tables of ``bands``.
+    after the post-filter; strength: float32 [hops, 34], 0..1; dry: 0..1.
     per_band: float32 [2, 34], per_bin: float32 [481], mixed: complex64 [1, 481], working space.
     out: complex64 [hops, 481], written.
     """
     for hop in range(out.shape[0]):
-        bands.interpolate(strength[hop], tips, fraction, per_bin)
+        bands.interpolate(strength[hop], per_bin)
         mix(Y[hop], P[hop], per_bin, mixed[0])
-        bands.cross(mixed, mixed, tips, fraction, per_band[:1])
+        bands.cross(mixed, mixed, per_band[:1])
         band_scale(gain[hop], E[hop], per_band[0], noise_gain[hop], per_band[1])
-        bands.interpolate(per_band[1], tips, fraction, per_bin)
+        bands.interpolate(per_band[1], per_bin)
         apply(mixed[0], per_bin, Y[hop], dry, out[hop])
 
 
@@ -152,8 +150,6 @@ class Renderer:
             gain,
             strength,
             np.float32(dry),
-            bands.TIPS,
-            bands.FRACTION,
             self._per_band,
             self._per_bin,
             self._mixed,

@@ -86,24 +86,50 @@ CELL_BIAS = (OCTAVE_BIAS * np.arange(NUM_CELLS) / CELLS_PER_OCTAVE).astype(np.fl
 
 
 @kernel
-def correlate(residual: np.ndarray, dot: np.ndarray, past: np.ndarray, now: np.ndarray) -> None:
+def correlate(residual: np.ndarray, work: np.ndarray, dot: np.ndarray, past: np.ndarray, now: np.ndarray) -> None:
     """Correlate every block with itself at every lag.
 
-    residual: float32 [196 + hops * 120], 196 old samples first. Written, float32: dot
-    [hops, lags] = <e(n), e(n - lag)>, past [hops, lags] = |e(n - lag)|^2, now [hops] = |e(n)|^2.
+    residual: float32 [196 + hops * 120], 196 old samples first; work: float32 [lags], working space. Written,
+    float32: dot [hops, lags] = <e(n), e(n - lag)>, past [hops, lags] = |e(n - lag)|^2, now [hops] = |e(n)|^2.
     """
     hops, lags = dot.shape
     for hop in range(hops):
         first = RESIDUAL_HISTORY + hop * BLOCK
-        for lag in range(lags):
-            source = first - LAG_FIRST - lag
-            total = ZERO
-            squares = ZERO
-            for n in range(BLOCK):
-                total += residual[first + n] * residual[source + n]
-                squares += residual[source + n] * residual[source + n]
-            dot[hop, lag] = total
-            past[hop, lag] = squares
+        oldest = first - LAG_LAST
+        for i in range(lags):
+            work[i] = ZERO
+        for n in range(0, BLOCK, 8):  # side by side for all lags, the longest first, eight samples at a time
+            x0 = residual[first + n]
+            x1 = residual[first + n + 1]
+            x2 = residual[first + n + 2]
+            x3 = residual[first + n + 3]
+            x4 = residual[first + n + 4]
+            x5 = residual[first + n + 5]
+            x6 = residual[first + n + 6]
+            x7 = residual[first + n + 7]
+            source = oldest + n
+            for i in range(lags):
+                work[i] += (
+                    x0 * residual[source + i]
+                    + x1 * residual[source + i + 1]
+                    + x2 * residual[source + i + 2]
+                    + x3 * residual[source + i + 3]
+                    + x4 * residual[source + i + 4]
+                    + x5 * residual[source + i + 5]
+                    + x6 * residual[source + i + 6]
+                    + x7 * residual[source + i + 7]
+                )
+        for i in range(lags):
+            dot[hop, i] = work[lags - 1 - i]
+        energy = 0.0  # of the block at the longest lag; then one sample leaves and one comes, exact in float64
+        for n in range(BLOCK):
+            sample = np.float64(residual[oldest + n])
+            energy += sample * sample
+        for i in range(lags):
+            past[hop, lags - 1 - i] = np.float32(max(energy, 0.0))
+            leaving = np.float64(residual[oldest + i])
+            coming = np.float64(residual[oldest + i + BLOCK])
+            energy += coming * coming - leaving * leaving
         total = ZERO
         for n in range(BLOCK):
             total += residual[first + n] * residual[first + n]
@@ -118,13 +144,14 @@ def score(
     phases: np.ndarray,
     edges: np.ndarray,
     work: np.ndarray,
+    fine: np.ndarray,
     best: np.ndarray,
     best_period: np.ndarray,
 ) -> None:
     """Normalise the correlation of a window and keep the best period of each cell.
 
     dot, past: float32 [3 - 1 + hops, lags]; now: float32 [3 - 1 + hops]: the blocks, two old ones first.
-    phases: float32 [4, 8]; edges: int32 [cells + 1]; work: float32 [2, lags], working space.
+    phases: float32 [4, 8]; edges: int32 [cells + 1]; work: float32 [lags], fine: float32 [4, lags], working space.
     Written: best float32 [hops, cells], 0..1; best_period int32 [hops, cells], samples at 48 kHz.
     """
     hops, cells = best.shape
@@ -134,28 +161,37 @@ def score(
         for block in range(WINDOW_BLOCKS):
             energy += now[hop + block]
         for lag in range(lags):
-            total = ZERO
-            squares = ZERO
-            for block in range(WINDOW_BLOCKS):
-                total += dot[hop + block, lag]
-                squares += past[hop + block, lag]
-            work[0, lag] = total
+            total = (dot[hop, lag] + dot[hop + 1, lag]) + dot[hop + 2, lag]
+            squares = (past[hop, lag] + past[hop + 1, lag]) + past[hop + 2, lag]
             # the mean of both energies, not their geometric mean, punishes level changes
-            work[1, lag] = np.float32(0.5) * (energy + squares) + TINY
-        for lag in range(lags):
-            work[0, lag] /= work[1, lag]
+            work[lag] = total / (np.float32(0.5) * (energy + squares) + TINY)
+        for phase in range(DECIMATION):
+            p0 = phases[phase, 0]
+            p1 = phases[phase, 1]
+            p2 = phases[phase, 2]
+            p3 = phases[phase, 3]
+            p4 = phases[phase, 4]
+            p5 = phases[phase, 5]
+            p6 = phases[phase, 6]
+            p7 = phases[phase, 7]
+            for lag in range(lags - 7):
+                fine[phase, lag] = (
+                    p0 * work[lag]
+                    + p1 * work[lag + 1]
+                    + p2 * work[lag + 2]
+                    + p3 * work[lag + 3]
+                    + p4 * work[lag + 4]
+                    + p5 * work[lag + 5]
+                    + p6 * work[lag + 6]
+                    + p7 * work[lag + 7]
+                )
         for cell in range(cells):
             top = np.float32(-1)
             where = edges[cell]
             for index in range(edges[cell], edges[cell + 1]):
-                lag = GUARD + index // DECIMATION
-                phase = index % DECIMATION
-                value = ZERO
-                for tap in range(phases.shape[1]):
-                    value += phases[phase, tap] * work[0, lag - 3 + tap]
-                if value > top:
-                    top = value
-                    where = index
+                value = fine[index % DECIMATION, GUARD - 3 + index // DECIMATION]
+                where = index if value > top else where
+                top = max(value, top)
             best[hop, cell] = min(max(top, ZERO), ONE)
             best_period[hop, cell] = PERIOD_MIN + where
 
@@ -225,7 +261,8 @@ class Tracker:
         self.best_period = np.full(self.best.shape, PERIOD_MIN, np.int32)
         self.origin = np.zeros(self.best.shape, np.int32)
         self.path = np.zeros(NUM_CELLS, np.float32)
-        self.lag_work = np.zeros((2, NUM_LAGS), np.float32)
+        self.lag_work = np.zeros(NUM_LAGS, np.float32)
+        self.fine = np.zeros((DECIMATION, NUM_LAGS), np.float32)
         self.cell_work = np.zeros(NUM_CELLS, np.float32)
 
     def track(self, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray) -> None:
@@ -238,7 +275,7 @@ class Tracker:
         self._whitener.run(signal, start, self.residual[RESIDUAL_HISTORY : RESIDUAL_HISTORY + new])
         blocks = WINDOW_BLOCKS - 1
         dot, past, now = self.dot[: blocks + hops], self.past[: blocks + hops], self.now[: blocks + hops]
-        correlate(self.residual[: RESIDUAL_HISTORY + new], dot[blocks:], past[blocks:], now[blocks:])
+        correlate(self.residual[: RESIDUAL_HISTORY + new], self.lag_work, dot[blocks:], past[blocks:], now[blocks:])
         rows = slice(0, TRACE_HOPS + hops)
         best, best_period, origin = self.best[rows], self.best_period[rows], self.origin[rows]
         score(
@@ -248,6 +285,7 @@ class Tracker:
             INTERPOLATOR,
             CELL_EDGES,
             self.lag_work,
+            self.fine,
             best[TRACE_HOPS:],
             best_period[TRACE_HOPS:],
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, WINDOW_SIZE
+from percepnet_cli.dsp import fft
 from percepnet_cli.jit import kernel
 
 
@@ -41,12 +42,11 @@ def window_hops(signal: np.ndarray, start: int, window: np.ndarray, out: np.ndar
 
 
 def transform(windows: np.ndarray, out: np.ndarray) -> None:
-    """Real transform of weighted windows, without scaling.
+    """Real transform of weighted windows, without scaling. windows: float32 [hops, 960].
 
-    windows: float32 [hops, 960]. out: complex64 [hops, 481], written. Each hop is
-    transformed by itself, so that its bits do not depend on its neighbours.
+    out: complex64 [hops, 481], written.
     """
-    np.fft.rfft(windows, axis=-1, out=out)
+    fft.forward(windows, out)
 
 
 @kernel
@@ -70,5 +70,5 @@ def synthesize(spectra: np.ndarray, memory: np.ndarray, windows: np.ndarray, out
     [hops, 960], working space. out: float32 [hops, 480], written: the hop that this
     window shares with the one before.
     """
-    np.fft.irfft(spectra, WINDOW_SIZE, axis=-1, out=windows)
+    fft.inverse(spectra, windows)
     overlap_add(windows, WINDOW, memory, out)

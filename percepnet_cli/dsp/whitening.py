@@ -59,30 +59,31 @@ def decimate(signal: np.ndarray, start: int, taps: np.ndarray, out: np.ndarray) 
 
 
 @kernel
-def predict(segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray) -> None:
+def predict(
+    segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, correlation: np.ndarray, lpc: np.ndarray
+) -> None:
     """Linear prediction by the autocorrelation method (Levinson and Durbin), damped.
 
-    segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], working space.
+    segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], correlation: float64 [9], working space.
     lpc: float64 [9], written: the whitening filter 1, a_1, ..., a_8.
     """
     size = segment.shape[0]
     for n in range(size):
         weighted[n] = segment[n] * taper[n]
     order = lpc.shape[0] - 1
+    for lag in range(order + 1):
+        r = ZERO
+        for n in range(lag, size):
+            r += weighted[n] * weighted[n - lag]
+        correlation[lag] = np.float64(r)
     for i in range(1, order + 1):
         lpc[i] = 0.0
     lpc[0] = 1.0
-    r0 = ZERO
-    for n in range(size):
-        r0 += weighted[n] * weighted[n]
-    error = np.float64(r0) * (1.0 + LPC_WHITE_NOISE) + 1e-12
+    error = correlation[0] * (1.0 + LPC_WHITE_NOISE) + 1e-12
     for i in range(1, order + 1):
         acc = 0.0
         for j in range(i):
-            r = ZERO
-            for n in range(i - j, size):
-                r += weighted[n] * weighted[n - (i - j)]
-            acc += lpc[j] * np.float64(r)
+            acc += lpc[j] * correlation[i - j]
         k = -acc / error
         for j in range(1, i // 2 + 1):
             a = lpc[j]
@@ -99,18 +100,23 @@ def predict(segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: n
 
 @kernel
 def whiten(
-    decimated: np.ndarray, taper: np.ndarray, weighted: np.ndarray, lpc: np.ndarray, residual: np.ndarray
+    decimated: np.ndarray,
+    taper: np.ndarray,
+    weighted: np.ndarray,
+    correlation: np.ndarray,
+    lpc: np.ndarray,
+    residual: np.ndarray,
 ) -> None:
     """Filter each new block with the predictor of the 20 ms that end with it.
 
-    decimated: float32 [240 + hops * 120], 240 old samples first. taper, weighted, lpc: see
-    ``predict``. residual: float32 [hops * 120], written.
+    decimated: float32 [240 + hops * 120], 240 old samples first. taper, weighted, correlation, lpc:
+    see ``predict``. residual: float32 [hops * 120], written.
     """
     hops = residual.shape[0] // BLOCK
     order = lpc.shape[0] - 1
     for hop in range(hops):
         first = LPC_WINDOW + hop * BLOCK
-        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, lpc)
+        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, correlation, lpc)
         for n in range(BLOCK):
             residual[hop * BLOCK + n] = decimated[first + n]
         for i in range(1, order + 1):
@@ -125,6 +131,7 @@ class Whitener:
     def __init__(self, max_hops: int) -> None:
         self._decimated = np.zeros(LPC_WINDOW + max_hops * BLOCK, np.float32)
         self._weighted = np.zeros(LPC_WINDOW, np.float32)
+        self._correlation = np.zeros(LPC_ORDER + 1, np.float64)
         self._lpc = np.zeros(LPC_ORDER + 1, np.float64)
 
     def run(self, signal: np.ndarray, start: int, out: np.ndarray) -> None:
@@ -135,5 +142,5 @@ class Whitener:
         """
         decimated = self._decimated[: LPC_WINDOW + len(out)]
         decimate(signal, start, DECIMATOR, decimated[LPC_WINDOW:])
-        whiten(decimated, LPC_TAPER, self._weighted, self._lpc, out)
+        whiten(decimated, LPC_TAPER, self._weighted, self._correlation, self._lpc, out)
         keep_last(self._decimated, LPC_WINDOW, len(out))

@@ -60,14 +60,6 @@ def float_dense(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, sums:
 
 
 @kernel
-def scale_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Turn sums into values: scale, bias. sums: int32 [hops, rows or more]; out: float32 [hops, rows], written."""
-    for hop in range(out.shape[0]):
-        for row in range(out.shape[1]):
-            out[hop, row] = scale[row] * np.float32(sums[hop, row]) + bias[row]
-
-
-@kernel
 def tanh_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
     """Finish a layer: scale, bias, tanh, 8 bits. sums: int32 [hops, rows or more]; out: int8 [hops, rows], written."""
     for hop in range(out.shape[0]):
@@ -86,47 +78,63 @@ def sigmoid_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.
 
 @kernel
 def gates(
-    inputs: np.ndarray, sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, state: np.ndarray, out: np.ndarray
+    input_sums: np.ndarray,
+    input_scale: np.ndarray,
+    input_bias: np.ndarray,
+    sums: np.ndarray,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    state: np.ndarray,
+    work: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """Find the next state of a gated recurrent unit from its products.
 
     Gates in the order reset, update, new, the reset gate after the recurrent product, as in PyTorch:
-    r = s(Wx + Uh), z = s(Wx + Uh), n = tanh(Wx + r (Uh + b)), h' = n + z (h - n).
-    inputs: float32 [3 width], Wx; sums: int32 [3 width or more], the recurrent products; scale, bias: float32
-    [3 width], theirs. state: float32 [width], updated; out: int8 [width], written: the state in 8 bits.
+    r = s(Wx + Uh), z = s(Wx + Uh), n = tanh(Wx + r (Uh + b)), h' = n + z (h - n). Loops on few arrays
+    each, which LLVM makes vector instructions of.
+    input_sums, sums: int32 [3 width or more], the products Wx and Uh; input_scale, input_bias, scale, bias:
+    float32 [3 width]. state: float32 [width], updated; work: float32 [2 width]. out: int8 [width], written: the state
+    in 8 bits.
     """
     width = state.shape[0]
+    for i in range(2 * width):
+        from_inputs = input_scale[i] * np.float32(input_sums[i]) + input_bias[i]
+        work[i] = sigmoid(from_inputs + (scale[i] * np.float32(sums[i]) + bias[i]))
     for i in range(width):
-        j = i + width
-        k = j + width
-        r = sigmoid(inputs[i] + (scale[i] * np.float32(sums[i]) + bias[i]))
-        z = sigmoid(inputs[j] + (scale[j] * np.float32(sums[j]) + bias[j]))
-        n = tanh(inputs[k] + r * (scale[k] * np.float32(sums[k]) + bias[k]))
-        value = n + z * (state[i] - n)
-        state[i] = value
-        out[i] = round8(value)
+        k = i + 2 * width
+        from_inputs = input_scale[k] * np.float32(input_sums[k]) + input_bias[k]
+        work[i] = tanh(from_inputs + work[i] * (scale[k] * np.float32(sums[k]) + bias[k]))
+    for i in range(width):
+        state[i] = work[i] + work[i + width] * (state[i] - work[i])
+    for i in range(width):
+        out[i] = round8(state[i])
 
 
 @kernel
 def gru_hops(
-    inputs: np.ndarray,
+    input_sums: np.ndarray,
+    input_scale: np.ndarray,
+    input_bias: np.ndarray,
     weights: np.ndarray,
     scale: np.ndarray,
     bias: np.ndarray,
     state: np.ndarray,
     state8: np.ndarray,
     sums: np.ndarray,
+    work: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Run a gated recurrent unit over the hops.
 
-    inputs: float32 [hops, 3 width], the values of the input matrix; weights, scale, bias: the recurrent matrix. state:
-    float32 [width], updated; state8: int8 [1, width], the state in 8 bits, updated. sums: int32 [1, 3 width or
-    more], working space. out: int8 [hops, width], written.
+    input_sums: int32 [hops, 3 width or more], the input products; input_scale, input_bias: float32 [3 width];
+    weights, scale, bias: the recurrent matrix. state: float32 [width], updated; state8: int8 [1, width], the
+    state in 8 bits, updated. sums: int32 [1, 3 width or more], work: float32 [2 width], working space. out:
+    int8 [hops, width], written.
     """
-    for hop in range(inputs.shape[0]):
+    for hop in range(out.shape[0]):
         rows_times_vectors(weights, state8, sums)
-        gates(inputs[hop], sums[0], scale, bias, state, out[hop])
+        gates(input_sums[hop], input_scale, input_bias, sums[0], scale, bias, state, work, out[hop])
         for i in range(state.shape[0]):
             state8[0, i] = out[hop, i]
 
@@ -193,13 +201,23 @@ class Gru:
         self._state = np.zeros(width, np.float32)
         self._state8 = np.zeros((1, width), np.int8)
         self._input_sums = inputs.sums(max_hops)
-        self._inputs = np.zeros((max_hops, 3 * width), np.float32)
         self._sums = recurrent.sums(1)
+        self._work = np.zeros(2 * width, np.float32)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
-        sums, values = self._input_sums[: len(inputs)], self._inputs[: len(inputs)]
+        sums = self._input_sums[: len(inputs)]
         rows_times_vectors(self._input.weights, inputs, sums)
-        scale_rows(sums, self._input.scale, self._input.bias, values)
-        recurrent = self._recurrent
-        gru_hops(values, recurrent.weights, recurrent.scale, recurrent.bias, self._state, self._state8, self._sums, out)
+        gru_hops(
+            sums,
+            self._input.scale,
+            self._input.bias,
+            self._recurrent.weights,
+            self._recurrent.scale,
+            self._recurrent.bias,
+            self._state,
+            self._state8,
+            self._sums,
+            self._work,
+            out,
+        )

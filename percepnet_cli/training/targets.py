@@ -147,9 +147,9 @@ def band_targets(noisy: Analysis, clean: Analysis) -> tuple[np.ndarray, np.ndarr
     """Return ideal gain, attenuation, strength, float32 [hops, 34] each, of two analyses of the same hops."""
     shape = noisy.E.shape
     cross, qy, qphat, gain, attenuation, strength = (np.empty(shape, np.float32) for _ in range(6))
-    bands.cross(clean.P, noisy.Y, bands.TIPS, bands.FRACTION, cross)
+    bands.cross(clean.P, noisy.Y, cross)
     bands.coherence(cross, clean.Ep, noisy.E, qy)
-    bands.cross(clean.P, noisy.P, bands.TIPS, bands.FRACTION, cross)
+    bands.cross(clean.P, noisy.P, cross)
     bands.coherence(cross, clean.Ep, noisy.Ep, qphat)
     floor = noise_coherence(clean.noise_gain) + PERIODIC_MARGIN
     ideal(
