@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
-from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Denoiser, Predictor
+from percepnet_cli.denoiser import Denoiser, Predictor
 from percepnet_cli.network.modelfile import Model
 from percepnet_cli.network.percepnet import State
 from percepnet_cli.network.quantize import FloatState
+from percepnet_cli.signal_path import MAX_HOPS, Analyzer
 
 
 class FloatDenoiser(Denoiser):

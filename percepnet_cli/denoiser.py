@@ -1,173 +1,21 @@
-"""The signal path: the only place where the order of the stages is written.
-
-``Analyzer`` turns hops into everything that can be seen of them; training targets use
-it as it is. ``Denoiser`` adds the network and the way back to samples. Both take any
-number of hops at a time, and the result never depends on how a stream was cut.
-"""
+"""Streams of samples through the signal path and the network, channel by channel."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
-from percepnet_cli.constants import (
-    COMB_PERIODS,
-    HOP_SIZE,
-    LATENCY_SAMPLES,
-    LOOKAHEAD_HOPS,
-    NUM_BANDS,
-    NUM_BINS,
-    NUM_FEATURES,
-    PERIOD_MAX,
-    SILENCE_ENERGY,
-    WINDOW_SIZE,
-)
-from percepnet_cli.dsp import bands, comb, features, gains, highpass, pitch, stft
-from percepnet_cli.dsp.memory import keep_last
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS, SILENCE_ENERGY
+from percepnet_cli.dsp import gains
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
+from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer, Synthesizer
 
-MAX_HOPS = 64
-"""Hops that are processed at once; longer input is taken in turns. Large enough that a weight read from
-memory serves many hops, small enough that a block's spectra stay in cache."""
-
-HISTORY = (LOOKAHEAD_HOPS + 1) * HOP_SIZE + COMB_PERIODS * PERIOD_MAX
-"""Samples kept before a new hop: the window lies 3 hops behind it, the comb 5 periods behind that."""
-
-
-class Analysis(NamedTuple):
-    """What is known of the windows that lie LOOKAHEAD_HOPS behind the newest hops.
-
-    All are views into the analyzer's memory, valid until its next call.
-    """
-
-    Y: np.ndarray
-    """Spectrum, complex64 [hops, 481]."""
-    P: np.ndarray
-    """Spectrum of the comb-filtered window, complex64 [hops, 481]."""
-    E: np.ndarray
-    """Band energies of Y, float32 [hops, 34]."""
-    Ep: np.ndarray
-    """Band energies of P, float32 [hops, 34]."""
-    coherence: np.ndarray
-    """q between Y and P per band, float32 [hops, 34], 0..1."""
-    period: np.ndarray
-    """Pitch period, int32 [hops], 96..768 samples."""
-    correlation: np.ndarray
-    """Normalised correlation at that period, float32 [hops], 0..1."""
-    noise_gain: np.ndarray
-    """Energy gain of the comb for white noise, float32 [hops], 0.125..1."""
-    features: np.ndarray
-    """Input of the network, float32 [hops, 70]."""
-
-
-class Analyzer:
-    """Everything before the network, for one channel."""
-
-    def __init__(self, max_hops: int = MAX_HOPS) -> None:
-        self.max_hops = max_hops
-        self._highpass = highpass.new_state()
-        self._signal = np.zeros(HISTORY + max_hops * HOP_SIZE, np.float32)
-        self._filtered = np.zeros((max_hops, HOP_SIZE), np.float32)
-        self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
-        self._Y = np.zeros((LOOKAHEAD_HOPS + max_hops, NUM_BINS), np.complex64)
-        self._P = np.zeros((max_hops, NUM_BINS), np.complex64)
-        self._E = np.zeros((LOOKAHEAD_HOPS + max_hops, NUM_BANDS), np.float32)
-        self._Ep = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._C = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._coherence = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._period = np.zeros(max_hops, np.int32)
-        self._correlation = np.zeros(max_hops, np.float32)
-        self._noise_gain = np.zeros(max_hops, np.float32)
-        self._features = np.zeros((max_hops, NUM_FEATURES), np.float32)
-        self._pitch = pitch.Tracker(max_hops)
-        self._past_hops = 0
-
-    def analyze(self, samples: np.ndarray, period: np.ndarray | None = None) -> Analysis:
-        """Take new hops and describe the windows LOOKAHEAD_HOPS behind them.
-
-        samples: float32 [hops, 480], 1..max_hops hops, C-contiguous. period: int32 [hops], to filter by a
-        given period instead of the tracked one (experiments only).
-        """
-        hops = len(samples)
-        self._past_hops, past = hops, self._past_hops
-        keep_last(self._Y, LOOKAHEAD_HOPS, past)
-        keep_last(self._E, LOOKAHEAD_HOPS, past)
-        keep_last(self._signal, HISTORY, past * HOP_SIZE)
-
-        new = slice(HISTORY, HISTORY + hops * HOP_SIZE)
-        highpass.filter_hops(samples, self._highpass, self._filtered[:hops])
-        self._signal[new] = self._filtered[:hops].ravel()
-
-        windows = self._windows[:hops]
-        newest = slice(LOOKAHEAD_HOPS, LOOKAHEAD_HOPS + hops)
-        stft.window_hops(self._signal, HISTORY - HOP_SIZE, stft.WINDOW, windows)
-        stft.transform(windows, self._Y[newest])
-        bands.energy(self._Y[newest], self._E[newest])
-
-        self._pitch.track(self._signal, HISTORY, hops, self._period[:hops], self._correlation[:hops])
-        if period is not None:
-            self._period[:hops] = period
-        comb.filter_hops(
-            self._signal,
-            HISTORY - LATENCY_SAMPLES,
-            self._period[:hops],
-            comb.TAPS,
-            stft.WINDOW,
-            windows,
-            self._noise_gain[:hops],
-        )
-        P = self._P[:hops]
-        stft.transform(windows, P)
-
-        Y, E = self._Y[:hops], self._E[:hops]
-        bands.energy(P, self._Ep[:hops])
-        bands.cross(Y, P, self._C[:hops])
-        bands.coherence(self._C[:hops], E, self._Ep[:hops], self._coherence[:hops])
-        features.pack(
-            self._E[newest],
-            self._coherence[:hops],
-            self._period[:hops],
-            self._correlation[:hops],
-            self._features[:hops],
-        )
-        return Analysis(
-            Y,
-            P,
-            E,
-            self._Ep[:hops],
-            self._coherence[:hops],
-            self._period[:hops],
-            self._correlation[:hops],
-            self._noise_gain[:hops],
-            self._features[:hops],
-        )
-
-
-class Synthesizer:
-    """Everything after the network, for one channel."""
-
-    def __init__(self, max_hops: int = MAX_HOPS) -> None:
-        self._renderer = gains.Renderer()
-        self._spectra = np.zeros((max_hops, NUM_BINS), np.complex64)
-        self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
-        self._overlap = np.zeros(HOP_SIZE, np.float32)
-
-    def synthesize(
-        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, dry: float, out: np.ndarray
-    ) -> None:
-        """Turn gains and strengths into samples.
-
-        analysis: of this channel; gain: float32 [hops, 34], after the post-filter; strength: float32 [hops, 34],
-        0..1; dry: share of the input left in, 0..1. out: float32 [hops, 480], written: LATENCY_SAMPLES
-        behind the hops that were analyzed.
-        """
-        hops = len(gain)
-        spectra = self._spectra[:hops]
-        self._renderer.render(analysis.Y, analysis.P, analysis.E, analysis.noise_gain, gain, strength, dry, spectra)
-        stft.synthesize(spectra, self._overlap, self._windows[:hops], out)
+THREADED_HOPS = 8
+"""Fewer hops of several channels are done on one thread."""
 
 
 class Predictor(Protocol):
@@ -192,6 +40,9 @@ class Denoiser:
         Take noise down by at most this, 0 or more; None: as far as it goes.
     linked : bool
         Give all channels the same gains, so that the stereo image stays; else each its own.
+    threads : int or None
+        Channels that are worked on at the same time, 1 or more; None: as many as there are CPUs to run on. The
+        samples do not depend on it.
 
     Raises
     ------
@@ -209,17 +60,22 @@ class Denoiser:
         post_filter: bool = True,
         attenuation_limit_db: float | None = None,
         linked: bool = True,
+        threads: int | None = None,
     ) -> None:
         if channels < 1:
             raise ValueError(f"channels is {channels}, it must be at least 1")
         if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
             raise ValueError(f"attenuation_limit_db is {attenuation_limit_db}, it must be 0 or more")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}, it must be at least 1")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._weights: Weights | None = None
         self.channels = channels
         self._post_filter = post_filter
         self._dry = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
         self._linked = linked and channels > 1
+        workers = min(channels, threads or _usable_cpus())
+        self._pool = ThreadPoolExecutor(workers, "percepnet") if workers > 1 else None
         self.reset()
 
     @property
@@ -234,15 +90,7 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
-        self._analyzers = [Analyzer() for _ in range(self.channels)]
-        self._networks = [self._predictor() for _ in range(self.channels)]
-        self._synthesizers = [Synthesizer() for _ in range(self.channels)]
-        shape = (self.channels, MAX_HOPS, NUM_BANDS)
-        self._gain = np.zeros(shape, np.float32)
-        self._strength = np.zeros(shape, np.float32)
-        self._wanted = np.zeros(shape, np.float32)
-        self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
-        self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
+        self._channels = [_Channel(self._predictor()) for _ in range(self.channels)]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
 
@@ -297,24 +145,69 @@ class Denoiser:
     def _process_hops(self, samples: np.ndarray, out: np.ndarray) -> None:
         """Run up to MAX_HOPS whole hops. samples, out: float32 [hops * 480, channels]."""
         hops = len(samples) // HOP_SIZE
-        analyses = []
-        for channel in range(self.channels):
-            self._hops[:hops] = samples[:, channel].reshape(hops, HOP_SIZE)
-            analysis = self._analyzers[channel].analyze(self._hops[:hops])
-            self._networks[channel].run(analysis.features, self._gain[channel, :hops], self._strength[channel, :hops])
-            analyses.append(analysis)
-        gain, strength = self._gain[:, :hops], self._strength[:, :hops]
-        energies = [analysis.E for analysis in analyses]
+        channels = range(self.channels)
+        # the kernels run without the lock of the interpreter; for a few hops a thread costs more than it brings
+        each = self._pool.map if self._pool is not None and hops >= THREADED_HOPS else map
+
+        def understand(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
+            return self._channels[channel].understand(samples[:, channel])
+
+        understood = list(each(understand, channels))
+        energies = [analysis.E for analysis, _, _ in understood]
         if self._linked:
-            gain[:], strength[:] = link(np.stack(energies), gain, strength)
+            gain, strength = (np.stack([one[part] for one in understood]) for part in (1, 2))
+            linked = link(np.stack(energies), gain, strength)
             energies = [np.sum(energies, axis=0)] * self.channels
-        for channel, analysis in enumerate(analyses):
-            wanted = gain[channel]
-            if self._post_filter:
-                wanted = self._wanted[channel, :hops]
-                gains.postfilter_hops(gain[channel], energies[channel], wanted)
-            self._synthesizers[channel].synthesize(analysis, wanted, strength[channel], self._dry, self._out[:hops])
-            out[:, channel] = self._out[:hops].ravel()
+            understood = [(analysis, *linked) for analysis, _, _ in understood]
+
+        def render(channel: int) -> None:
+            analysis, gain, strength = understood[channel]
+            energy = energies[channel] if self._post_filter else None
+            out[:, channel] = self._channels[channel].render(analysis, gain, strength, energy, self._dry)
+
+        list(each(render, channels))
+
+
+class _Channel:
+    """One channel's stream: the stages with their memories and working space."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._analyzer, self._predictor, self._synthesizer = Analyzer(), predictor, Synthesizer()
+        self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
+        self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
+        self._gain, self._strength, self._wanted = np.zeros((3, MAX_HOPS, NUM_BANDS), np.float32)
+
+    def understand(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
+        """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""
+        hops = self._hops[: len(samples) // HOP_SIZE]
+        hops.reshape(-1)[:] = samples
+        analysis = self._analyzer.analyze(hops)
+        gain, strength = self._gain[: len(hops)], self._strength[: len(hops)]
+        self._predictor.run(analysis.features, gain, strength)
+        return analysis, gain, strength
+
+    def render(
+        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, energy: np.ndarray | None, dry: float
+    ) -> np.ndarray:
+        """Return the samples, float32 [hops * 480], valid until the next call.
+
+        gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by; None is
+        without post-filter. dry: share of the input left in, 0..1.
+        """
+        if energy is not None:
+            wanted = self._wanted[: len(gain)]
+            gains.postfilter_hops(gain, energy, wanted)
+            gain = wanted
+        out = self._out[: len(gain)]
+        self._synthesizer.synthesize(analysis, gain, strength, dry, out)
+        return out.reshape(-1)
+
+
+def _usable_cpus() -> int:
+    """Return how many CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def link(E: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import MethodType
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from signals import harmonics, noise, snr_db, speech
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES
-from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Denoiser
+from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.signal_path import MAX_HOPS, Analyzer
 
 SAMPLES = 480 * 150 + 123
 """More than two blocks of hops, and a rest."""
@@ -268,7 +270,7 @@ def test_after_a_decay_only_zeros_or_normal_numbers_are_left(random_model, mono)
     for array in arrays:
         magnitude = np.abs(np.stack((array.real, array.imag)))
         assert not np.any((magnitude > 0) & (magnitude < np.finfo(np.float32).tiny))
-    for array in float_arrays([denoiser._analyzers[0]._signal, denoiser._synthesizers], set()):
+    for array in float_arrays([denoiser._channels[0]._analyzer._signal, denoiser._channels[0]._synthesizer], set()):
         assert array.size == 34 * 2 or array.size == 481 or not array.any()
     assert not denoiser.process(np.zeros(HOP_SIZE, np.float32)).any()
 
@@ -321,3 +323,39 @@ def test_senseless_options_are_refused(random_model, options, word):
 def test_wrong_channels_are_refused(random_model, shape):
     with pytest.raises(ValueError, match="shape"):
         Denoiser(random_model, channels=2).process(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_threads_give_the_same_bits(random_model, linked):
+    samples = noise((480 * 150, 5), np.random.default_rng(8), 0.1)
+    found = [
+        run(Denoiser(random_model, channels=5, linked=linked, threads=threads), samples, (1000, 480, 5000))
+        for threads in (1, 2, 5)
+    ]
+    assert found[0].any() and all(np.array_equal(found[0], other) for other in found[1:])
+
+
+def test_threads_must_be_positive(random_model):
+    with pytest.raises(ValueError, match="threads is 0"):
+        Denoiser(random_model, threads=0)
+
+
+def test_a_long_run_of_single_hops_keeps_no_memory(random_model):
+    denoiser = Denoiser(random_model)
+    hop = noise(480, np.random.default_rng(9), 0.1)
+    for _ in range(200):
+        denoiser.process(hop)
+    tracemalloc.start()
+    try:
+        for _ in range(70):
+            denoiser.process(hop)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(700):
+            out = denoiser.process(hop)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 4096
+    assert peak - before < 40_000  # the output and small change; once in 64 hops the 21 KB that are kept of the signal
+    assert out.shape == (480,)

@@ -8,8 +8,8 @@ import reference
 from signals import noise, snr_db, speech
 
 from percepnet_cli.constants import HOP_SIZE
-from percepnet_cli.denoiser import Analyzer
 from percepnet_cli.dsp import features
+from percepnet_cli.signal_path import Analyzer
 
 
 def pack(E, q, period, correlation):

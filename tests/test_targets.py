@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from signals import RATE, harmonics, noise, snr_db, speech
 
 from percepnet_cli.constants import BAND_TIPS, LATENCY_SAMPLES
-from percepnet_cli.denoiser import Analyzer, Synthesizer
 from percepnet_cli.dsp import comb
+from percepnet_cli.signal_path import Analyzer, Synthesizer
 from percepnet_cli.training import targets
 from percepnet_cli.training.mixture import Mixture
 

@@ -19,9 +19,9 @@ import math
 import numpy as np
 
 from percepnet_cli.constants import LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
-from percepnet_cli.dsp.memory import keep_last
 from percepnet_cli.dsp.whitening import BLOCK, DECIMATION, Whitener
 from percepnet_cli.jit import kernel
+from percepnet_cli.memory import Line
 
 GUARD = 4
 """Lags computed beyond both ends of the range, for the interpolation."""
@@ -253,17 +253,18 @@ class Tracker:
 
     def __init__(self, max_hops: int) -> None:
         self._whitener = Whitener(max_hops)
-        self.residual = np.zeros(RESIDUAL_HISTORY + max_hops * BLOCK, np.float32)
-        self.dot = np.zeros((WINDOW_BLOCKS - 1 + max_hops, NUM_LAGS), np.float32)
-        self.past = np.zeros_like(self.dot)
-        self.now = np.zeros(len(self.dot), np.float32)
-        self.best = np.zeros((TRACE_HOPS + max_hops, NUM_CELLS), np.float32)
-        self.best_period = np.full(self.best.shape, PERIOD_MIN, np.int32)
-        self.origin = np.zeros(self.best.shape, np.int32)
-        self.path = np.zeros(NUM_CELLS, np.float32)
-        self.lag_work = np.zeros(NUM_LAGS, np.float32)
-        self.fine = np.zeros((DECIMATION, NUM_LAGS), np.float32)
-        self.cell_work = np.zeros(NUM_CELLS, np.float32)
+        self._residual = Line(RESIDUAL_HISTORY, max_hops * BLOCK)
+        blocks = WINDOW_BLOCKS - 1
+        self._dot = Line(blocks, max_hops, (NUM_LAGS,))
+        self._past = Line(blocks, max_hops, (NUM_LAGS,))
+        self._now = Line(blocks, max_hops)
+        self._best = Line(TRACE_HOPS, max_hops, (NUM_CELLS,))
+        self._best_period = Line(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32, PERIOD_MIN)
+        self._origin = Line(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32)
+        self._path = np.zeros(NUM_CELLS, np.float32)
+        self._lag_work = np.zeros(NUM_LAGS, np.float32)
+        self._fine = np.zeros((DECIMATION, NUM_LAGS), np.float32)
+        self._cell_work = np.zeros(NUM_CELLS, np.float32)
 
     def track(self, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray) -> None:
         """Find the pitch of the windows that lie LOOKAHEAD_HOPS behind the newest samples.
@@ -271,27 +272,22 @@ class Tracker:
         signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it are
         read. Written: period int32 [hops], 96..768 samples; correlation float32 [hops], 0..1.
         """
-        new = hops * BLOCK
-        self._whitener.run(signal, start, self.residual[RESIDUAL_HISTORY : RESIDUAL_HISTORY + new])
+        residual = self._residual.extend(hops * BLOCK)
+        self._whitener.run(signal, start, residual[RESIDUAL_HISTORY:])
+        dot, past, now = self._dot.extend(hops), self._past.extend(hops), self._now.extend(hops)
         blocks = WINDOW_BLOCKS - 1
-        dot, past, now = self.dot[: blocks + hops], self.past[: blocks + hops], self.now[: blocks + hops]
-        correlate(self.residual[: RESIDUAL_HISTORY + new], self.lag_work, dot[blocks:], past[blocks:], now[blocks:])
-        rows = slice(0, TRACE_HOPS + hops)
-        best, best_period, origin = self.best[rows], self.best_period[rows], self.origin[rows]
+        correlate(residual, self._lag_work, dot[blocks:], past[blocks:], now[blocks:])
+        best, best_period = self._best.extend(hops), self._best_period.extend(hops)
         score(
             dot,
             past,
             now,
             INTERPOLATOR,
             CELL_EDGES,
-            self.lag_work,
-            self.fine,
+            self._lag_work,
+            self._fine,
             best[TRACE_HOPS:],
             best_period[TRACE_HOPS:],
         )
-        follow(best, best_period, CELL_BIAS, GLIDE, self.path, self.cell_work, origin, period, correlation)
-        keep_last(self.residual, RESIDUAL_HISTORY, new)
-        for blocks_kept in (self.dot, self.past, self.now):
-            keep_last(blocks_kept, blocks, hops)
-        for rows_kept in (self.best, self.best_period, self.origin):
-            keep_last(rows_kept, TRACE_HOPS, hops)
+        origin = self._origin.extend(hops)
+        follow(best, best_period, CELL_BIAS, GLIDE, self._path, self._cell_work, origin, period, correlation)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.dsp.memory import keep_last
 from percepnet_cli.jit import kernel
+from percepnet_cli.memory import Line
+from percepnet_cli.vectors import LANES, Value, Vectors, vector_function
 
 DECIMATION = 4
 """48 kHz to 12 kHz (our choice)."""
@@ -42,20 +43,41 @@ DECIMATOR = decimator()
 LPC_TAPER = np.hanning(LPC_WINDOW + 2)[1:-1].astype(np.float32)
 
 
+def write_decimate(v: Vectors, signal: Value, out: Value, first: Value) -> None:
+    """Write the code that decimates one hop.
+
+    signal: float*; first: sample that the first output begins with, int64; out: float*, 120, written. The samples are
+    parted into four phases; an output is then a sum over neighbours in each, 16 outputs beside each other.
+    """
+    per_phase = BLOCK - 1 + DECIMATOR_TAPS // DECIMATION
+    phases = [v.stack(per_phase) for _ in range(DECIMATION)]
+    segment = v.at(signal, first)
+    for m in (*range(0, per_phase - LANES, LANES), per_phase - LANES):
+        low, high = v.load_pairs(segment, DECIMATION * m), v.load_pairs(segment, DECIMATION * m + 2 * LANES)
+        evens, odds = np.arange(0, 2 * LANES, 2), np.arange(1, 2 * LANES, 2)
+        for phase, (part, lanes) in enumerate(((0, evens), (1, evens), (0, odds), (1, odds))):
+            v.store(v.shuffle(low[part], high[part], lanes), phases[phase], m)
+    for i in (*range(0, BLOCK - LANES, LANES), BLOCK - LANES):
+        total = v.constant(0.0)
+        for k in range(DECIMATOR_TAPS):
+            near = v.load(phases[k % DECIMATION], i + k // DECIMATION)
+            total = v.plus(total, v.product(near, float(DECIMATOR[k])))
+        v.store(total, out, i)
+
+
+_decimate = vector_function(write_decimate, scalars=1)
+
+
 @kernel
-def decimate(signal: np.ndarray, start: int, taps: np.ndarray, out: np.ndarray) -> None:
+def decimate(signal: np.ndarray, start: int, out: np.ndarray) -> None:
     """Low-pass and keep every fourth sample, one hop after the other.
 
     signal: float32 [samples], at least 48 of them before ``start``, the first sample of the
-    first hop. taps: float32 [48]. out: float32 [hops * 120], written.
+    first hop. out: float32 [hops * 120], written.
     """
-    length = taps.shape[0]
-    for i in range(out.shape[0]):
-        newest = start + DECIMATION * (i + 1)
-        total = ZERO
-        for k in range(length):
-            total += taps[k] * signal[newest - length + k]
-        out[i] = total
+    for hop in range(out.shape[0] // BLOCK):
+        first = np.int64(start + DECIMATION * (hop * BLOCK + 1) - DECIMATOR_TAPS)
+        _decimate(signal, out[hop * BLOCK : (hop + 1) * BLOCK], first)
 
 
 @kernel
@@ -129,7 +151,7 @@ class Whitener:
     """The memory of one channel's decimated signal, for blocks of up to ``max_hops`` hops."""
 
     def __init__(self, max_hops: int) -> None:
-        self._decimated = np.zeros(LPC_WINDOW + max_hops * BLOCK, np.float32)
+        self._decimated = Line(LPC_WINDOW, max_hops * BLOCK)
         self._weighted = np.zeros(LPC_WINDOW, np.float32)
         self._correlation = np.zeros(LPC_ORDER + 1, np.float64)
         self._lpc = np.zeros(LPC_ORDER + 1, np.float64)
@@ -140,7 +162,6 @@ class Whitener:
         signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it
         are read. out: float32 [hops * 120], written.
         """
-        decimated = self._decimated[: LPC_WINDOW + len(out)]
-        decimate(signal, start, DECIMATOR, decimated[LPC_WINDOW:])
+        decimated = self._decimated.extend(len(out))
+        decimate(signal, start, decimated[LPC_WINDOW:])
         whiten(decimated, LPC_TAPER, self._weighted, self._correlation, self._lpc, out)
-        keep_last(self._decimated, LPC_WINDOW, len(out))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli.jit import kernel
+from percepnet_cli.memory import Line
 from percepnet_cli.network.activations import round8, sigmoid, tanh
 from percepnet_cli.network.dot import pack, padded, rows_times_vectors
 
@@ -174,21 +175,24 @@ class Conv:
         self._linear = linear
         self._old = kernel_hops - 1
         columns = linear.columns // kernel_hops
-        self._inputs = np.zeros((self._old + max_hops, columns), np.int8)
+        self._inputs = Line(self._old, max_hops, (columns,), np.int8)
         self._stacked = np.zeros((max_hops, kernel_hops * columns), np.int8)
         self._sums = linear.sums(max_hops)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, rows], written."""
-        hops = len(inputs)
-        old, columns = self._old, inputs.shape[1]
-        self._inputs[old : old + hops] = inputs
-        for tap in range(old + 1):  # oldest first
-            self._stacked[:hops, tap * columns : (tap + 1) * columns] = self._inputs[tap : tap + hops]
+        hops, columns = inputs.shape
+        rows = self._inputs.extend(hops)
+        rows[self._old :] = inputs
+        if hops == 1:
+            stacked = rows.reshape(1, -1)
+        else:
+            stacked = self._stacked[:hops]
+            for tap in range(self._old + 1):  # oldest first
+                stacked[:, tap * columns : (tap + 1) * columns] = rows[tap : tap + hops]
         sums = self._sums[:hops]
-        rows_times_vectors(self._linear.weights, self._stacked[:hops], sums)
+        rows_times_vectors(self._linear.weights, stacked, sums)
         tanh_rows(sums, self._linear.scale, self._linear.bias, out)
-        self._inputs[:old] = self._inputs[hops : hops + old].copy()
 
 
 class Gru:

@@ -19,9 +19,9 @@ from percepnet_cli.constants import (
     NUM_BANDS,
     SILENCE_ENERGY,
 )
-from percepnet_cli.denoiser import MAX_HOPS, Analysis, Analyzer
 from percepnet_cli.dsp import bands, comb
 from percepnet_cli.jit import kernel
+from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer
 from percepnet_cli.training.mixture import Mixture
 
 ZERO = np.float32(0)

@@ -14,7 +14,8 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES
-from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Denoiser
+from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.signal_path import MAX_HOPS, Analyzer
 
 HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parent.parent / "examples" / "street.flac"

@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
-from percepnet_cli.denoiser import MAX_HOPS, Analyzer, Synthesizer
 from percepnet_cli.dsp import gains, stft
+from percepnet_cli.signal_path import MAX_HOPS, Analyzer, Synthesizer
 from percepnet_cli.training.targets import band_targets
 
 RUNGS = ("bins", "bands", "comb", "attenuated", "postfilter")

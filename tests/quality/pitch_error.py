@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS, PERIOD_MAX, SAMPLE_RATE
-from percepnet_cli.denoiser import MAX_HOPS, Analyzer
+from percepnet_cli.signal_path import MAX_HOPS, Analyzer
 
 DECIMATION = 4
 WINDOW = 480

@@ -1,0 +1,42 @@
+"""``percepnet warmup``: compile ahead."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from percepnet_cli.cli.progress import announce_compilation
+
+
+@click.command()
+def warmup() -> None:
+    """Compile the kernels now, so that the first run starts at once.
+
+    They are kept in the user's cache folder, or in the one that PERCEPNET_CACHE_DIR names, until the program, numba,
+    Python or the kind of CPU change: run it once after installing, or while an image is built (on the kind
+    of CPU that the image will run on).
+
+    \b
+    Example:
+        percepnet warmup
+    """  # noqa: D301  (click wants the control character)
+    import numpy as np
+
+    from percepnet_cli.cpu import tier
+    from percepnet_cli.jit import CACHE_DIR, is_cold
+
+    announce_compilation()
+    cold = is_cold()
+    start = time.perf_counter()
+
+    from percepnet_cli.constants import HOP_SIZE
+    from percepnet_cli.denoiser import Denoiser
+
+    denoiser = Denoiser()
+    denoiser.process(np.zeros(2 * HOP_SIZE, np.float32))
+    seconds = time.perf_counter() - start
+    what = f"compiled in {seconds:.1f} s" if cold else f"were compiled, loaded in {seconds:.1f} s"
+    if CACHE_DIR is None:
+        raise click.ClickException(f"the kernels {what}, but there is no folder to keep them in")
+    click.echo(f"the kernels (8-bit product: {tier()}) {what}; they are in {CACHE_DIR}")
