@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def do_item(settings: Settings, item: Item, tell: Callable[[float], object] = la
                 attenuation_limit_db=settings.attenuation_limit_db,
                 linked=settings.linked,
                 force=settings.force,
+                threads=None if parent_process() is None else 1,  # a process among others keeps to its core
                 progress=lambda done, total: tell(done / total if total else 0.0),
             )
     except (AudioError, ValueError) as error:

@@ -51,6 +51,7 @@ def denoise_file(
     linked: bool = True,
     force: bool = False,
     raw: RawFormat | None = None,
+    threads: int | None = None,
     progress: Callable[[float, float | None], object] | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -75,6 +76,8 @@ def denoise_file(
         Replace the target if it exists.
     raw : RawFormat or None
         The source is bare samples of this kind; standard output then gets the same.
+    threads : int or None
+        Channels that are worked on at the same time; None: as many as there are CPUs to run on.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -118,6 +121,7 @@ def denoise_file(
             post_filter=post_filter,
             attenuation_limit_db=attenuation_limit_db,
             linked=linked,
+            threads=threads,
         )
         meter = Meter(rate)
 

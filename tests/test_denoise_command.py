@@ -37,7 +37,7 @@ class FakeDenoiser:
     made: ClassVar[list[dict]] = []
     wait = 0.0
 
-    def __init__(self, model, *, channels=1, post_filter=True, attenuation_limit_db=None, linked=True):
+    def __init__(self, model, *, channels=1, post_filter=True, attenuation_limit_db=None, linked=True, threads=None):
         if model == "broken":
             raise FakeModelError("broken: not a model")
         self.made.append(
@@ -77,6 +77,7 @@ def fake_modules() -> dict[str, ModuleType]:
     modelfile.ModelError = FakeModelError
     jit = ModuleType("percepnet_cli.jit")
     jit.is_cold = lambda: False
+    jit.load_array_functions = lambda: None
     return {module.__name__: module for module in (denoiser, modelfile, jit)}
 
 

@@ -22,6 +22,7 @@ from percepnet_cli import __version__
 COMMANDS = {
     "denoise": "percepnet_cli.cli.denoise:denoise",
     "models": "percepnet_cli.cli.models:models",
+    "warmup": "percepnet_cli.cli.warmup:warmup",
     "train-targets": "percepnet_cli.cli.train_targets:train_targets",
     "train": "percepnet_cli.cli.train:train",
     "quantize": "percepnet_cli.cli.quantize:quantize",

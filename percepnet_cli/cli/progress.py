@@ -16,12 +16,26 @@ if TYPE_CHECKING:
     from percepnet_cli.inputs import Item
 
 
-def announce_compilation() -> None:
-    """Say why the first run takes longer."""
+def prepare(quiet: bool = False) -> None:
+    """Load numba, and say why the first run takes longer."""
+    _load_numba_without_scipy()
     from percepnet_cli.jit import is_cold
 
-    if is_cold():
+    if is_cold() and not quiet:
         click.echo("compiling the kernels (first run only, some 10 s) ...", err=True)
+
+
+def _load_numba_without_scipy() -> None:
+    """Import numba, but hide SciPy from it meanwhile: it would take 0.3 s for matrix products that no kernel uses."""
+    if "scipy" in sys.modules or "numba" in sys.modules:
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
+    try:
+        from percepnet_cli.jit import load_array_functions
+
+        load_array_functions()
+    finally:
+        del sys.modules["scipy"]
 
 
 def in_red(text: str) -> str:
@@ -37,10 +51,10 @@ def one_file(quiet: bool) -> Iterator[Callable[[float, float | None], None]]:
 
     def show(done: float, total: float | None) -> None:
         nonlocal bar
+        if done == 0:
+            prepare(quiet)
         if quiet:
             return
-        if done == 0:
-            announce_compilation()
         if not sys.stderr.isatty():
             return
         if bar is None:

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from percepnet_cli.cli.progress import announce_compilation
+from percepnet_cli.cli.progress import prepare
 
 
 @click.command()
@@ -26,7 +26,7 @@ def warmup() -> None:
     from percepnet_cli.cpu import tier
     from percepnet_cli.jit import CACHE_DIR, is_cold
 
-    announce_compilation()
+    prepare()
     cold = is_cold()
     start = time.perf_counter()
 
