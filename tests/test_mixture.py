@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve, lfilter
 from signals import noise, snr_db, speech, tone
 
 from percepnet_cli.resample import change_speed
-from percepnet_cli.training import signals
+from percepnet_cli.training import signals, synthetic
 from percepnet_cli.training.corpus import Recording, find
 from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, draw, silence_pauses, speech_track
 
@@ -245,7 +245,7 @@ def test_a_shortened_tail_keeps_20_ms_and_decays_as_told(rng):
     )
 
 
-@pytest.mark.parametrize("maker", [signals.coloured_noise, signals.hum, signals.chirps, signals.crackle])
+@pytest.mark.parametrize("maker", [synthetic.coloured_noise, synthetic.hum, synthetic.chirps, synthetic.crackle])
 def test_synthetic_noises_are_finite_sound(maker):
     for seed in range(20):
         made = maker(48000, np.random.default_rng(seed))
