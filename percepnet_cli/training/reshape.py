@@ -18,10 +18,10 @@ FADE_SAMPLES = HOP_SIZE // 2
 
 
 @kernel
-def _scale_bins(spectra: np.ndarray, gain: np.ndarray, tips: np.ndarray, fraction: np.ndarray, row: np.ndarray) -> None:
+def _scale_bins(spectra: np.ndarray, gain: np.ndarray, row: np.ndarray) -> None:
     """Multiply spectra, complex64 [hops, 481], by gains, float32 [hops, 34]. row: float32 [481], working space."""
     for hop in range(spectra.shape[0]):
-        bands.interpolate(gain[hop], tips, fraction, row)
+        bands.interpolate(gain[hop], row)
         for k in range(spectra.shape[1]):
             spectra[hop, k] *= row[k]
 
@@ -44,7 +44,7 @@ def cross_synthesis(carrier: np.ndarray, course: np.ndarray) -> np.ndarray:
         energies.append(energy)
     floor = np.float32(1e-9) + np.float32(1e-6) * energies[0].mean(axis=0)
     gain = np.minimum(np.sqrt(energies[1] / (energies[0] + floor)), LARGEST_GAIN)
-    _scale_bins(spectra[0], gain, bands.TIPS, bands.FRACTION, np.empty(NUM_BINS, np.float32))
+    _scale_bins(spectra[0], gain, np.empty(NUM_BINS, np.float32))
     out = np.empty((hops + 1, HOP_SIZE), np.float32)
     stft.synthesize(spectra[0], np.zeros(HOP_SIZE, np.float32), windows, out)
     return out.ravel()[HOP_SIZE : HOP_SIZE + size]
