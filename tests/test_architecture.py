@@ -31,7 +31,7 @@ DOORS = {
         *(f"training/{name}.py" for name in ("torch_model", "recurrence", "losses", "checkpoint", "trainer", "train")),
         "cli/train.py",
     ],
-    "matplotlib": ["training/curves.py"],
+    "matplotlib": ["training/curves.py", "bench_report.py"],
     "click": ["cli/*.py"],
     "tqdm": ["cli/*.py", "training/train.py"],
     "scipy": [],

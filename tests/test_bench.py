@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from percepnet_cli import bench
+from percepnet_cli import bench, bench_report, machine, stages
+from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import stft
 from percepnet_cli.network.modelfile import Sizes
@@ -17,26 +20,51 @@ from percepnet_cli.network.modelfile import Sizes
 @pytest.fixture(scope="module")
 def report() -> bench.Report:
     samples = np.random.default_rng(0).standard_normal(48000).astype(np.float32) * 0.1
-    return bench.measure(bench.random_model(Sizes(16, 24, 24, 24, 24, 16)), samples, 2)
+    return bench.measure(bench.random_model(Sizes(16, 24, 24, 24, 24, 16)), samples, 2, 0.3)
 
 
 def test_times_agree_with_each_other(report: bench.Report) -> None:
     assert report.seconds == 1.0
     assert report.times_realtime == pytest.approx(1 / report.realtime_factor)
-    us = report.hop_us
-    assert 0 < us["p50"] <= us["p95"] <= us["p99"] <= us["max"]
+    assert report.live_us is not None and report.live_core_percent is not None
+    for us in (report.hop_us, report.live_us):
+        assert 0 < us["p50"] <= us["p95"] <= us["p99"] <= us["p99.9"] <= us["max"]
+    assert len(report.hop_times_us) == 30 and max(report.hop_times_us) == pytest.approx(report.live_us["max"], abs=0.1)
+    assert report.hop_core_percent > 0 and report.live_core_percent > 0
     assert report.latency_ms == 30
 
 
 def test_stages_are_all_there_and_add_up(report: bench.Report) -> None:
-    assert set(report.stage_percent) == {label for label, _, _ in bench.STAGES} | {"rest"}
-    assert sum(report.stage_percent.values()) == pytest.approx(100)
-    assert all(share > 0 for label, share in report.stage_percent.items() if label != "rest")
+    for shares in (report.stage_percent, report.hop_stage_percent):
+        assert set(shares) == {label for label, _, _ in stages.STAGES} | {"rest"}
+        assert sum(shares.values()) == pytest.approx(100)
+        assert all(share > 0 for label, share in shares.items() if label != "rest")
+
+
+def test_start_up_and_memory_are_those_of_processes_of_their_own(report: bench.Report) -> None:
+    assert report.help_cpu_seconds is not None and report.start_cpu_seconds is not None
+    assert 0.01 < report.help_cpu_seconds < report.start_cpu_seconds
+    assert report.peak_memory_mib is not None and 60 < report.peak_memory_mib < 250
+
+
+def test_limits_are_below_what_is_needed(report: bench.Report) -> None:
+    limit = report.limit_us
+    assert limit["read_gb_per_s"] > 1 and limit["rate_gmac_per_s"] > 0.5
+    recurrent = 4 * 72 * 24 + 48 * 16  # of the small model
+    assert limit["recurrent_us"] == pytest.approx(recurrent / limit["read_gb_per_s"] / 1e3)
+
+
+def test_memory_of_another_process_is_not_ours() -> None:
+    ours = np.zeros(400 * 2**20, np.uint8) + 1  # 400 MiB, touched
+    cost = machine.cost_of([sys.executable, "-c", "x = bytearray(50 * 2**20)"])
+    assert cost is not None and 50 < cost.peak_memory_mib < 150 and ours.any()
+    with pytest.raises(OSError, match="ended with 3"):
+        machine.cost_of([sys.executable, "-c", "raise SystemExit(3)"])
 
 
 def test_clocks_are_taken_off_again() -> None:
     before = stft.transform
-    with bench._clocks({}):
+    with stages.clocks({}):
         assert stft.transform is not before
     assert stft.transform is before
 
@@ -46,15 +74,64 @@ def test_clocked_run_gives_the_same_samples() -> None:
     samples = np.random.default_rng(1).standard_normal(9600).astype(np.float32)
     plain = Denoiser(model).process(samples)
     spent: dict[str, float] = {}
-    with bench._clocks(spent):
+    with stages.clocks(spent):
         clocked = Denoiser(model).process(samples)
     assert np.array_equal(plain, clocked)
     assert spent["network"] > 0
 
 
 def test_article_shape_runs_and_reports_json() -> None:
-    from percepnet_cli.cli import main
-
-    result = CliRunner().invoke(main, ["bench", "--article", "--seconds", "1", "--runs", "1", "--json"])
+    result = CliRunner().invoke(main, ["bench", "--article", "--seconds", "1", "--runs", "1", "--live", "0", "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["weights"] == 7_948_288
+    report = json.loads(result.stdout)
+    assert report["weights"] == 7_948_288 and report["live_us"] is None and "hop_times_us" not in report
+
+
+def test_text_holds_every_number(report: bench.Report) -> None:
+    text = bench_report.text_of(report)
+    for label, *_ in bench_report.ROWS:
+        assert f"\n{label} " in text
+    assert report.system["kernel"] in text and f"{report.times_realtime:.1f}" in text
+
+
+def test_results_are_compared(report: bench.Report, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    values = report.json()
+    first.write_text(json.dumps(values))
+    other = values | {"times_realtime": 2 * values["times_realtime"], "live_us": None, "noisy_machine": True}
+    second.write_text(json.dumps(other | {"system": values["system"] | {"kernel": "abacus"}}))
+    result = CliRunner().invoke(main, ["bench", "--compare", str(first), str(second)])
+    assert result.exit_code == 0, result.output
+    lines = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert lines["file, times real time"].endswith("+100 %")
+    assert f"kernel: {values['system']['kernel']}, then abacus" in result.stdout
+    assert "busy with something else during the second" in result.stdout
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"hours": []}'])
+def test_a_wrong_result_is_one_sentence(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    result = CliRunner().invoke(main, ["bench", "--compare", str(path), str(path)])
+    assert result.exit_code == 1 and result.stderr.startswith(f"Error: {path}") and result.stderr.count("\n") == 1
+    result = CliRunner().invoke(main, ["bench", "--compare", str(tmp_path / "no"), str(path)])
+    assert result.exit_code == 1 and "cannot be read" in result.stderr
+
+
+def test_pictures_are_whole_or_not_there(report: bench.Report, tmp_path: Path) -> None:
+    bench_report.draw(report, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    for wrong in (tmp_path / "a.abc", tmp_path / "no" / "a.png"):
+        with pytest.raises(bench_report.BenchError, match=r"a\.(abc|png)"):
+            bench_report.draw(report, wrong)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_hours_cost_the_same_and_keep_no_memory() -> None:
+    samples = (0.1 * np.random.default_rng(2).standard_normal(48000 * 4)).astype(np.float32)
+    model = bench.random_model(Sizes(16, 24, 24, 24, 24, 16))
+    found = bench.measure_hours(model, samples, 0.05)
+    assert len(found) == 1 and found[0]["cpu_seconds"] is not None and 1 < found[0]["cpu_seconds"] < 1000
+    again = bench.measure_hours(model, samples, 0.05)
+    if found[0]["memory_mib"] is not None and again[0]["memory_mib"] is not None:
+        assert again[0]["memory_mib"] - found[0]["memory_mib"] < 5

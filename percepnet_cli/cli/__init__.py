@@ -32,6 +32,7 @@ COMMANDS = {
 
 USER_ERRORS = {
     "percepnet_cli.formats": "AudioError",
+    "percepnet_cli.bench_report": "BenchError",
     "percepnet_cli.cluster": "ClusterError",
     "percepnet_cli.cpu": "TierError",
     "percepnet_cli.network.modelfile": "ModelError",

@@ -13,57 +13,105 @@ import click
 @click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Audio per run.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs; the median counts.")
 @click.option(
+    "--live",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to give one hop every 10 ms by the clock; 0 leaves it out.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Run one stream of so many hours of audio instead and show what each hour cost.",
+)
+@click.option(
     "--audio",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Recording to run on.  [default: a synthetic one; the cost does not depend on it]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(model: str | None, article: bool, seconds: float, runs: int, audio: Path | None, as_json: bool) -> None:
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="Draw the stages and the times of hops (needs the extra 'plots').",
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="JSON JSON",
+    help="Show two results of --json beside each other; measures nothing.",
+)
+def bench(
+    model: str | None,
+    article: bool,
+    seconds: float,
+    runs: int,
+    live: float,
+    hours: float | None,
+    audio: Path | None,
+    as_json: bool,
+    plot: Path | None,
+    compare: tuple[Path, Path] | None,
+) -> None:
     """Measure the speed of the denoiser on this machine.
 
-    Times one channel on one thread: in blocks, as files are processed, and hop by hop (10 ms), as a
-    live stream is; shows each stage's share. Close other programs first.
+    Times one channel on one thread: in blocks, as files are processed; hop by hop (10 ms) without
+    pause; and live, a hop every 10 ms by the clock, when caches have gone cold and the CPU has
+    slept; shows each stage's share, start-up and memory. Close other programs first.
 
     \b
     Example:
         percepnet bench
         percepnet bench --article --json > article.json
+        percepnet bench --compare before.json after.json
+        percepnet bench --hours 10
     """  # noqa: D301  (click wants the control character)
     import json
 
-    import numpy as np
+    from percepnet_cli.bench_report import compared, draw, read, text_of
 
-    from percepnet_cli.bench import HOP_MS, measure, random_model
-    from percepnet_cli.constants import SAMPLE_RATE
-    from percepnet_cli.files import read_mono
+    if compare:
+        click.echo(compared(*(read(path) for path in compare)))
+        return
+
+    from percepnet_cli.bench import measure, measure_hours, random_model
     from percepnet_cli.network.modelfile import PRESETS, load_model
 
-    size = int(seconds * SAMPLE_RATE)
-    if audio is not None:
-        recorded = read_mono(audio)
-        if len(recorded) == 0:
-            raise click.ClickException(f"{audio} holds no samples")
-        samples = np.resize(recorded, size)
-    else:
-        samples = (0.05 * np.random.default_rng(0).standard_normal(size)).astype(np.float32)
+    samples = _samples(seconds, audio)
     network = random_model(PRESETS["percepnet"]) if article else load_model(model)
-    report = measure(network, samples, runs)
-    if as_json:
-        click.echo(json.dumps(report.json(), indent=2))
+    if hours is not None:
+        each = measure_hours(network, samples, hours)
+        if as_json:
+            click.echo(json.dumps({"model": network.name, "digest": network.digest[:12], "hours": each}, indent=2))
+            return
+        click.echo(f"model {network.name}; one stream of {hours:g} h of audio, one channel, one thread")
+        for number, hour in enumerate(each, 1):
+            memory = "" if hour["memory_mib"] is None else f"  memory {hour['memory_mib']:6.1f} MiB"
+            click.echo(f"hour {number:3d}  CPU {hour['cpu_seconds']:7.2f} s{memory}")
         return
-    click.echo(
-        f"{report.system['processor']}, Python {report.system['python']}, percepnet {report.system['percepnet']}"
-    )
-    click.echo(f"model {report.model} ({report.digest}): {report.weights:,} weights, one multiply-add each per hop")
-    click.echo(f"blocks      {report.times_realtime:8.1f} x real time ({100 * report.realtime_factor:.2f} % of a core)")
-    us = report.hop_us
-    click.echo(
-        f"hop by hop  {report.core_percent:8.2f} % of a core; a hop of {HOP_MS:.0f} ms takes "
-        f"{us['p50']:.0f} us (p50), {us['p95']:.0f} (p95), {us['p99']:.0f} (p99), {us['max']:.0f} (max)"
-    )
-    click.echo(f"latency     {report.latency_ms:8.1f} ms")
-    if report.peak_memory_mib is not None:
-        click.echo(f"memory      {report.peak_memory_mib:8.0f} MiB at most")
-    click.echo("stages      " + ", ".join(f"{k} {v:.1f} %" for k, v in report.stage_percent.items()))
+    report = measure(network, samples, runs, live)
+    click.echo(json.dumps(report.json(), indent=2) if as_json else text_of(report))
     if report.noisy_machine:
-        click.echo("the runs differ by more than 10 %: something else keeps this machine busy", err=True)
+        click.echo(
+            "something else keeps this machine busy: the runs differ, or had to wait, by more than 10 %", err=True
+        )
+    if plot is not None:
+        draw(report, plot)
+
+
+def _samples(seconds: float, audio: Path | None):  # type: ignore[no-untyped-def]  # an array; numpy comes in here
+    import numpy as np
+
+    from percepnet_cli.constants import SAMPLE_RATE
+    from percepnet_cli.files import read_mono
+
+    size = int(seconds * SAMPLE_RATE)
+    if audio is None:
+        return (0.05 * np.random.default_rng(0).standard_normal(size)).astype(np.float32)
+    recorded = read_mono(audio)
+    if len(recorded) == 0:
+        raise click.ClickException(f"{audio} holds no samples")
+    return np.resize(recorded, size)
