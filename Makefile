@@ -27,8 +27,9 @@ format: $(VENV)/.test ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.md
-	$(BIN)/python docs/generate.py benchmarks
+# PEERS names a script that runs other denoisers (docs/generate.py says how it is called), to stand beside us.
+bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.md: make bench [PEERS=...]
+	$(BIN)/python docs/generate.py benchmarks $(if $(PEERS),--peers $(PEERS))
 
 docs: $(VENV)/.test ## renew the option tables and pictures
 	$(BIN)/python docs/generate.py options pictures

@@ -9,9 +9,6 @@ python docs/generate.py pictures           # docs/images/, from the example reco
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -76,45 +73,6 @@ def options(check: bool) -> None:
         raise SystemExit(f"out of date: {', '.join(stale)}; run python docs/generate.py options")
 
 
-def benchmarks() -> None:
-    """Measure the shipped model and the article's shape, and write docs/benchmarks.md."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "Made by `make bench`: one channel, one thread; `percepnet bench` measures the same on your machine.",
-    ]
-    for title, arguments in (
-        ("The shipped model", []),
-        ("The article's shape (8 M random weights: the cost does not depend on them)", ["--article"]),
-    ):
-        command_line = [sys.executable, "-m", "percepnet_cli", "bench", "--json", *arguments]
-        report = json.loads(subprocess.run(command_line, check=True, capture_output=True, text=True).stdout)
-        us = report["hop_us"]
-        stages = ", ".join(f"{name} {share:.1f} %" for name, share in report["stage_percent"].items())
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            f"`percepnet {' '.join(command_line[3:])}`",
-            "",
-            "| | |",
-            "| :-- | --: |",
-            f"| weights = multiply-adds per hop | {report['weights']:,} |",
-            f"| in blocks, times real time | {report['times_realtime']:.1f} |",
-            f"| in blocks, per cent of a core | {100 * report['realtime_factor']:.2f} |",
-            f"| hop by hop, per cent of a core | {report['core_percent']:.2f} |",
-            f"| one hop, us: p50 / p95 / p99 / max | {us['p50']:.0f} / {us['p95']:.0f} / {us['p99']:.0f} / "
-            f"{us['max']:.0f} |",
-            f"| peak memory, MiB | {report['peak_memory_mib']:.0f} |",
-            f"| added delay, ms | {report['latency_ms']:.0f} |",
-            "",
-            f"Stages: {stages}.",
-        ]
-        system = report["system"]
-    lines += ["", f"Machine: {system['processor']}, Python {system['python']}, percepnet {system['percepnet']}.", ""]
-    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines), "utf-8")
-
-
 def pictures() -> None:
     """Draw spectrograms of the example before and after."""
     import numpy as np
@@ -148,13 +106,16 @@ def run() -> None:
     """Run the parts that are named."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="+", choices=["options", "benchmarks", "pictures"])
+    parser.add_argument("--peers", type=Path, help="script that runs other denoisers, for benchmarks")
     parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date (options only)")
     arguments = parser.parse_args()
     for part in arguments.parts:
         if part == "options":
             options(arguments.check)
         elif part == "benchmarks":
-            benchmarks()
+            from benchmarks import benchmarks
+
+            benchmarks(ROOT, arguments.peers)
         else:
             pictures()
 
