@@ -21,6 +21,7 @@ LANES = 16
 INDEX = ir.IntType(64)
 FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
+INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 FUSE = ("contract",)
 """A product and a sum may become one instruction."""
 
@@ -129,6 +130,28 @@ class Vectors:
         with cgutils.for_range_slice(self.builder, INDEX(0), INDEX(count), INDEX(step), inc=True) as (index, _):
             yield index
 
+    def integers(self, values: np.ndarray) -> ir.Constant:
+        """Return int32 constants."""
+        return ir.Constant(INTEGERS, [ir.Constant(INTEGERS.element, int(value)) for value in values])
+
+    def integers_everywhere(self, value: ir.Value) -> ir.Value:
+        """Write one int64 to all lanes as int32."""
+        single = self.builder.trunc(value, INTEGERS.element)
+        vector = self.builder.insert_element(ir.Constant(INTEGERS, ir.Undefined), single, INTEGERS.element(0))
+        return self.shuffle(vector, vector, np.zeros(LANES, int))
+
+    def as_floats(self, integers: ir.Value) -> ir.Value:
+        """Take the bits of int32 for floats, to store them."""
+        return self.builder.bitcast(integers, VECTOR)
+
+    def greater(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        """Write x > y, lane by lane."""
+        return self.builder.fcmp_ordered(">", x, y)
+
+    def choose(self, condition: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+        """Write the lanes of x where the condition holds, else of y."""
+        return self.builder.select(condition, x, y)
+
     def everywhere(self, value: ir.Value) -> ir.Value:
         """Write one float to all lanes."""
         single = self.builder.insert_element(ir.Constant(VECTOR, ir.Undefined), value, ir.IntType(32)(0))
@@ -188,8 +211,8 @@ class Vectors:
 def vector_function(write: Callable[..., None], *, scalars: int = 0) -> Any:
     """Return a numba function of arrays from a function that writes its code.
 
-    ``write`` takes a Vectors, a float* for each array (of float32 or complex64, C-contiguous), and the values of the
-    last ``scalars`` arguments. The numba function returns nothing.
+    ``write`` takes a Vectors, a float* for each array (of float32, int32 or complex64, C-contiguous), and the values of
+    the last ``scalars`` arguments. The numba function returns nothing.
     """
 
     def build(typingctx: Any, *kinds: Any) -> Any:

@@ -202,7 +202,7 @@ def test_path_is_the_best_one_by_exhaustive_dynamic_programming(rng):
     origin = np.zeros(best.shape, np.int32)
     period, correlation = np.zeros(hops, np.int32), np.zeros(hops, np.float32)
     work = np.zeros((2, cells), np.float32)
-    pitch.follow(best, best_period, pitch.CELL_BIAS, pitch.GLIDE, work[0], work[1], origin, period, correlation)
+    pitch.follow(best, best_period, work[0], work[1], origin, period, correlation)
 
     distance = np.abs(np.subtract.outer(np.arange(cells), np.arange(cells)))
     cost = np.where(

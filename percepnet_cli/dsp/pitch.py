@@ -22,6 +22,7 @@ from percepnet_cli.constants import LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
 from percepnet_cli.dsp.whitening import BLOCK, DECIMATION, Whitener
 from percepnet_cli.jit import kernel
 from percepnet_cli.memory import Line
+from percepnet_cli.vectors import LANES, Value, Vectors, vector_function
 
 GUARD = 4
 """Lags computed beyond both ends of the range, for the interpolation."""
@@ -53,7 +54,6 @@ OCTAVE_BIAS = 0.05
 ZERO = np.float32(0)
 ONE = np.float32(1)
 TINY = np.float32(1e-9)
-_JUMP = np.float32(JUMP_COST)
 
 
 def interpolator() -> np.ndarray:
@@ -196,12 +196,41 @@ def score(
             best_period[hop, cell] = PERIOD_MIN + where
 
 
+def write_extend(v: Vectors, path: Value, best: Value, work: Value, origin: Value, top: Value, top_cell: Value) -> None:
+    """Write the code that extends the best path into every cell, 16 cells at a time.
+
+    path, best: float*, 145; work: float*, 145, written; origin: int32*, 145, written; top: float, the best score
+    in path; top_cell: int64, its cell.
+    """
+    padded = v.stack(NUM_CELLS + 2 * REACH)
+    blocks = (*range(0, NUM_CELLS - LANES, LANES), NUM_CELLS - LANES)  # the last two overlap
+    nothing = v.constant(-1e30)
+    for edge in (0, NUM_CELLS + 2 * REACH - LANES):
+        v.store(nothing, padded, edge)
+    for first in blocks:
+        v.store(v.load(path, first), padded, REACH + first)
+    everywhere, jumped = v.everywhere(top), v.integers_everywhere(top_cell)
+    for first in blocks:
+        value, source = v.constant(-JUMP_COST), jumped
+        for move in range(-REACH, REACH + 1):
+            # relative to the best path, so that scores stay small for ever
+            candidate = v.minus(v.load(padded, first + REACH + move), everywhere)
+            candidate = v.minus(candidate, v.constant(float(GLIDE[move + REACH])))
+            better = v.greater(candidate, value)
+            value = v.choose(better, candidate, value)
+            source = v.choose(better, v.integers(first + move + np.arange(LANES)), source)
+        value = v.minus(v.plus(value, v.load(best, first)), v.constant(CELL_BIAS[first : first + LANES]))
+        v.store(value, work, first)
+        v.store(v.as_floats(source), origin, first)
+
+
+_extend = vector_function(write_extend, scalars=2)
+
+
 @kernel
 def follow(
     best: np.ndarray,
     best_period: np.ndarray,
-    bias: np.ndarray,
-    glide: np.ndarray,
     path: np.ndarray,
     work: np.ndarray,
     origin: np.ndarray,
@@ -210,10 +239,9 @@ def follow(
 ) -> None:
     """Extend the best path into every cell and read the period where it was TRACE_HOPS ago.
 
-    best, best_period: [TRACE_HOPS + hops, cells], old rows first. bias: float32 [cells];
-    glide: float32 [2 REACH + 1]. path: float32 [cells], score of the best path into each cell,
-    updated. work: float32 [cells]. origin: int32 [TRACE_HOPS + hops, cells], where that path came from,
-    the new rows written. Written: period int32 [hops]; correlation float32 [hops].
+    best, best_period: [TRACE_HOPS + hops, cells], old rows first. path: float32 [cells], score of the best path
+    into each cell, updated. work: float32 [cells]. origin: int32 [TRACE_HOPS + hops, cells], where that path came
+    from, the new rows written. Written: period int32 [hops]; correlation float32 [hops].
     """
     rows, cells = best.shape
     hops = rows - TRACE_HOPS
@@ -224,19 +252,7 @@ def follow(
             if path[cell] > path[top_cell]:
                 top_cell = cell
         top = path[top_cell]
-        for cell in range(cells):
-            value = -_JUMP
-            source = top_cell
-            for move in range(-REACH, REACH + 1):
-                other = cell + move
-                if 0 <= other < cells:
-                    # relative to the best path, so that scores stay small for ever
-                    candidate = path[other] - top - glide[move + REACH]
-                    if candidate > value:
-                        value = candidate
-                        source = other
-            work[cell] = value + best[row, cell] - bias[cell]
-            origin[row, cell] = source
+        _extend(path, best[row], work, origin[row], top, np.int64(top_cell))
         cell = 0
         for c in range(cells):
             path[c] = work[c]
@@ -290,4 +306,4 @@ class Tracker:
             best_period[TRACE_HOPS:],
         )
         origin = self._origin.extend(hops)
-        follow(best, best_period, CELL_BIAS, GLIDE, self._path, self._cell_work, origin, period, correlation)
+        follow(best, best_period, self._path, self._cell_work, origin, period, correlation)

@@ -61,8 +61,15 @@ def float_dense(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, sums:
 
 
 @kernel
-def tanh_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Finish a layer: scale, bias, tanh, 8 bits. sums: int32 [hops, rows or more]; out: int8 [hops, rows], written."""
+def tanh_layer(
+    inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray
+) -> None:
+    """Compute a layer with tanh and 8 bits at the end.
+
+    inputs: int8 [hops, columns]; weights, scale, bias: see ``Linear``. sums: int32 [hops, rows or more], working
+    space. out: int8 [hops, rows], written.
+    """
+    rows_times_vectors(weights, inputs, sums)
     for hop in range(out.shape[0]):
         for row in range(out.shape[1]):
             value = tanh(scale[row] * np.float32(sums[hop, row]) + bias[row])
@@ -70,8 +77,11 @@ def tanh_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.nda
 
 
 @kernel
-def sigmoid_rows(sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Finish a layer: scale, bias, sigmoid. sums: int32 [hops, rows or more]; out: float32 [hops, rows], written."""
+def sigmoid_layer(
+    inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray
+) -> None:
+    """Compute a layer with a sigmoid; as ``tanh_layer``, but out: float32 [hops, rows], 0..1, written."""
+    rows_times_vectors(weights, inputs, sums)
     for hop in range(out.shape[0]):
         for row in range(out.shape[1]):
             out[hop, row] = sigmoid(scale[row] * np.float32(sums[hop, row]) + bias[row])
@@ -113,8 +123,9 @@ def gates(
 
 
 @kernel
-def gru_hops(
-    input_sums: np.ndarray,
+def gru_layer(
+    inputs: np.ndarray,
+    input_weights: np.ndarray,
     input_scale: np.ndarray,
     input_bias: np.ndarray,
     weights: np.ndarray,
@@ -122,17 +133,19 @@ def gru_hops(
     bias: np.ndarray,
     state: np.ndarray,
     state8: np.ndarray,
+    input_sums: np.ndarray,
     sums: np.ndarray,
     work: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Run a gated recurrent unit over the hops.
+    """Run a gated recurrent unit: the input products of all hops at once, then hop by hop.
 
-    input_sums: int32 [hops, 3 width or more], the input products; input_scale, input_bias: float32 [3 width];
-    weights, scale, bias: the recurrent matrix. state: float32 [width], updated; state8: int8 [1, width], the
-    state in 8 bits, updated. sums: int32 [1, 3 width or more], work: float32 [2 width], working space. out:
-    int8 [hops, width], written.
+    inputs: int8 [hops, columns]; input_weights, input_scale, input_bias, weights, scale, bias: the two matrices, see
+    ``Linear``. state: float32 [width], updated; state8: int8 [1, width], the state in 8 bits, updated. input_sums:
+    int32 [hops, 3 width or more], sums: int32 [1, 3 width or more], work: float32 [2 width], working space. out: int8
+    [hops, width], written.
     """
+    rows_times_vectors(input_weights, inputs, input_sums)
     for hop in range(out.shape[0]):
         rows_times_vectors(weights, state8, sums)
         gates(input_sums[hop], input_scale, input_bias, sums[0], scale, bias, state, work, out[hop])
@@ -163,9 +176,8 @@ class Dense:
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: float32 [hops, rows], 0..1, written."""
-        sums = self._sums[: len(inputs)]
-        rows_times_vectors(self._linear.weights, inputs, sums)
-        sigmoid_rows(sums, self._linear.scale, self._linear.bias, out)
+        linear = self._linear
+        sigmoid_layer(inputs, linear.weights, linear.scale, linear.bias, self._sums[: len(inputs)], out)
 
 
 class Conv:
@@ -190,9 +202,8 @@ class Conv:
             stacked = self._stacked[:hops]
             for tap in range(self._old + 1):  # oldest first
                 stacked[:, tap * columns : (tap + 1) * columns] = rows[tap : tap + hops]
-        sums = self._sums[:hops]
-        rows_times_vectors(self._linear.weights, stacked, sums)
-        tanh_rows(sums, self._linear.scale, self._linear.bias, out)
+        linear = self._linear
+        tanh_layer(stacked, linear.weights, linear.scale, linear.bias, self._sums[:hops], out)
 
 
 class Gru:
@@ -210,17 +221,18 @@ class Gru:
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
-        sums = self._input_sums[: len(inputs)]
-        rows_times_vectors(self._input.weights, inputs, sums)
-        gru_hops(
-            sums,
-            self._input.scale,
-            self._input.bias,
-            self._recurrent.weights,
-            self._recurrent.scale,
-            self._recurrent.bias,
+        first, recurrent = self._input, self._recurrent
+        gru_layer(
+            inputs,
+            first.weights,
+            first.scale,
+            first.bias,
+            recurrent.weights,
+            recurrent.scale,
+            recurrent.bias,
             self._state,
             self._state8,
+            self._input_sums[: len(inputs)],
             self._sums,
             self._work,
             out,
