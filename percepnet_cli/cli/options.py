@@ -18,6 +18,7 @@ EXIT_CODES = """
 
 ENVIRONMENT = """
   PERCEPNET_CACHE_DIR  folder of the compiled kernels, instead of the user's cache folder
+  PERCEPNET_KERNEL     form of the 8-bit product, instead of the fastest that the CPU has
   NO_COLOR             if set, nothing is coloured
 """
 
