@@ -125,3 +125,17 @@ def test_extreme_features_give_valid_output(random_model):
     features[1::2] = -38.0
     for values in run(State(random_model, 8), features):
         assert np.all((values >= 0) & (values <= 1))
+
+
+def test_weights_lie_in_one_buffer_and_are_what_they_were(random_model):
+    from percepnet_cli.network import dot, percepnet
+
+    weights = percepnet.Weights(random_model)
+    for name, one in weights.linear.items():
+        assert np.array_equal(one.weights, dot.pack(percepnet.matrix(random_model, name)[0]))
+    for name, pair in weights.gru.items():
+        for one, kind in zip(pair, ("weight_ih", "weight_hh"), strict=True):
+            assert np.array_equal(one.weights, dot.pack(percepnet.matrix(random_model, name, kind)[0]))
+            assert one.weights.flags.c_contiguous and one.weights.ctypes.data % 64 == 0
+    places = [one.weights.ctypes.data for pair in weights.gru.values() for one in pair]
+    assert max(places) - min(places) < 2**21

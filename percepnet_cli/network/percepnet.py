@@ -11,6 +11,8 @@ from percepnet_cli.network.layers import Conv, Dense, FloatDense, Gru, Linear, l
 from percepnet_cli.network.modelfile import Model
 
 CLIP = np.float32(FEATURE_CLIP)
+CACHE_LINE, HUGE_PAGE, SMALLEST_HUGE = 64, 2 << 20, 4 << 20
+"""Bytes."""
 TRUNK = ("gru1", "gru2", "gru3", "gain_gru")
 """The recurrent layers that follow each other."""
 
@@ -45,10 +47,31 @@ class Weights:
             name: (self._prepare(*matrix(model, name, "weight_ih")), self._prepare(*matrix(model, name, "weight_hh")))
             for name in (*TRUNK, "strength_gru")
         }
+        moved = iter(together([*self.linear.values(), *(one for pair in self.gru.values() for one in pair)]))
+        self.linear = {name: next(moved) for name in self.linear}
+        self.gru = {name: (next(moved), next(moved)) for name in self.gru}
 
     @staticmethod
     def _prepare(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
         return linear(weights, scale / ACTIVATION_SCALE, bias)
+
+
+def together(matrices: list[Linear]) -> list[Linear]:
+    """Move the weights of matrices into one buffer, one behind the other on cache lines, that can lie on huge pages.
+
+    NumPy asks for those where it allocates 4 MiB or more. A hop that comes after a pause then finds its weights
+    with a few address translations instead of two thousand: reading 8 MB takes a quarter less.
+    """
+    sizes = [-(-one.weights.nbytes // CACHE_LINE) * CACHE_LINE for one in matrices]
+    buffer = np.zeros(max(sum(sizes), SMALLEST_HUGE) + HUGE_PAGE, np.uint8)
+    place = -buffer.ctypes.data % HUGE_PAGE
+    moved = []
+    for one, size in zip(matrices, sizes, strict=True):
+        weights = buffer[place : place + one.weights.nbytes].view(one.weights.dtype).reshape(one.weights.shape)
+        weights[:] = one.weights
+        moved.append(one._replace(weights=weights))
+        place += size
+    return moved
 
 
 class State:
