@@ -65,10 +65,10 @@ def pack(weights: np.ndarray, used: Instruction = USED) -> np.ndarray:
     rows, columns = weights.shape
     panel = REGISTERS * used.lanes
     panels, groups = -(-rows // panel), -(-columns // GROUP)
-    padded = np.zeros((panels * panel, groups * GROUP), np.int16)
-    padded[:rows, :columns] = weights
-    tiles = (padded + used.offset).astype(np.uint8).reshape(panels, panel, groups, GROUP)
-    return np.ascontiguousarray(tiles.transpose(0, 2, 1, 3))
+    padded = np.full((panels * panel, groups * GROUP), used.offset, np.uint8)
+    padded[:rows, :columns] = weights.view(np.uint8) ^ np.uint8(used.offset)  # + 128, modulo 256
+    fours = padded.view(np.uint32).reshape(panels, panel, groups)
+    return np.ascontiguousarray(fours.transpose(0, 2, 1)).view(np.uint8).reshape(panels, groups, panel, GROUP)
 
 
 def emit_tile(
