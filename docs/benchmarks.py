@@ -59,7 +59,9 @@ def benchmarks(root: Path, peers: Path | None) -> None:
             f"{limit['read_gb_per_s']:.0f} GB/s that the largest recurrent matrix can be read at; the other products "
             f"serve 64 hops at once, {limit['batched_us']:.0f} us at the kernel's {limit['rate_gmac_per_s']:.0f} "
             f"GMAC/s with all data in the first cache: {least:.0f} us of the {1e4 * report['realtime_factor']:.0f} us "
-            "that a hop of a file takes.",
+            "that a hop of a file takes. Live, sleeping until the next hop and reading the weights once, which by then "
+            f"are no longer in the caches, takes {limit['live_us']:.0f} us of CPU: {limit['live_us'] / 100:.1f} % of a "
+            "core before anything is computed.",
             "",
             f"![Shares of the stages, times of hops](images/{picture})",
         ]

@@ -38,6 +38,7 @@ ROWS: tuple[tuple[str, str, str, float], ...] = (
     ("start: file of 1 s, CPU s", "start_cpu_seconds", ".2f", 1),
     ("  its peak memory, MiB", "peak_memory_mib", ".0f", 1),
     ("least for the 8-bit products, us", "limit_us.recurrent_us+limit_us.batched_us", ".0f", 1),
+    ("least live: wake, read weights, us", "limit_us.live_us", ".0f", 1),
 )
 """Label, place in the JSON (several are added), format, factor."""
 

@@ -14,10 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli import __version__
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.cpu import tier
 from percepnet_cli.jit import kernel
 from percepnet_cli.network import dot
 from percepnet_cli.network.modelfile import Model, matrices
+
+SMALLEST_HUGE = 4 << 20
+"""Bytes from which on NumPy asks for huge pages."""
 
 
 class Cost(NamedTuple):
@@ -103,6 +107,8 @@ class Limit(NamedTuple):
     """Products that serve many hops, over the rate of the kernel with all its data in the first cache."""
     read_gb_per_s: float
     rate_gmac_per_s: float
+    live_us: float
+    """CPU time of sleeping until the next hop by the clock and then reading all weights once, nothing else."""
 
 
 def limit_of(model: Model) -> Limit:
@@ -117,7 +123,21 @@ def limit_of(model: Model) -> Limit:
     packed, vectors = dot.pack(np.ones((rows, columns), np.int8)), np.ones((hops, columns), np.int8)
     sums = np.zeros((hops, dot.padded(rows)), np.int32)
     rate = rows * columns * hops / _best_seconds(lambda: dot.rows_times_vectors(packed, vectors, sums))
-    return Limit(1e6 * recurrent / read, 1e6 * batched / rate, read / 1e9, rate / 1e9)
+    live = _live_seconds(sum(sizes.values()))
+    return Limit(1e6 * recurrent / read, 1e6 * batched / rate, read / 1e9, rate / 1e9, 1e6 * live)
+
+
+def _live_seconds(size: int) -> float:
+    """Return the CPU seconds per hop of reading so many bytes every 10 ms by the clock, over half a second."""
+    buffer = np.zeros(max(size, SMALLEST_HUGE), np.uint8)  # on huge pages, as the weights are
+    words, out = buffer[: size // 8 * 8].view(np.int64), np.zeros(1, np.int64)
+    _read_all(words, out)
+    hops, hop_seconds = 50, HOP_SIZE / SAMPLE_RATE
+    begin, cpu = time.perf_counter(), time.process_time()
+    for hop in range(hops):
+        time.sleep(max(0.0, begin + hop * hop_seconds - time.perf_counter()))
+        _read_all(words, out)
+    return (time.process_time() - cpu) / hops
 
 
 def _best_seconds(function: Callable[[], object]) -> float:

@@ -50,6 +50,7 @@ def test_start_up_and_memory_are_those_of_processes_of_their_own(report: bench.R
 def test_limits_are_below_what_is_needed(report: bench.Report) -> None:
     limit = report.limit_us
     assert limit["read_gb_per_s"] > 1 and limit["rate_gmac_per_s"] > 0.5
+    assert 0 < limit["live_us"] < 10_000
     recurrent = 4 * 72 * 24 + 48 * 16  # of the small model
     assert limit["recurrent_us"] == pytest.approx(recurrent / limit["read_gb_per_s"] / 1e3)
 
