@@ -37,10 +37,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--loss",
-    type=click.Choice(["gamma", "relative", "entropy", "mixed"]),
+    type=click.Choice(["gamma", "quarter", "relative", "entropy", "mixed"]),
     default="gamma",
     show_default=True,
-    help="Loss of the gains: the paper's, a relative one, cross-entropy, or the first and half of the last.",
+    help="Loss of the gains: the paper's, RNNoise's, V21's, cross-entropy, or the first and half of the last.",
 )
 @click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
 @click.option(

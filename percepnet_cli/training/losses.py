@@ -9,9 +9,6 @@ from percepnet_cli.constants import LOOKAHEAD_HOPS, NUM_BANDS
 EPS = 1e-4
 """Added before a power below 1, whose slope at 0 is infinite."""
 
-GAMMA = 0.5
-"""Power that brings gains near to loudness (paper)."""
-
 C4 = 10.0
 """Weight of the fourth power of the gain error (paper)."""
 
@@ -21,6 +18,9 @@ RELATIVE_POWER = 0.6
 RELATIVE_EPS = 1e-3
 """Added to the larger gain in the relative loss; our choice."""
 
+
+SHARPNESS = 8.0
+"""How steeply small targets are taken to 0 (RNNoise)."""
 
 ENTROPY_SHARE = 0.5
 """Weight of the cross-entropy in the mixed loss; our choice."""
@@ -45,6 +45,47 @@ def level_weight(features: torch.Tensor, share: float) -> torch.Tensor:
     return (1 - share) + share * relative
 
 
+def gamma(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return d^2 + 10 d^4 with d = g^0.5 - g_hat^0.5 (paper). float32, any shape, 0..1; so for all below."""
+    square = (torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)) ** 2
+    return square + C4 * square * square
+
+
+def quarter(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return d^2 with d = t^0.25 - g_hat^0.25 and the target made sharper, t = g tanh(8 g)^2 (RNNoise since 2024).
+
+    The ear hears what is left of noise in pauses: a gain of 0.1 instead of 0 counts as much as 0.6 instead of 1 does
+    twentyfold.
+    """
+    sharp = gain * torch.tanh(SHARPNESS * gain) ** 2
+    return ((sharp + EPS) ** 0.25 - (gain_hat + EPS) ** 0.25) ** 2
+
+
+def relative(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6) (Valin et al. 2021)."""
+    wanted, found = (gain + EPS) ** RELATIVE_POWER, (gain_hat + EPS) ** RELATIVE_POWER
+    square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
+    return square + C4 * square * square
+
+
+def entropy(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return g log(g/g_hat) + (1 - g) log((1 - g)/(1 - g_hat)), 0 where they agree.
+
+    For small errors this is d^2 / (2 g (1 - g)): as strict near 1, where speech must stay whole, as near 0.
+    """
+    gain, gain_hat = gain.clamp(0, 1) * (1 - 2 * EPS) + EPS, gain_hat * (1 - 2 * EPS) + EPS
+    return gain * torch.log(gain / gain_hat) + (1 - gain) * torch.log((1 - gain) / (1 - gain_hat))
+
+
+def mixed(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return ``gamma`` and half of ``entropy``."""
+    return gamma(gain, gain_hat) + ENTROPY_SHARE * entropy(gain, gain_hat)
+
+
+GAIN_LOSSES = {"gamma": gamma, "quarter": quarter, "relative": relative, "entropy": entropy, "mixed": mixed}
+"""Losses of one band's gain by name."""
+
+
 def losses(
     gain_hat: torch.Tensor,
     strength_hat: torch.Tensor,
@@ -60,45 +101,15 @@ def losses(
     targets
         gain, strength, gain_weight, strength_weight, float32 of the same shape; weights 0 or more.
     kind
-        ``gamma``: the paper's, sum w (d^2 + 10 d^4) with d = g^0.5 - g_hat^0.5;
-        ``relative``: D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6)
-        (Valin et al. 2021), which punishes lost speech and leaks in silence;
-        ``entropy``: the cross-entropy of g and g_hat above that of g and g, which for small errors
-        is d^2 / (2 g (1 - g)): as strict near 1, where speech must stay whole, as near 0;
-        ``mixed``: ``gamma`` and half of ``entropy``.
+        One of ``GAIN_LOSSES``. The strength's loss is d^2 with d = (1 - r)^0.5 - (1 - r_hat)^0.5 (paper).
     """
     gain, strength, gain_weight, strength_weight = targets
-    if kind == "entropy":
-        return _mean(cross_entropy(gain, gain_hat), gain_weight), _strength_loss(
-            strength, strength_hat, strength_weight
-        )
-    if kind in ("gamma", "mixed"):
-        error = torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)
-        square = error * error
-    elif kind == "relative":
-        wanted = (gain + EPS) ** RELATIVE_POWER
-        found = (gain_hat + EPS) ** RELATIVE_POWER
-        square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
-    else:
+    if kind not in GAIN_LOSSES:
         raise ValueError(f"unknown loss {kind}")
-    loss = square + C4 * square * square
-    if kind == "mixed":
-        loss = loss + ENTROPY_SHARE * cross_entropy(gain, gain_hat)
-    gain_loss = _mean(loss, gain_weight)
-    return gain_loss, _strength_loss(strength, strength_hat, strength_weight)
-
-
-def cross_entropy(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
-    """Return g log(g/g_hat) + (1 - g) log((1 - g)/(1 - g_hat)), 0 where they agree; float32, shape of the input."""
-    gain, gain_hat = gain.clamp(0, 1) * (1 - 2 * EPS) + EPS, gain_hat * (1 - 2 * EPS) + EPS
-    return gain * torch.log(gain / gain_hat) + (1 - gain) * torch.log((1 - gain) / (1 - gain_hat))
+    error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
+    return _mean(GAIN_LOSSES[kind](gain, gain_hat), gain_weight), _mean(error * error, strength_weight)
 
 
 def _mean(loss: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return the weighted mean; 0 if nothing counts."""
     return (weight * loss).sum() / weight.sum().clamp(min=1.0)
-
-
-def _strength_loss(strength: torch.Tensor, strength_hat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
-    return _mean(error * error, weight)
