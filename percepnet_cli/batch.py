@@ -116,10 +116,8 @@ def run(
     targets = [Path(item.target) for item in waiting if not remote.is_url(item.target)]
     atomic.remove_all_leftovers(targets)
     if scheduler is not None:
-        try:
-            from percepnet_cli import cluster
-        except ModuleNotFoundError as error:
-            raise AudioError(str(error)) from None
+        from percepnet_cli import cluster
+
         results = cluster.run(scheduler, do_item, settings, waiting)
         yield from (
             result if isinstance(result, Outcome) else Outcome(waiting[n], FAILED, error=_blame(waiting[n], result))

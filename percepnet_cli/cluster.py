@@ -10,12 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from percepnet_cli import __version__
+from distributed import Client, KilledWorker, WorkerPlugin, as_completed
 
-try:
-    from distributed import Client, KilledWorker, WorkerPlugin, as_completed
-except ImportError:
-    raise ModuleNotFoundError("a scheduler needs Dask: pip install 'percepnet-cli[cluster]'") from None
+from percepnet_cli import __version__
 
 WAIT_SECONDS = 30
 """How long the scheduler may take to answer, and the first worker to be there."""
@@ -124,7 +121,7 @@ def _run(
             new.append(future)
         return new
 
-    finished = as_completed(submit(_room(client)), raise_errors=False)
+    finished = as_completed(submit(_room(client)), loop=client.loop, raise_errors=False)
     for future in finished:
         number = numbers.pop(future)
         for new in submit(max(0, _room(client) - len(numbers))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import click
@@ -73,6 +74,16 @@ def denoiser_options(function: Function) -> Function:
 
 jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")
 
+
+def _scheduler(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and find_spec("distributed") is None:
+        raise click.ClickException("a scheduler needs Dask: pip install 'percepnet-cli[cluster]'")
+    return value
+
+
 scheduler_option = click.option(
-    "--scheduler", metavar="ADDRESS", help="Let the workers of a Dask scheduler do it, such as tcp://host:8786."
+    "--scheduler",
+    metavar="ADDRESS",
+    callback=_scheduler,
+    help="Let the workers of a Dask scheduler do it, such as tcp://host:8786.",
 )

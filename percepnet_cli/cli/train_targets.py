@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-SOURCE = click.Path(exists=True, path_type=Path)
+from percepnet_cli.cli.options import Manual, jobs_option, scheduler_option
 
 
-@click.command("train-targets")
-@click.argument("folder", metavar="OUTDIR", type=click.Path(file_okay=False, path_type=Path))
+class Place(click.ParamType):
+    """A path, or a URL that fsspec knows."""
+
+    name = "path"
+
+    def __init__(self, **checks: bool) -> None:
+        self._path = click.Path(**checks)  # type: ignore[arg-type]
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check a path; a URL is looked at later."""
+        from percepnet_cli import remote
+
+        return value if remote.is_url(value) else str(self._path.convert(remote.local(value), param, ctx))
+
+
+SOURCE = Place(exists=True)
+
+EXAMPLES = """
+    percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20
+    percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --part validation
+
+  On a Dask cluster, from and to an object store:
+    percepnet train-targets s3://runs/train --speech s3://voices/ --noise s3://noises/ --scheduler tcp://host:8786
+"""
+
+
+@click.command("train-targets", cls=Manual, examples=EXAMPLES)
+@click.argument("folder", metavar="OUTDIR", type=Place(file_okay=False))
 @click.option(
     "--speech", multiple=True, required=True, type=SOURCE, help="Clean speech: folder, table or list; repeatable."
 )
@@ -33,36 +57,33 @@ SOURCE = click.Path(exists=True, path_type=Path)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn at random."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")
+@jobs_option
+@scheduler_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def train_targets(
-    folder: Path,
-    speech: tuple[Path, ...],
-    noise: tuple[Path, ...],
-    rooms: tuple[Path, ...],
+    folder: str,
+    speech: tuple[str, ...],
+    noise: tuple[str, ...],
+    rooms: tuple[str, ...],
     part: str,
     hours: float,
     seed: int,
     jobs: int | None,
+    scheduler: str | None,
     quiet: bool,
 ) -> None:
     """Mix speech and noise, and write features and ideal gains to OUTDIR.
 
-    A source is a folder (its sub-folders count as speakers), a .tsv or .csv table
+    A source is a folder or the URL of one (its sub-folders count as speakers), a .tsv or .csv table
     with a column "path" (and, if known, "speaker" and "bandwidth_hz"), or a text file
     with one path a line. The same seed and recordings give the same shards; after
     an interruption the same command makes what is missing.
-
-    \b
-    Example:
-        percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20
-        percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --part validation
-    """  # noqa: D301  (click wants the control character)
-    import os
+    """
     import sys
 
     from tqdm import tqdm
 
+    from percepnet_cli.pool import available_cores
     from percepnet_cli.training.generate import generate, make_plan
     from percepnet_cli.training.mixture import RECIPE
 
@@ -81,7 +102,7 @@ def train_targets(
             bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
         )
         with bar:
-            for done, total in generate(plan, folder, hours, jobs or os.cpu_count() or 1, unreadable):
+            for done, total in generate(plan, folder, hours, jobs or available_cores(), unreadable, scheduler):
                 bar.total = total
                 bar.update(done - bar.n)
         if unreadable:

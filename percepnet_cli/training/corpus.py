@@ -8,10 +8,11 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from percepnet_cli import remote
 from percepnet_cli.audio import AudioError
 from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.files import read_mono
@@ -37,14 +38,17 @@ class Recording:
     """How long it is, if its table says so."""
 
 
-def find(source: Path) -> list[Recording]:
-    """List the recordings of a folder, of a table or of a plain list.
+def find(source: Path | str) -> list[Recording]:
+    """List the recordings of a folder (or the URL of one), of a table or of a plain list.
 
     A folder is searched recursively; a file's parent folder counts as its speaker. A table
     (``.tsv`` or ``.csv``) needs a column ``path`` and may have ``speaker``, ``bandwidth_hz`` and ``seconds``;
     any other file lists one path a line. Relative paths start at the list's folder.
     Raises ValueError where nothing is found, naming the source.
     """
+    if remote.is_url(str(source)):
+        return _find_remote(str(source))
+    source = Path(remote.local(str(source)))
     if source.is_dir():
         paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
         found = [Recording(str(p), p.stem if p.parent == source else str(p.parent.relative_to(source))) for p in paths]
@@ -58,6 +62,18 @@ def find(source: Path) -> list[Recording]:
         raise ValueError(f"{source}: no such file or folder")
     if not found:
         raise ValueError(f"{source}: no recordings in it")
+    return found
+
+
+def _find_remote(url: str) -> list[Recording]:
+    listed = [(PurePosixPath(name), found) for found, name, _ in remote.find(url)]
+    found = [
+        Recording(path, name.stem if len(name.parts) == 1 else str(name.parent))
+        for name, path in listed
+        if name.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    if not found:
+        raise ValueError(f"{url}: no recordings in it")
     return found
 
 
@@ -135,7 +151,8 @@ class Library:
         held = self._samples.pop(recording.path, None)
         if held is None:
             try:
-                audio = read_mono(recording.path)
+                with remote.fetched(recording.path) as path:
+                    audio = read_mono(path)
             except AudioError:
                 audio = np.zeros(0, np.float32)
                 self.unreadable.add(recording.path)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from percepnet_cli import __version__
+from percepnet_cli import __version__, remote
 from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_FEATURES, SAMPLE_RATE
+from percepnet_cli.formats import AudioError
+from percepnet_cli.pool import Crash, Pool
 from percepnet_cli.training import shards
 from percepnet_cli.training.corpus import Recording, find, split
 from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, draw
@@ -66,7 +65,12 @@ def _digest(recordings: Sequence[Recording]) -> str:
 
 
 def make_plan(
-    speech: Sequence[Path], noise: Sequence[Path], rooms: Sequence[Path], part: str, seed: int, recipe: Recipe
+    speech: Sequence[Path | str],
+    noise: Sequence[Path | str],
+    rooms: Sequence[Path | str],
+    part: str,
+    seed: int,
+    recipe: Recipe,
 ) -> Plan:
     """Collect the recordings of folders and lists and keep those of a part.
 
@@ -83,46 +87,45 @@ def make_plan(
     return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe)
 
 
-def is_whole(path: Path, plan: Plan) -> bool:
+def is_whole(place: str, plan: Plan) -> bool:
     """Return whether a shard of this very plan is there. Raises ValueError for a shard of another plan."""
-    if not path.exists():
+    if not remote.exists(place):
         return False
     try:
-        with safe_open(path, "numpy") as file:
-            found = json.loads((file.metadata() or {}).get(shards.METADATA_KEY, "{}"))
-    except (SafetensorError, json.JSONDecodeError, OSError):
+        found = _read_description(place)
+    except (SafetensorError, ValueError, AttributeError, OSError):
         return False
     expected = plan.description()
     differs = [key for key, value in expected.items() if found.get(key) != value]
     if differs:
         raise ValueError(
-            f"{path} was made from other settings ({', '.join(differs)}): choose another folder or remove it"
+            f"{place} was made from other settings ({', '.join(differs)}): choose another folder or remove it"
         )
     return True
 
 
-_worker: tuple[Plan, Sources] | None = None
+def _read_description(place: str) -> dict[str, Any]:
+    """Return what a shard says of itself. Raises SafetensorError, ValueError, AttributeError or OSError."""
+    if not remote.is_url(place):
+        with safe_open(remote.local(place), "numpy") as file:
+            metadata = file.metadata()
+    else:  # a store shows whole objects only: the header will do
+        length = int.from_bytes(remote.read_start(place, 8), "little")
+        metadata = json.loads(remote.read_start(place, 8 + length)[8:]).get("__metadata__")
+    description: dict[str, Any] = json.loads((metadata or {}).get(shards.METADATA_KEY, "{}"))
+    return description
 
 
-def _end_with_parent() -> None:
-    """Leave when the parent is gone, however it went: nobody else would end this process."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+@lru_cache(maxsize=1)
+def _sources(plan: Plan) -> Sources:
+    """Return the recordings of a plan, kept by each process from shard to shard."""
+    return Sources.group(plan.speech, plan.noise, plan.rooms)
 
 
-def _start_worker(plan: Plan) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = (plan, Sources.group(plan.speech, plan.noise, plan.rooms))
-
-
-def _make_shard(index: int, path: str) -> set[str]:
-    """Make a shard and return the recordings that this process could not read so far."""
-    assert _worker is not None
-    plan, sources = _worker
+def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[str] | str:
+    """Make a shard (number, path or URL); return what this process could not read so far, or an error."""
+    index, place = piece
+    sources = _sources(plan)
     rows: dict[str, list[np.ndarray]] = {}
     for sequence in range(SEQUENCES_PER_SHARD):
         # seeded by number, so that a shard does not depend on who made it, or when
@@ -130,44 +133,54 @@ def _make_shard(index: int, path: str) -> set[str]:
         for name, array in vars(example(draw(sources, rng, plan.recipe), plan.recipe.attenuation)).items():
             rows.setdefault(name, []).append(array)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
-    shards.write_shard(path, arrays, plan.description())
-    return sources.library.unreadable
+    try:
+        with remote.stored(place) as path:
+            shards.write_shard(path, arrays, plan.description())
+    except (OSError, AudioError) as error:
+        return str(error)
+    return set(sources.library.unreadable)
 
 
 def generate(
-    plan: Plan, folder: Path, hours: float, jobs: int, unreadable: set[str] | None = None
+    plan: Plan,
+    folder: Path | str,
+    hours: float,
+    jobs: int,
+    unreadable: set[str] | None = None,
+    scheduler: str | None = None,
 ) -> Iterator[tuple[float, float]]:
     """Make the shards that are missing. Yields (hours of audio done, hours wanted) as they complete.
 
-    folder: made if needed. hours: length of all mixtures together; jobs: processes; unreadable: gets the paths
-    that could not be read and counted as silence. A shard appears whole or not at all. Raises ValueError if the
-    folder holds shards of another plan; OSError if it cannot be written.
+    folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
+    paths that could not be read and counted as silence; scheduler: address of a Dask scheduler that does it instead. A
+    shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; OSError if it
+    cannot be written; AudioError or ClusterError if a store or cluster cannot be used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = str(folder)
+    if not remote.is_url(folder):
+        Path(remote.local(folder)).mkdir(parents=True, exist_ok=True)
     shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
     count = max(1, round(hours / shard_hours))
-    paths = [shards.shard_path(folder, index) for index in range(count)]
-    missing = [index for index in range(count) if not is_whole(paths[index], plan)]
+    places = [remote.join(folder, shards.shard_path("", index).name) for index in range(count)]
+    missing = [(index, places[index]) for index in range(count) if not is_whole(places[index], plan)]
     done = count - len(missing)
     yield done * shard_hours, count * shard_hours
     if not missing:
         return
-    pool = ProcessPoolExecutor(
-        min(jobs, len(missing)), get_context("spawn"), initializer=_start_worker, initargs=(plan,)
-    )
-    try:
-        futures = [pool.submit(_make_shard, index, str(paths[index])) for index in missing]
-        for future in as_completed(futures):
-            failed = future.result()
+    results: Iterator[tuple[int, Any]]
+    if scheduler is not None:
+        from percepnet_cli import cluster
+
+        results = cluster.run(scheduler, _make_shard, plan, missing)
+    else:
+        results = Pool(_make_shard, plan, jobs).run(missing)
+    with closing(results):  # type: ignore[type-var]
+        for _, failed in results:
+            if isinstance(failed, Crash):
+                raise OSError(f"{failed.reason}; the same command goes on")
+            if isinstance(failed, str):
+                raise OSError(failed)
             if unreadable is not None:
                 unreadable |= failed
             done += 1
             yield done * shard_hours, count * shard_hours
-    except BrokenProcessPool:
-        raise OSError("a worker process ended by itself (out of memory?); the same command goes on") from None
-    except BaseException:
-        for process in list(pool._processes.values()):  # unfinished shards are temporary files: nothing is lost
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,144 @@
+"""A Dask scheduler and workers in processes of their own, on this machine: the same bytes, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from batch_files import count, digests, make_files, run, start, wait_for
+from test_generate import SHARD_HOURS, plan_of
+
+from percepnet_cli.training.generate import generate
+
+pytest.importorskip("distributed")
+from percepnet_cli import cluster as module
+
+WORKERS = 3
+
+
+class Cluster:
+    """A scheduler and its workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # a worker that is gone is noticed by its connection; nobody's home folder is asked for settings
+        self._environment = {**os.environ, "DASK_CONFIG": str(folder / "none.yaml"), "PYTHONWARNINGS": "default"}
+        self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", folder / "scheduler.json")
+        self.workers: list[subprocess.Popen] = []
+        wait_for((folder / "scheduler.json").exists)
+        self.address = json.loads((folder / "scheduler.json").read_text())["address"]
+
+    def _start(self, kind: str, *arguments: object) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments)]
+        command += ["--host", "127.0.0.1", "--no-dashboard"]
+        with (self.folder / f"{kind}.log").open("ab") as log:
+            return subprocess.Popen(command, env=self._environment, cwd=self.folder, stdout=log, stderr=log)
+
+    def add_workers(self, number: int) -> None:
+        for _ in range(number):
+            self.workers.append(self._start("worker", self.address, "--nthreads", "1", "--no-nanny"))
+
+    def kill_a_worker(self) -> None:
+        worker = self.workers.pop(0)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster.add_workers(WORKERS)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("in"), 24)
+
+
+@pytest.fixture(scope="module")
+def expected(recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("expected")
+    assert run("--jobs", 2, recordings, folder).returncode == 0
+    return digests(folder)
+
+
+def test_a_killed_worker_changes_nothing(cluster, recordings, expected, tmp_path):
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    process = start("--scheduler", cluster.address, "--report", report, recordings, f"file://{out}")
+    wait_for(lambda: count(out) >= 2)
+    cluster.kill_a_worker()
+    assert count(out) < len(expected), "the kill came too late to tell anything"
+    assert process.wait(120) == 0
+    assert digests(out) == expected
+    rows = json.loads(report.read_text())["files"]
+    assert {row["status"] for row in rows} == {"done"} and len(rows) == len(expected)
+
+
+def test_failures_come_back_as_sentences(cluster, recordings, expected, tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_text("no sound\n")
+    out = tmp_path / "out"
+    done = run("--scheduler", cluster.address, "--skip-existing", broken, tmp_path / "none.wav", recordings, out)
+    assert done.returncode == 1
+    summary, *errors = done.stderr.splitlines()
+    assert summary.startswith(f"{len(expected)} files done, 0 there before, 2 failed")
+    assert [error.removeprefix(f"Error: {tmp_path}/") for error in sorted(errors)] == [
+        "broken.wav is not a sound file that can be read",
+        "none.wav does not exist",
+    ]
+    assert digests(out) == expected
+
+
+def test_targets_for_training_are_the_same(cluster, corpus, tmp_path):
+    for folder, scheduler in (("here", None), ("there", cluster.address)):
+        steps = list(generate(plan_of(corpus), f"file://{tmp_path / folder}", 3 * SHARD_HOURS, 1, None, scheduler))
+        assert len(steps) == 4
+    assert digests(tmp_path / "here") == digests(tmp_path / "there") != {}
+    assert len(list(generate(plan_of(corpus), tmp_path / "there", 3 * SHARD_HOURS, 1, None, cluster.address))) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_worker_does_not_change_targets_for_training(cluster, corpus, tmp_path):
+    cluster.add_workers(1)
+    command = [sys.executable, "-m", "percepnet_cli", "train-targets", "--part", "all", "--hours", "1.5"]
+    command += [f"--{name}={corpus / name}" for name in ("speech", "noise")]
+    process = subprocess.Popen([*command, "--scheduler", cluster.address, tmp_path / "there"])
+    wait_for(lambda: count(tmp_path / "there") >= 1)
+    cluster.kill_a_worker()
+    assert process.wait(600) == 0
+    subprocess.run([*command, tmp_path / "here"], check=True)
+    assert digests(tmp_path / "here") == digests(tmp_path / "there") != {}
+
+
+def test_other_sources_are_refused(cluster, monkeypatch):
+    monkeypatch.setattr(module, "own_version", lambda: ("0.0.9", "other"))
+    with pytest.raises(module.ClusterError, match="the worker has percepnet .* and this is 0.0.9.*install the same"):
+        list(module.run(cluster.address, print, None, [1]))
+
+
+def test_no_scheduler_is_one_sentence(recordings, tmp_path):
+    done = run("--scheduler", "tcp://127.0.0.1:9", recordings, tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: tcp://127.0.0.1:9: no Dask scheduler there")
+
+
+def test_without_workers_it_does_not_wait_for_ever(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WAIT_SECONDS", 2)
+    empty = Cluster(tmp_path)
+    try:
+        with pytest.raises(module.ClusterError, match="the scheduler has no workers"):
+            list(module.run(empty.address, print, None, [1]))
+    finally:
+        empty.close()
