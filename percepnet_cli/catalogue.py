@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.network.modelfile import DEFAULT_MODEL, find_model, load_model, shipped_names
+from percepnet_cli.constants import DEFAULT_MODEL, HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.network.modelfile import find_model, load_model, shipped_names
 
 SCORES = "scores.json"
 """Written beside the models by tests/quality/model_table.py."""

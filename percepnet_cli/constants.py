@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import math
 
+DEFAULT_MODEL = "lite"
+"""Name of the shipped model that is used unless another is asked for."""
+
 SAMPLE_RATE = 48000
 """Hz; all processing runs at this rate (article)."""
 

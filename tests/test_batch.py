@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from click.testing import CliRunner
 from percepnet_cli import atomic, batch, denoise_file, denoise_files
 from percepnet_cli.batch import Outcome
 from percepnet_cli.cli import main
-from percepnet_cli.cli.progress import BatchBar
+from percepnet_cli.cli.progress import BatchBar, in_red
 from percepnet_cli.inputs import Item
 
 FILES = 6
@@ -227,6 +228,18 @@ def test_from_python(recordings, expected, tmp_path):
     assert [outcome.status for outcome in outcomes] == ["done"] * FILES + ["failed"]
     assert digests(tmp_path) == expected
     assert outcomes[0].report.seconds == 1
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colour_is_for_terminals_that_want_it(monkeypatch, variable, coloured):
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    assert in_red("no") == ("\x1b[31mno\x1b[0m" if coloured else "no")
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: False))
+    assert in_red("no") == "no"
 
 
 def test_the_bar_counts_bytes_hours_and_files(monkeypatch, capsys):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from percepnet_cli import __version__, cli
+from percepnet_cli import __version__, cli, load_model
+from percepnet_cli.constants import DEFAULT_MODEL
 
 
 def python(*arguments: str, **options: object) -> subprocess.CompletedProcess:
@@ -47,7 +51,35 @@ def test_every_command_explains_itself(name):
 
 def test_version():
     result = CliRunner().invoke(cli.main, ["--version"])
-    assert (result.exit_code, result.output) == (0, f"percepnet, version {__version__}\n")
+    assert (result.exit_code, result.output) == (
+        0,
+        f"percepnet, version {__version__}\nmodel {DEFAULT_MODEL}, sha256 {load_model().digest}\n",
+    )
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_ends_as_a_manual_page_does(name):
+    text = CliRunner().invoke(cli.main, [name, "--help"]).output
+    assert "xample" in text and f"percepnet {name}" in text
+    assert text.index("Options:") < text.index("Exit codes:") < text.index("Environment:")
+    assert all(f"\n  {code} " in text for code in (0, 1, 2, 130))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell):
+    if shell == "bash" and shutil.which("bash") is None:
+        pytest.skip("no bash")
+    program = Path(sys.executable).parent / "percepnet"
+
+    def percepnet(**variables):
+        return subprocess.run([program], env={**os.environ, **variables}, capture_output=True, text=True, timeout=60)
+
+    script = percepnet(_PERCEPNET_COMPLETE=f"{shell}_source")
+    assert script.returncode == 0 and "_PERCEPNET_COMPLETE" in script.stdout
+    asked = {"_PERCEPNET_COMPLETE": f"{shell}_complete", "COMP_WORDS": "percepnet den", "COMP_CWORD": "1"}
+    if shell == "fish":
+        asked["COMP_CWORD"] = "den"
+    assert "denoise" in percepnet(**asked).stdout
 
 
 def test_module_is_the_command():

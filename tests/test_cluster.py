@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from batch_files import count, digests, make_files, run, start, wait_for
+from click.testing import CliRunner
 from test_generate import SHARD_HOURS, plan_of
 
+from percepnet_cli.cli import main
 from percepnet_cli.training.generate import generate
 
 pytest.importorskip("distributed")
@@ -124,14 +126,17 @@ def test_a_killed_worker_does_not_change_targets_for_training(cluster, corpus, t
 
 def test_other_sources_are_refused(cluster, monkeypatch):
     monkeypatch.setattr(module, "own_version", lambda: ("0.0.9", "other"))
-    with pytest.raises(module.ClusterError, match="the worker has percepnet .* and this is 0.0.9.*install the same"):
+    with pytest.raises(module.ClusterError, match=r"the worker has percepnet .* and this is 0.0.9.*install the same"):
         list(module.run(cluster.address, print, None, [1]))
 
 
-def test_no_scheduler_is_one_sentence(recordings, tmp_path):
-    done = run("--scheduler", "tcp://127.0.0.1:9", recordings, tmp_path / "out")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: tcp://127.0.0.1:9: no Dask scheduler there")
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x"])
+def test_no_scheduler_is_one_sentence(recordings, tmp_path, monkeypatch, address):
+    monkeypatch.setattr(module, "WAIT_SECONDS", 2)
+    arguments = ["denoise", "--quiet", "--scheduler", address, str(recordings), str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {address}: no Dask scheduler there (") and result.stderr.count("\n") == 1
 
 
 def test_without_workers_it_does_not_wait_for_ever(recordings, tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from percepnet_cli import catalogue
 from percepnet_cli.cli import main
-from percepnet_cli.network.modelfile import DEFAULT_MODEL, load_model, shipped_names
+from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.network.modelfile import load_model, shipped_names
 
 
 def run(*arguments):

@@ -6,21 +6,26 @@ is the one place where errors that users can cause become one sentence and an ex
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from types import FrameType
 from typing import Any
 
 import click
 
 from percepnet_cli import __version__
+from percepnet_cli.cli.options import Manual
+from percepnet_cli.constants import DEFAULT_MODEL
 
 COMMANDS = {
     "denoise": "percepnet_cli.cli.denoise:denoise",
+    "info": "percepnet_cli.cli.info:info",
     "models": "percepnet_cli.cli.models:models",
     "warmup": "percepnet_cli.cli.warmup:warmup",
     "train-targets": "percepnet_cli.cli.train_targets:train_targets",
@@ -43,7 +48,19 @@ EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
-class LazyGroup(click.Group):
+EXAMPLES = """
+    percepnet denoise noisy.wav clean.wav
+    percepnet denoise recordings/ clean/
+    percepnet info clean.wav
+
+  Completion of commands and options by the Tab key, once and for all:
+    echo 'eval "$(_PERCEPNET_COMPLETE=bash_source percepnet)"' >> ~/.bashrc
+    echo 'eval "$(_PERCEPNET_COMPLETE=zsh_source percepnet)"' >> ~/.zshrc
+    echo '_PERCEPNET_COMPLETE=fish_source percepnet | source' > ~/.config/fish/completions/percepnet.fish
+"""
+
+
+class LazyGroup(Manual, click.Group):
     """A group that imports a command's file when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -97,7 +114,24 @@ def _exit_on_termination() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-@click.group(name="percepnet", cls=LazyGroup)
-@click.version_option(__version__, prog_name="percepnet")
+def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Print the versions of program and model: what a result depends on."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    content = resources.files("percepnet_cli.models").joinpath(f"{DEFAULT_MODEL}.safetensors").read_bytes()
+    click.echo(f"percepnet, version {__version__}")
+    click.echo(f"model {DEFAULT_MODEL}, sha256 {hashlib.sha256(content).hexdigest()}")
+    ctx.exit()
+
+
+@click.group(name="percepnet", cls=LazyGroup, examples=EXAMPLES)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and the SHA-256 of the default model, and exit.",
+)
 def main() -> None:
     """Remove noise from speech with PercepNet, and train it."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from percepnet_cli.cli.options import Manual
 
-@click.command()
+
+@click.command(cls=Manual)
 @click.option("--model", metavar="NAME|FILE", help="Network to time.  [default: the shipped one]")
 @click.option("--article", is_flag=True, help="Time a network of the article's shape, 8 M random weights, instead.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Audio per run.")

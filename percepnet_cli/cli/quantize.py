@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from percepnet_cli.cli.options import Manual
 
-@click.command()
+
+@click.command(cls=Manual)
 @click.argument("float_model", metavar="FLOAT", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(

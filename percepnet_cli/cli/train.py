@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from percepnet_cli.cli.options import Manual
+
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+@click.command(cls=Manual)
 @click.argument("train_dir", type=_FOLDER)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)

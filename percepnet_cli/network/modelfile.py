@@ -21,6 +21,7 @@ from safetensors.numpy import save
 
 from percepnet_cli.constants import (
     BAND_TIPS,
+    DEFAULT_MODEL,
     HOP_SIZE,
     LOOKAHEAD_HOPS,
     NUM_BANDS,
@@ -30,8 +31,6 @@ from percepnet_cli.constants import (
 
 FORMAT_VERSION = 1
 METADATA_KEY = "percepnet"
-DEFAULT_MODEL = "lite"
-"""Name of the shipped model that is used unless another is asked for."""
 LARGEST_WIDTH = 4096
 """Layer sizes above this are taken for damage."""
 

@@ -1,0 +1,106 @@
+"""``percepnet info``: what a sound file or a model says of itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from percepnet_cli.cli.options import Manual
+
+EXAMPLES = """
+    percepnet info noisy.wav talk.mp4
+    percepnet info lite
+    percepnet info --json runs/lite/model.safetensors
+"""
+
+
+@click.command(cls=Manual, examples=EXAMPLES)
+@click.argument("paths", metavar="FILE|MODEL...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def info(paths: tuple[str, ...], as_json: bool) -> None:
+    """Say what is known of sound files and models.
+
+    Of a sound file (nothing is decoded but its header): container, encoding, sample rate, channels, length, tags. Of a
+    model, by file or by the name of a shipped one: kind, layers, weights, SHA-256, and where it comes from.
+    """
+    import json
+
+    from percepnet_cli.formats import AudioError
+    from percepnet_cli.network.modelfile import ModelError
+
+    found, errors = [], []
+    for path in paths:
+        try:
+            found.append(_describe(path))
+        except (AudioError, ModelError) as error:
+            errors.append(str(error))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for description in found:
+            _print(description)
+    for text in errors:
+        click.echo(f"Error: {text}", err=True)
+    if errors:
+        sys.exit(1)
+
+
+def _describe(path: str) -> dict[str, Any]:
+    import os
+
+    from percepnet_cli.network.modelfile import shipped_names
+
+    if (not os.path.exists(path) and path in shipped_names()) or path.lower().endswith(".safetensors"):
+        return _describe_model(path)
+    from percepnet_cli.audio import open_reader
+
+    with open_reader(path) as reader:
+        return {
+            "file": path,
+            "container": reader.format,
+            "encoding": reader.subtype,
+            "sample_rate": reader.sample_rate,
+            "channels": reader.channels,
+            "frames": reader.frames,
+            "seconds": None if reader.frames is None else reader.frames / reader.sample_rate,
+            "bytes": os.path.getsize(path),
+            "tags": reader.tags,
+        }
+
+
+def _describe_model(name: str) -> dict[str, Any]:
+    from percepnet_cli.network.modelfile import ModelError, find_model, load_model
+
+    kind = "int8"
+    try:
+        model = load_model(name)
+    except ModelError as error:
+        try:
+            model, kind = load_model(name, "float"), "float"
+        except ModelError:
+            raise error from None  # of the two, the kind that is to be expected
+    return {
+        "model": model.name,
+        "file": str(find_model(name)[1]),
+        "kind": kind,
+        "sha256": model.digest,
+        "weights": model.num_weights,
+        "bytes": find_model(name)[1].stat().st_size,
+    } | {key: value for key, value in model.metadata.items() if key not in ("kind", "weights")}
+
+
+def _print(description: dict[str, Any], indent: str = "  ") -> None:
+    """Print one value a line, under the first, which is the name; what holds values itself stands further in."""
+    name, *rest = description.items()
+    if indent == "  ":
+        click.echo(name[1])
+    for key, value in rest if indent == "  " else description.items():
+        label = f"{indent}{key.replace('_', ' ')}"
+        if isinstance(value, dict) and value:
+            click.echo(label)
+            _print(value, indent + "  ")
+        elif value not in (None, {}, []):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            click.echo(f"{label:<22} {f'{text:.3f}' if isinstance(text, float) else text}")
