@@ -159,7 +159,7 @@ def test_a_kill_leaves_whole_files_and_a_resumed_run_ends_with_the_same_bytes(re
 def test_twenty_kills(tmp_path):
     source = make_files(tmp_path / "in", 300, seconds=3.0)
     assert run("--jobs", 2, "--quiet", source, tmp_path / "expected").returncode == 0
-    moments = np.random.default_rng().uniform(0, 0.4, 20).tolist()
+    moments = np.random.default_rng().uniform(0, 0.15, 20).tolist()
     assert kill_and_resume(source, tmp_path / "out", digests(tmp_path / "expected"), moments) == 20
 
 
