@@ -94,7 +94,8 @@ def main() -> None:
             first = first or wall
             print(
                 f"{jobs} jobs, {arguments.files} files: {wall:.1f} s ({first / wall:.2f} times as fast), "
-                f"{SECONDS * arguments.files / wall:.0f} x real time, CPU {1000 * cpu / arguments.files:.1f} ms a file, "
+                f"{SECONDS * arguments.files / wall:.0f} x real time, "
+                f"CPU {1000 * cpu / arguments.files:.1f} ms a file, "
                 f"{1000 * (cpu / arguments.files - work):.1f} ms of it above the audio work"
             )
 
