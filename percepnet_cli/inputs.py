@@ -28,11 +28,6 @@ class Item:
     """Bytes of the source, 0 if not known."""
 
 
-def is_pattern(path: str) -> bool:
-    """Return whether a name is meant as a glob: it has the signs of one, and there is no such file."""
-    return glob.has_magic(path) and (remote.is_url(path) or not os.path.lexists(path))
-
-
 def collect(inputs: Iterable[str], folder: str, suffix: str | None = None) -> list[Item]:
     """Find all sound files of files, folders and globs, and a place in a folder for each result.
 
@@ -90,7 +85,7 @@ def _find(path: str, output: str) -> Iterator[tuple[str, str, int]]:
         yield from _find_remote(path)
     elif os.path.isdir(path):
         yield from _walk(path, os.path.realpath(remote.local(output)) if not remote.is_url(output) else "")
-    elif is_pattern(path):
+    elif remote.is_pattern(path):
         base = remote.fixed_part(path.replace(os.sep, "/"))
         for found in sorted(glob.glob(path, recursive=True)):
             if os.path.isfile(found) and _is_sound(found):

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing import connection, forkserver, get_context, parent_process, resource_tracker
 from typing import Any
 
 AHEAD = 2
@@ -24,6 +24,24 @@ NOTICE_SECONDS = 0.2
 
 Function = Callable[[Any, Any, Callable[[float], None]], Any]
 """(context, piece, tell how far it is, 0..1) -> result; a function of a module, that raises nothing."""
+
+
+def _context() -> Any:
+    # elsewhere, libraries of the system do not survive a fork
+    return get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+
+def prepare(module: str) -> None:
+    """Begin to import a module in the process from which those of a ``Pool`` will be forked, where that is possible.
+
+    Returns at once, so that it can be done before anything else; the import is paid once, not by each process. Has no
+    effect when there have been pools before.
+    """
+    context = _context()
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([module])
+        with _without_interrupts():
+            forkserver.ensure_running()
 
 
 def available_cores() -> int:
@@ -119,11 +137,11 @@ class _Worker:
     """One process, as its parent sees it."""
 
     def __init__(self, work: tuple[Function, Any]) -> None:
-        ours, theirs = get_context("spawn").Pipe()
+        ours, theirs = _context().Pipe()
         self.pipe = ours
         self.pieces: list[int] = []
         self.started = False
-        self.process = get_context("spawn").Process(target=_serve, args=(theirs, *work), daemon=True)
+        self.process = _context().Process(target=_serve, args=(theirs, *work), daemon=True)
         self.process.start()
         theirs.close()
 

@@ -27,6 +27,11 @@ def is_url(path: str) -> bool:
     return bool(separator) and scheme.isalnum() and scheme not in ("file", "local")
 
 
+def is_pattern(path: str) -> bool:
+    """Return whether a name is meant as a glob: it has the signs of one, and there is no such file."""
+    return has_magic(path) and (is_url(path) or not os.path.lexists(path))
+
+
 def local(path: str) -> str:
     """Return the path of a file on the local disk, without its ``file://``."""
     for scheme in ("file://", "local://"):

@@ -142,6 +142,10 @@ def denoise(
             raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
         _refuse_terminals(sources[0], target)
     elif folder or skip_existing or scheduler:
+        if jobs != 1 and folder and not scheduler:
+            from percepnet_cli import pool
+
+            pool.prepare("percepnet_cli.warm")  # first of all: it takes its time, beside what follows
         from percepnet_cli.inputs import Item, collect
 
         items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
@@ -154,13 +158,12 @@ def _means_folder(sources: Sequence[str], target: str) -> bool:
     """Return whether OUT is a folder. Raises AudioError if it must be one and is not."""
     from percepnet_cli import remote
     from percepnet_cli.formats import CONTAINERS, AudioError
-    from percepnet_cli.inputs import is_pattern
 
     path = remote.local(target)
     if target != "-" and (path.endswith(("/", os.sep)) or os.path.isdir(path)):
         return True
     named = os.path.splitext(path)[1].lower() in CONTAINERS or target == "-"
-    many = len(sources) > 1 or is_pattern(sources[0]) or (os.path.isdir(remote.local(sources[0])) and not named)
+    many = len(sources) > 1 or remote.is_pattern(sources[0]) or (os.path.isdir(remote.local(sources[0])) and not named)
     if many and (os.path.exists(path) or named):
         raise AudioError(f"{target} is a file; with several inputs, give a folder for the results")
     return many or (remote.is_url(sources[0]) and not named)
