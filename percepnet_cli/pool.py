@@ -40,7 +40,7 @@ def prepare(module: str) -> None:
     context = _context()
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([module])
-        with _without_interrupts():
+        with uninterrupted():
             forkserver.ensure_running()
 
 
@@ -128,7 +128,7 @@ class Pool:
                 worker.end()
 
     def _start(self) -> None:
-        with _without_interrupts():  # or one might come before we know the process, and it would be left behind
+        with uninterrupted():  # or one might come before we know the process, and it would be left behind
             worker = _Worker(self._work)
             self._workers[worker.pipe] = worker
 
@@ -159,7 +159,7 @@ class _Worker:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Put SIGINT off. A process started meanwhile never gets it: Ctrl-C on the terminal is for the parent alone."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows: _serve ignores them, a moment later
         yield

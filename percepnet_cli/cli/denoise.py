@@ -142,11 +142,13 @@ def denoise(
             raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
         _refuse_terminals(sources[0], target)
     elif folder or skip_existing or scheduler:
-        if jobs != 1 and folder and not scheduler:
-            from percepnet_cli import pool
+        from percepnet_cli import pool
 
+        if jobs != 1 and folder and not scheduler:
             pool.prepare("percepnet_cli.warm")  # first of all: it takes its time, beside what follows
-        from percepnet_cli.inputs import Item, collect
+        with pool.uninterrupted():  # libraries have crashed when interrupted while they were being loaded
+            import percepnet_cli.report  # noqa: F401  (and all that this needs)
+            from percepnet_cli.inputs import Item, collect
 
         items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
         _many(items, model, settings | {"skip_existing": skip_existing}, jobs, scheduler, report, quiet)
