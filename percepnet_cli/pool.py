@@ -26,9 +26,13 @@ Function = Callable[[Any, Any, Callable[[float], None]], Any]
 """(context, piece, tell how far it is, 0..1) -> result; a function of a module, that raises nothing."""
 
 
+_FORKS = sys.platform == "linux"
+"""Whether processes are forked from one that has loaded everything; elsewhere, libraries of the system do not survive
+a fork."""
+
+
 def _context() -> Any:
-    # elsewhere, libraries of the system do not survive a fork
-    return get_context("forkserver" if sys.platform == "linux" else "spawn")
+    return get_context("forkserver" if _FORKS else "spawn")
 
 
 def prepare(module: str) -> None:
@@ -37,11 +41,23 @@ def prepare(module: str) -> None:
     Returns at once, so that it can be done before anything else; the import is paid once, not by each process. Has no
     effect when there have been pools before.
     """
-    context = _context()
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([module])
-        with uninterrupted():
-            forkserver.ensure_running()
+    if _FORKS:
+        _context().set_forkserver_preload([module])
+        _ensure_server()
+
+
+def _ensure_server() -> None:
+    with uninterrupted():
+        forkserver.ensure_running()
+
+
+def abandon() -> None:
+    """End the process that others are forked from at once, whatever it is importing or compiling."""
+    server: Any = forkserver._forkserver
+    if _FORKS and server._forkserver_pid is not None:
+        with suppress(OSError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+            server._stop()
 
 
 def available_cores() -> int:
@@ -126,8 +142,15 @@ class Pool:
                 worker.process.kill()
             for worker in self._workers.values():
                 worker.end()
+            if open_pieces:
+                abandon()
 
     def _start(self) -> None:
+        if _FORKS:  # it may take as long as the import, and who is not known to us leaves when his pipe is closed
+            _ensure_server()
+            worker = _Worker(self._work)
+            self._workers[worker.pipe] = worker
+            return
         with uninterrupted():  # or one might come before we know the process, and it would be left behind
             worker = _Worker(self._work)
             self._workers[worker.pipe] = worker

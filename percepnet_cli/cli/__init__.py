@@ -82,6 +82,8 @@ class LazyGroup(Manual, click.Group):
             with _exit_on_termination():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
+            if pool := sys.modules.get("percepnet_cli.pool"):
+                pool.abandon()
             click.echo(err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except _user_errors() as error:
