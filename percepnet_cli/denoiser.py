@@ -64,15 +64,13 @@ class Denoiser:
     ) -> None:
         if channels < 1:
             raise ValueError(f"channels is {channels}, it must be at least 1")
-        if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
-            raise ValueError(f"attenuation_limit_db is {attenuation_limit_db}, it must be 0 or more")
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, it must be at least 1")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._weights: Weights | None = None
         self.channels = channels
         self._post_filter = post_filter
-        self._dry = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
+        self.attenuation_limit_db = attenuation_limit_db
         self._linked = linked and channels > 1
         workers = min(channels, threads or _usable_cpus())
         self._pool = ThreadPoolExecutor(workers, "percepnet") if workers > 1 else None
@@ -82,6 +80,24 @@ class Denoiser:
     def latency(self) -> int:
         """Samples by which the output is behind the input: 1440 = 30 ms."""
         return LATENCY_SAMPLES
+
+    @property
+    def attenuation_limit_db(self) -> float | None:
+        """As given; a change takes effect with the next hop, faded in by the overlap of the windows."""
+        return self._attenuation_limit_db
+
+    @attenuation_limit_db.setter
+    def attenuation_limit_db(self, limit_db: float | None) -> None:
+        """Set it; raises ValueError as the constructor does."""
+        if limit_db is not None and not limit_db >= 0:
+            raise ValueError(f"attenuation_limit_db is {limit_db}, it must be 0 or more")
+        self._attenuation_limit_db = limit_db
+        self._dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
+
+    @property
+    def voicing(self) -> float:
+        """Pitch correlation of the newest hop that was processed, 0..1; the channel where it is highest."""
+        return self._voicing
 
     def _predictor(self) -> Predictor:
         if self._weights is None:
@@ -93,6 +109,7 @@ class Denoiser:
         self._channels = [_Channel(self._predictor()) for _ in range(self.channels)]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
+        self._voicing = 0.0
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and return what is ready.
@@ -153,6 +170,7 @@ class Denoiser:
             return self._channels[channel].understand(samples[:, channel])
 
         understood = list(each(understand, channels))
+        self._voicing = max(float(analysis.correlation[-1]) for analysis, _, _ in understood)
         energies = [analysis.E for analysis, _, _ in understood]
         if self._linked:
             gain, strength = (np.stack([one[part] for one in understood]) for part in (1, 2))

@@ -103,3 +103,17 @@ def kernel(function: Function) -> Function:
     finally:
         numba.config.CACHE_DIR = before
     return compiled
+
+
+def c_callback(signature: Any) -> Callable[[Function], Any]:
+    """Compile a function that C code calls by its address; as ``kernel`` otherwise. Compiled when it is defined."""
+
+    def compiled(function: Function) -> Any:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = "" if CACHE_DIR is None else str(CACHE_DIR)
+        try:
+            return numba.cfunc(signature, cache=CACHE_DIR is not None, error_model="numpy")(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return compiled

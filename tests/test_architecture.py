@@ -20,11 +20,11 @@ LONG_FILES: dict[str, str] = {}
 """Files that may be longer, with the reason."""
 
 DOORS = {
-    "numba": ["jit.py", "cpu.py", "vectors.py", "network/dot_tiles.py"],
-    "llvmlite": ["cpu.py", "vectors.py", "network/dot_tiles.py"],
+    "numba": ["jit.py", "cpu.py", "vectors.py", "network/dot_tiles.py", "live/atomics.py", "live/exchange.py"],
+    "llvmlite": ["cpu.py", "vectors.py", "network/dot_tiles.py", "live/atomics.py"],
     "soundfile": ["audio.py"],
     "soxr": ["resample.py"],
-    "sounddevice": ["live.py"],
+    "sounddevice": ["live/portaudio.py"],
     "distributed": ["cluster.py"],
     "fsspec": ["remote.py"],
     "torch": [

@@ -27,6 +27,8 @@ COMMANDS = {
     "denoise": "percepnet_cli.cli.denoise:denoise",
     "info": "percepnet_cli.cli.info:info",
     "models": "percepnet_cli.cli.models:models",
+    "live": "percepnet_cli.cli.live:live",
+    "devices": "percepnet_cli.cli.devices:devices",
     "warmup": "percepnet_cli.cli.warmup:warmup",
     "train-targets": "percepnet_cli.cli.train_targets:train_targets",
     "train": "percepnet_cli.cli.train:train",
@@ -41,6 +43,7 @@ USER_ERRORS = {
     "percepnet_cli.cluster": "ClusterError",
     "percepnet_cli.cpu": "TierError",
     "percepnet_cli.network.modelfile": "ModelError",
+    "percepnet_cli.live.devices": "DeviceError",
 }
 """Exceptions whose text is meant for the user."""
 

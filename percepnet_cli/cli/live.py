@@ -1,0 +1,218 @@
+"""``percepnet live``: microphone to speaker."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from percepnet_cli.cli.options import denoiser_options
+
+if TYPE_CHECKING:
+    from percepnet_cli.live.session import Session
+    from percepnet_cli.live.status import Status
+
+TICK_SECONDS = 0.1
+"""How often keys are read, the device is watched and meters are drawn."""
+
+STEP_DB = 3.0
+HIGHEST_LIMIT_DB = 42.0
+"""The keys + and - move the limit by STEP_DB; above the highest there is none."""
+
+
+def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value % 10:
+        raise click.BadParameter(f"{value} is not a multiple of 10")
+    return value
+
+
+@click.command()
+@click.option("--input", "source", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
+@click.option("--output", "target", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
+@click.option("--monitor-off", is_flag=True, help="Play nothing: only meters and recordings.")
+@click.option("--channels", type=click.IntRange(1, 2), default=1, show_default=True, help="1 mono, 2 stereo.")
+@click.option(
+    "--rate", type=click.IntRange(8000, 192000), metavar="HZ", help="Of both devices.  [default: 48000, else theirs]"
+)
+@click.option(
+    "--hop",
+    "hop_ms",
+    type=click.IntRange(10, 100),
+    default=10,
+    show_default=True,
+    callback=_hop,
+    metavar="MS",
+    help="Audio per piece of work, a multiple of 10; more costs less and adds delay.",
+)
+@click.option(
+    "--block",
+    "block_frames",
+    type=click.IntRange(16, 16384),
+    metavar="FRAMES",
+    help="Frames per block of the device, any number.  [default: as much as a hop]",
+)
+@click.option(
+    "--device-latency",
+    "device_latency_ms",
+    type=click.FloatRange(1, 1000),
+    metavar="MS",
+    help="Buffer to ask of the devices.  [default: 6 blocks]",
+)
+@denoiser_options
+@click.option("--bypass", is_flag=True, help="Begin with the input passing.")
+@click.option(
+    "--record",
+    nargs=2,
+    metavar="NOISY CLEAN",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what comes in and what goes out to two files.",
+)
+@click.option("--force", is_flag=True, help="Replace the files of --record if they exist.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop by itself.  [default: at Ctrl-C or q]")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per second instead of meters.")
+def live(
+    source: str | None,
+    target: str | None,
+    monitor_off: bool,
+    channels: int,
+    rate: int | None,
+    hop_ms: int,
+    block_frames: int | None,
+    device_latency_ms: float | None,
+    model: str | None,
+    attenuation_limit_db: float | None,
+    no_post_filter: bool,
+    independent_channels: bool,
+    bypass: bool,
+    record: tuple[Path, Path] | None,
+    force: bool,
+    seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Denoise a microphone and play the result.
+
+    Choose as --output the virtual cable whose other end the call program uses as its microphone
+    (see docs/live.md). Keys: space switches the denoiser off and on, + and - change the
+    attenuation limit, q quits.
+
+    \b
+    Example:
+        percepnet devices
+        percepnet live --input headset --output cable
+        percepnet live --json --seconds 60 --record noisy.wav clean.wav
+    """  # noqa: D301  (click wants the control character)
+    from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.jit import is_cold
+    from percepnet_cli.live.priority import frozen_garbage
+    from percepnet_cli.live.recorder import Recorder
+    from percepnet_cli.live.session import Session
+    from percepnet_cli.live.settings import Settings
+    from percepnet_cli.live.status import summary
+
+    if is_cold():
+        click.echo("compiling the kernels (first run only, some 15 s) ...", err=True)
+    denoiser = Denoiser(
+        model,
+        channels=channels,
+        post_filter=not no_post_filter,
+        attenuation_limit_db=attenuation_limit_db,
+        linked=not independent_channels,
+    )
+    settings = Settings(source, target, not monitor_off, rate, hop_ms, block_frames, device_latency_ms, bypass)
+    with _stop_signals() as stopped, ExitStack() as stack:
+        session = Session(denoiser, settings, record=record is not None)
+        recorder = None
+        if record is not None:
+            recorder = stack.enter_context(Recorder(*record, session.sample_rate, channels, force))
+        stack.enter_context(frozen_garbage())
+        with session:
+            click.echo(_opening(session), err=True)
+            last = _watch(session, recorder, stopped, seconds, as_json)
+        if recorder is not None and session.recorded is not None:
+            recorder.write(session.recorded)
+    click.echo(summary(last), err=True)
+    if recorder is not None and recorder.failure is not None:
+        raise recorder.failure
+
+
+def _opening(session: Session) -> str:
+    """Return the line that tells what runs."""
+    target = f" -> {session.target}" if session.target is not None else ", nothing is played"
+    return f"{session.source}{target}; {session.sample_rate} Hz, blocks of {session.block_frames} frames"
+
+
+def _watch(session: Session, recorder: Any, stopped: threading.Event, seconds: float | None, as_json: bool) -> Status:
+    """Run until the end; return the last status."""
+    import json
+
+    from percepnet_cli.cli.keys import key_reader
+    from percepnet_cli.cli.meters import Display, lines
+
+    meters = sys.stderr.isatty() and not as_json
+    ascii_only = "utf" not in (sys.stderr.encoding or "").lower()
+    display = Display()
+    begin = told = time.monotonic()
+    with key_reader() as keys:
+        while not stopped.wait(TICK_SECONDS):
+            message = session.tick()
+            if recorder is not None and session.recorded is not None:
+                trouble = recorder.write(session.recorded)
+                message = message or (f"{trouble}; the session goes on without" if trouble else "")
+            if message:
+                click.echo(display.message(message) if meters else message, err=True, nl=not meters)
+            now = time.monotonic()
+            if meters:
+                click.echo(display.frame(lines(session.status(), ascii_only)), err=True, nl=False)
+            elif as_json and now - told >= 1.0:
+                told += 1.0
+                click.echo(json.dumps(session.status().json()))
+            if "q" in _obey(keys(), session) or (seconds is not None and now - begin >= seconds):
+                break
+    return session.status()
+
+
+def _obey(keys: str, session: Session) -> str:
+    """Do what keys ask for; return them."""
+    for key in keys:
+        if key == " ":
+            session.bypass = not session.bypass
+        elif key in "+=-":
+            session.denoiser.attenuation_limit_db = next_limit(session.denoiser.attenuation_limit_db, key != "-")
+    return keys
+
+
+def next_limit(limit_db: float | None, more: bool) -> float | None:
+    """Return the attenuation limit one step up or down; None is without limit."""
+    if limit_db is None:
+        return None if more else HIGHEST_LIMIT_DB
+    limit_db = limit_db + STEP_DB if more else max(0.0, limit_db - STEP_DB)
+    return None if limit_db > HIGHEST_LIMIT_DB else limit_db
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C, SIGTERM and SIGHUP set: all of them are a good end here."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    before: dict[int, Callable[..., Any] | int | None] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Live: microphone to speaker through the denoiser, over PortAudio."""

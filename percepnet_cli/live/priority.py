@@ -1,0 +1,38 @@
+"""What must not wait for its turn, and what must not come in between."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+REALTIME_PRIORITY = 5
+"""Of 1..99; sound servers take 5 to 20 themselves."""
+
+
+def hurry() -> None:
+    """Ask Linux to run the calling thread as soon as it wakes: allowed with "rtprio" in limits.conf, or to root.
+
+    Not for PortAudio's own threads: through the ALSA plug-in for PulseAudio they may spin, and would starve the
+    very server that they wait for.
+    """
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
+
+
+@contextmanager
+def frozen_garbage() -> Iterator[None]:
+    """Leave all objects that exist out of garbage collection, and collect nothing meanwhile."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if enabled:
+            gc.enable()

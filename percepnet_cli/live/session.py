@@ -1,0 +1,308 @@
+"""A live session: open the devices, watch them, open them again, tell what happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from contextlib import suppress
+
+import numpy as np
+
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.live import exchange, portaudio
+from percepnet_cli.live.chain import Chain
+from percepnet_cli.live.devices import DeviceError, choose, find
+from percepnet_cli.live.engine import Engine, Levels, Ring
+from percepnet_cli.live.settings import Settings, channels_of, rate_of
+from percepnet_cli.live.status import SILENCE_DB, Status, decibels
+
+DEVICE_BLOCKS = 6
+"""Blocks of buffer asked of the device if nothing else is said."""
+
+STALL_SECONDS = 1.5
+"""A device that delivers nothing for this long has gone."""
+
+BEHIND_SECONDS = 2.0
+LONGEST_BEHIND_SECONDS = 64.0
+"""A device whose delay is far longer than asked for during this time is opened anew; twice as long after each time."""
+
+START_SECONDS = 5.0
+"""How long a device may take until it delivers something."""
+
+CLOSE_SECONDS = 3.0
+"""Closing a device that has gone may block; after this long it is left to itself."""
+
+REOPEN_SECONDS = 1.0
+"""How often a device that has gone is looked for."""
+
+SETTLING_CALLS = 50
+"""What happens in the device's first blocks is not counted: buffers fill."""
+
+WAIT_SHARE = 0.5
+"""The callback waits for the worker for this share of the device's buffer at most."""
+
+LATENCY_SECONDS = 2.0
+"""The device's delay is its mean over this long: single reports jitter by some ms."""
+
+XRUNS = (
+    exchange.INPUT_UNDERFLOWS,
+    exchange.INPUT_OVERFLOWS,
+    exchange.OUTPUT_UNDERFLOWS,
+    exchange.OUTPUT_OVERFLOWS,
+)
+
+
+class Session:
+    """Microphone to speaker; a context manager. ``tick`` must be called some times per second.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        Its channels are those that are opened.
+    settings : Settings
+        What the user wants.
+    record : bool
+        Whether to collect (noisy, clean) pairs of float32 [n, channels] in ``recorded``; take them out often.
+
+    Raises
+    ------
+    DeviceError
+        If the devices cannot be found or opened.
+
+    Attributes
+    ----------
+    source, target : Device, Device or None
+        Those in use.
+    sample_rate, block_frames : int
+        Hz; frames per callback.
+    recorded : deque or None
+        See ``record``.
+    """
+
+    def __init__(self, denoiser: Denoiser, settings: Settings, record: bool = False) -> None:
+        self.denoiser = denoiser
+        self.settings = settings
+        self.recorded: deque[tuple[np.ndarray, np.ndarray]] | None = deque() if record else None
+        self.source, self.target = choose(
+            portaudio.list_devices(), settings.source, settings.target, duplex=settings.monitor
+        )
+        self._channels = channels_of(self.source, self.target, denoiser.channels)
+        self.sample_rate = rate_of(self.source, self.target, self._channels, settings.sample_rate)
+        self.block_frames = settings.block_frames or max(1, round(settings.hop_ms * self.sample_rate / 1000))
+        hops = settings.hop_ms // 10
+        self._batch = 1 if hops == 1 else hops * HOP_SIZE * self.sample_rate // SAMPLE_RATE
+        self._chain = Chain(denoiser, self.sample_rate)
+        self._lag = self._chain.fit(self.block_frames, self._batch)
+        self._chain.warm_up(self.block_frames)
+        self._bypass = settings.bypass
+        self._stream: portaudio.Stream | None = None
+        self._engine: Engine | None = None
+        self._abandoned: list[tuple[threading.Thread, object]] = []
+        self._past: Counter[str] = Counter()
+        self._reopened = 0
+        self._patience_seconds = BEHIND_SECONDS
+        self._try_at = 0.0
+        self._looked_at = time.monotonic()
+        self._cpu = time.process_time()
+
+    def __enter__(self) -> Session:
+        self._open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def bypass(self) -> bool:
+        """Whether the input passes; the change is faded."""
+        return self._bypass
+
+    @bypass.setter
+    def bypass(self, wanted: bool) -> None:
+        """Set it."""
+        self._bypass = wanted
+        if self._engine is not None:
+            self._engine.bypass = wanted
+
+    def _open(self) -> None:
+        """Open the devices and begin."""
+        self._chain.reset()
+        seconds = DEVICE_BLOCKS * self.block_frames / self.sample_rate
+        if self.settings.device_latency_ms is not None:
+            seconds = self.settings.device_latency_ms / 1000
+        ring = Ring(self._channels[0], max(self._channels[1], 1), self.sample_rate, self._lag)
+        ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
+        self._ring = ring
+        engine = Engine(self._chain, ring, self._batch, self._bypass, self.recorded)
+        try:
+            self._stream = portaudio.Stream(
+                self.source,
+                self.target,
+                self._channels,
+                self.sample_rate,
+                self.block_frames,
+                seconds,
+                self._callback(engine),
+                ring.address,
+            )
+        except DeviceError:
+            engine.stop()
+            raise
+        self._engine = engine
+        self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
+        self._settle()
+
+    def _callback(self, engine: Engine) -> int:
+        """Begin to work; return the address of what the device is to call."""
+        engine.start()
+        return exchange.stream_callback.address
+
+    def _settle(self) -> None:
+        """Wait until the device is under way, and forget what it reported meanwhile."""
+        control = self._ring.control
+        deadline = time.monotonic() + START_SECONDS
+        while control[exchange.CALLS] < SETTLING_CALLS and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if control[exchange.CALLS] == 0:
+            self._close_stream()
+            raise DeviceError(f"device {self.source} delivers no samples")
+        for counter in (*XRUNS, exchange.LATE_BLOCKS, exchange.LATE_FRAMES, exchange.LONGEST_WAIT):
+            control[counter] = 0
+        control[exchange.DEVICE_DELAY_COUNT] = self._ring.clocks[exchange.DEVICE_DELAY_SUM] = 0
+        self._device_delays: deque[tuple[float, float, int]] = deque()
+        self._calls, self._called_at = 0, time.monotonic()
+        self._in_time_at = self._called_at
+
+    def _close_stream(self) -> None:
+        """Stop the stream, whether the device is still there or not, and the engine; keep the counts."""
+        stream, engine = self._stream, self._engine
+        if stream is not None:
+            closer = threading.Thread(target=stream.close, daemon=True)
+            closer.start()
+            closer.join(CLOSE_SECONDS)
+            if closer.is_alive():  # its thread may still use the memory
+                self._abandoned.append((closer, self._ring))
+                portaudio.leave_stuck()
+        if engine is not None:
+            engine.stop()
+            self._past = self._counts()
+        self._stream = self._engine = None
+
+    def close(self) -> None:
+        """End the session."""
+        self._close_stream()
+
+    def tick(self) -> str:
+        """Watch the device; return a sentence if something has happened to it, else ""."""
+        if self._engine is None:
+            return self._try_again() if time.monotonic() >= self._try_at else ""
+        if self._engine.failure is not None:
+            raise self._engine.failure
+        calls = int(self._ring.control[exchange.CALLS])
+        now = time.monotonic()
+        if calls != self._calls:
+            self._calls, self._called_at = calls, now
+        reason = ""
+        if self._stream is None or not self._stream.active:
+            reason = "has stopped"
+        elif now - self._called_at > STALL_SECONDS:
+            reason = f"has delivered nothing for {STALL_SECONDS} s"
+        elif self._falls_behind(now):
+            # After a stall some drivers keep what has piled up, and with it its delay, for good.
+            reason = f"is more than {self._longest_ms:.0f} ms behind"
+        if not reason:
+            return ""
+        self._close_stream()
+        self._try_at = now + REOPEN_SECONDS
+        names = f"{self.source} or {self.target}" if self.target is not None else f"{self.source}"
+        return f"device {names} {reason}: opening it anew"
+
+    def _falls_behind(self, now: float) -> bool:
+        """Return whether the device's delay has been too long for too long."""
+        if 1000 * float(self._ring.clocks[exchange.DEVICE_DELAY]) <= self._longest_ms:
+            self._in_time_at = now
+        if now - self._in_time_at <= self._patience_seconds:
+            return False
+        self._patience_seconds = min(2 * self._patience_seconds, LONGEST_BEHIND_SECONDS)
+        return True
+
+    def _try_again(self) -> str:
+        self._try_at = time.monotonic() + REOPEN_SECONDS
+        if not any(closer.is_alive() for closer, _ in self._abandoned):  # else PortAudio would wait for it
+            portaudio.refresh()
+        with suppress(DeviceError):
+            devices = portaudio.list_devices()
+            source = find(devices, self.source)
+            target = None if self.target is None else find(devices, self.target)
+            if source is not None and (target is None) == (self.target is None):
+                self.source, self.target = source, target
+                self._open()
+                self._reopened += 1
+                return f"device {self.source} is back"
+        return ""
+
+    def _counts(self) -> Counter[str]:
+        """Return what was counted since the session began."""
+        counts = Counter(self._past)
+        if self._engine is not None:
+            control = self._ring.control
+            counts["xruns"] += sum(int(control[i]) for i in XRUNS)
+            counts["late_blocks"] += int(control[exchange.LATE_BLOCKS])
+            counts["late_frames"] += int(control[exchange.LATE_FRAMES])
+            counts["frames"] += int(control[exchange.WRITTEN])
+            counts["overloads"] += self._engine.overloads
+        return counts
+
+    def _device_ms(self) -> float | None:
+        """Return the devices' delay as they reported it over the last LATENCY_SECONDS."""
+        now = time.monotonic()
+        total = float(self._ring.clocks[exchange.DEVICE_DELAY_SUM])
+        count = int(self._ring.control[exchange.DEVICE_DELAY_COUNT])
+        delays = self._device_delays
+        while len(delays) > 1 and now - delays[0][0] > LATENCY_SECONDS:
+            delays.popleft()
+        _, before, count_before = delays[0] if delays else (now, 0.0, 0)
+        delays.append((now, total, count))
+        return 1000 * (total - before) / (count - count_before) if count > count_before else None
+
+    def status(self) -> Status:
+        """Return what happened since the last call and since the start."""
+        now, cpu = time.monotonic(), time.process_time()
+        elapsed = max(now - self._looked_at, 1e-3)
+        load = 100 * (cpu - self._cpu) / elapsed
+        self._looked_at, self._cpu = now, cpu
+        levels, device_ms, latency_ms, state = Levels(), None, None, "waiting"
+        denoiser_ms, buffer_ms = 1000 * self.denoiser.latency / SAMPLE_RATE, 0.0
+        if self._engine is not None:
+            levels, self._engine.levels = self._engine.levels, Levels()
+            state = "resting" if self._engine.resting else "running"
+            buffer_ms = 1000 * int(self._ring.control[exchange.DELAY]) / self.sample_rate - denoiser_ms
+            device_ms = self._device_ms()
+            latency_ms = None if device_ms is None else denoiser_ms + buffer_ms + device_ms
+        counts = self._counts()
+        noisy_db = decibels(levels.noisy_energy, levels.frames)
+        clean_db = decibels(levels.clean_energy, levels.frames)
+        return Status(
+            state=state,
+            seconds=counts["frames"] / self.sample_rate,
+            input_db=noisy_db,
+            output_db=decibels(levels.heard_energy, levels.frames),
+            input_peak_db=decibels(levels.noisy_peak**2, 1),
+            output_peak_db=decibels(levels.heard_peak**2, 1),
+            reduction_db=noisy_db - clean_db if noisy_db > SILENCE_DB else 0.0,
+            voicing=self.denoiser.voicing,
+            cpu_percent=load,
+            latency_ms=latency_ms,
+            denoiser_ms=denoiser_ms,
+            buffer_ms=buffer_ms,
+            device_ms=device_ms,
+            xruns=counts["xruns"],
+            late_blocks=counts["late_blocks"],
+            passed_ms=1000 * counts["late_frames"] / self.sample_rate,
+            overloads=counts["overloads"],
+            reopened=self._reopened,
+            bypass=self._bypass,
+            attenuation_limit_db=self.denoiser.attenuation_limit_db,
+        )
