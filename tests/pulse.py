@@ -36,11 +36,9 @@ def missing():
         return f"not installed: {' '.join(absent)}"
     try:
         from percepnet_cli.live import portaudio  # noqa: F401
-        from percepnet_cli.live.devices import DeviceError
-    except Exception as error:
+    except Exception as error:  # sounddevice or PortAudio is not there
         return str(error)
     plugins = list(Path("/usr/lib").glob("**/alsa-lib/libasound_module_pcm_pulse.so"))
-    del DeviceError
     return None if plugins else "not installed: ALSA's plug-in for PulseAudio (libasound2-plugins)"
 
 
