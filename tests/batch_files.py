@@ -62,7 +62,7 @@ def wait_for(condition, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(0.001)
 
 
 def group_is_gone(leader: int) -> bool:
@@ -81,23 +81,21 @@ def kill_group(process: subprocess.Popen) -> None:
     wait_for(lambda: group_is_gone(process.pid))
 
 
-def kill_and_resume(source: Path, target: Path, expected: dict[str, str], moments: list[float]) -> int:
-    """Kill a batch at each of some moments (s after its first result), checking what is there; then let it end.
+def kill_and_resume(source: Path, target: Path, expected: dict[str, str], kills: list[tuple[int, float]]) -> None:
+    """Kill a batch several times, checking what is there; then let it end.
 
-    Returns how many of the kills came before the last result.
+    kills: for each, how many new files are waited for, and the time after the last of them, s.
     """
-    early = 0
-    for moment in moments:
+    for files, moment in kills:
         process = start("--jobs", 2, "--skip-existing", "--quiet", source, target)
         before = count(target)
-        while count(target) == before and process.poll() is None:
-            time.sleep(0.01)
+        wait_for(lambda wanted=before + files: count(target) >= wanted)
         time.sleep(moment)
+        assert process.poll() is None, "it ended before it could be killed"
         kill_group(process)
         found = digests(target)
+        assert len(found) < len(expected)
         assert all(expected.get(name) == digest for name, digest in found.items()), "something is not whole"
-        early += len(found) < len(expected)
     done = run("--jobs", 2, "--skip-existing", source, target)
     assert done.returncode == 0, done.stderr
     assert digests(target) == expected
-    return early

@@ -152,15 +152,16 @@ def test_a_broken_model_is_one_sentence(recordings, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs process groups")
 def test_a_kill_leaves_whole_files_and_a_resumed_run_ends_with_the_same_bytes(recordings, expected, tmp_path):
-    kill_and_resume(recordings, tmp_path / "out", expected, [0.0, 0.02])
+    kill_and_resume(recordings, tmp_path / "out", expected, [(1, 0.0), (1, 0.002)])
 
 
 @pytest.mark.slow
 def test_twenty_kills(tmp_path):
     source = make_files(tmp_path / "in", 300, seconds=3.0)
     assert run("--jobs", 2, "--quiet", source, tmp_path / "expected").returncode == 0
-    moments = np.random.default_rng().uniform(0, 0.15, 20).tolist()
-    assert kill_and_resume(source, tmp_path / "out", digests(tmp_path / "expected"), moments) == 20
+    rng = np.random.default_rng()
+    kills = list(zip(rng.integers(1, 9, 20).tolist(), rng.uniform(0, 0.02, 20).tolist(), strict=True))
+    kill_and_resume(source, tmp_path / "out", digests(tmp_path / "expected"), kills)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs process groups and /proc")

@@ -25,7 +25,7 @@ import numpy as np
 
 import percepnet_cli
 from percepnet_cli import Denoiser, load_model
-from percepnet_cli.training import signals
+from percepnet_cli.training import reshape, signals
 from percepnet_cli.training.mixture import Mixture
 from percepnet_cli.training.targets import example
 
@@ -38,6 +38,7 @@ for channels in (1, 2):
         denoiser.process(np.stack([samples[start:end]] * channels, axis=1))
     denoiser.flush()
 example(Mixture(samples, samples / 2, 24000.0, 24000.0), 0.5)
+reshape.cross_synthesis(samples, samples[::-1].copy())
 signals.random_filter(samples, np.random.default_rng(5))
 coefficients = np.array([1.0, 0.5, 0.1])
 signals.biquad(samples, coefficients, coefficients, np.empty_like(samples))
