@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
@@ -55,11 +55,6 @@ def do_item(settings: Settings, item: Item, tell: Callable[[float], object] = la
     """Denoise one file of a batch; what goes wrong is in the outcome. tell: gets how far it is, 0..1."""
     begin = time.process_time()
     try:
-        if remote.exists(item.target):
-            if settings.skip_existing:
-                return Outcome(item, SKIPPED)
-            if remote.is_url(item.target) and not settings.force:
-                raise AudioError(f"{item.target} already exists; use --force to replace it")
         with remote.stored(item.target) as target, remote.fetched(item.source) as source:
             report = denoise_file(
                 source,
@@ -107,18 +102,25 @@ def run(
     ClusterError
         If the cluster cannot be used.
     """
+    checked = settings.skip_existing or not settings.force
+    there = remote.existing([item.target for item in items]) if checked else set()
     waiting = []
     for item in items:
-        if settings.skip_existing and not remote.is_url(item.target) and remote.exists(item.target):
+        if item.target not in there:
+            waiting.append(item)
+        elif settings.skip_existing:
             yield Outcome(item, SKIPPED)
         else:
-            waiting.append(item)
-    targets = [Path(item.target) for item in waiting if not remote.is_url(item.target)]
+            sentence = f"{remote.local(item.target)} already exists; use --force to replace it"
+            yield Outcome(item, FAILED, error=sentence)
+    targets = [Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)]
     atomic.remove_all_leftovers(targets)
+    # A worker may die after its file is whole and before that is known; who does it again replaces it.
+    repeatable = replace(settings, force=True)
     if scheduler is not None:
         from percepnet_cli import cluster
 
-        results = cluster.run(scheduler, do_item, settings, waiting)
+        results = cluster.run(scheduler, do_item, repeatable, waiting)
         yield from (
             result if isinstance(result, Outcome) else Outcome(waiting[n], FAILED, error=_blame(waiting[n], result))
             for n, result in results
@@ -127,7 +129,7 @@ def run(
         for item in waiting:
             yield do_item(settings, item, partial(told or _ignore, item))
     else:
-        yield from _run_in_processes(waiting, settings, jobs, told)
+        yield from _run_in_processes(waiting, repeatable, jobs, told)
 
 
 def _ignore(item: Item, share: float) -> None:

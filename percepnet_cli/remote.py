@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import has_magic
 from pathlib import Path
@@ -19,6 +19,9 @@ from percepnet_cli.formats import AudioError
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "r2", "memory"}
 """Stores where an object cannot be seen before it is complete."""
+
+MANY = 8
+"""From so many files on, one listing is quicker than asking for each."""
 
 
 def is_url(path: str) -> bool:
@@ -100,12 +103,28 @@ def find(url: str) -> list[tuple[str, str, int]]:
 
 
 def exists(path: str) -> bool:
-    """Return whether there is such a file, here or elsewhere."""
+    """Return whether there is such a file, here or elsewhere. Raises AudioError if the place cannot be reached."""
     if not is_url(path):
         return os.path.exists(local(path))
     system, inner = _filesystem(path)
     with _named(path, "looked at"):
         return bool(system.exists(inner))
+
+
+def existing(paths: Sequence[str]) -> set[str]:
+    """Return which of many files there are, here or elsewhere; many URLs cost one listing of their common folder.
+
+    Raises AudioError if the place cannot be reached.
+    """
+    urls = [path for path in paths if is_url(path)]
+    if len(urls) < MANY:
+        return {path for path in paths if exists(path)}
+    folder = os.path.commonprefix(urls).rpartition("/")[0]  # noqa: RUF071  (cut at a separator)
+    system, inner = _filesystem(folder)
+    listed: set[str] = set()
+    with _named(folder, "listed"), suppress(FileNotFoundError):
+        listed.update(system.find(inner))
+    return {path for path in paths if (_filesystem(path)[1] in listed if is_url(path) else exists(path))}
 
 
 def read_start(path: str, size: int) -> bytes:

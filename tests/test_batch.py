@@ -20,7 +20,7 @@ import soundfile
 from batch_files import digests, group_is_gone, kill_and_resume, make_files, run, start, wait_for
 from click.testing import CliRunner
 
-from percepnet_cli import atomic, batch, denoise_file, denoise_files
+from percepnet_cli import atomic, batch, denoise_file, denoise_files, remote
 from percepnet_cli.batch import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
@@ -222,6 +222,35 @@ def test_stores_of_fsspec(recordings, expected):
     assert result.exit_code == 0 and f"{FILES} there before" in result.stderr
     result = denoise("--skip-existing", "memory://shelf/none.wav", "memory://clean/none.wav")
     assert result.exit_code == 1 and "memory://shelf/none.wav does not exist" in result.stderr
+
+
+@pytest.mark.parametrize("count", [remote.MANY - 1, remote.MANY, 3 * remote.MANY])
+def test_what_exists_is_found_one_by_one_and_by_listing(tmp_path, count):
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    urls = [f"memory://there{count}/{'ab'[n % 2]}/{n}.wav" for n in range(count)]
+    assert remote.existing(urls) == set()
+    for url in urls[::3]:
+        store.pipe(url, b"sound")
+    here = [str(tmp_path / "a.wav"), f"file://{tmp_path}/b.wav", f"file://{tmp_path}/c.wav"]
+    for name in "ab":
+        (tmp_path / f"{name}.wav").touch()
+    assert remote.existing(urls + here) == {*urls[::3], *here[:2]}
+
+
+def test_work_that_is_done_again_replaces_what_the_first_attempt_left(recordings, expected, tmp_path, monkeypatch):
+    """As after a worker that died when its file was whole."""
+
+    def twice(scheduler, function, context, pieces):
+        for number, piece in enumerate(pieces):
+            function(context, piece)
+            yield number, function(context, piece)
+
+    cluster = pytest.importorskip("percepnet_cli.cluster")
+    monkeypatch.setattr(cluster, "run", twice)
+    out = tmp_path / "out"
+    assert denoise("--scheduler", "tcp://nowhere:1", recordings, out).exit_code == 0
+    assert digests(out) == expected
+    assert denoise("--scheduler", "tcp://nowhere:1", recordings, out).exit_code == 1
 
 
 def test_from_python(recordings, expected, tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from percepnet_cli.cli.options import Manual
 
-@click.command()
+
+@click.command(cls=Manual)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def devices(as_json: bool) -> None:
     """List sound devices.

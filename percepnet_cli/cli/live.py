@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import denoiser_options
+from percepnet_cli.cli.options import Manual, denoiser_options
 
 if TYPE_CHECKING:
     from percepnet_cli.live.session import Session
@@ -34,7 +34,7 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
     return value
 
 
-@click.command()
+@click.command(cls=Manual)
 @click.option("--input", "source", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @click.option("--output", "target", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @click.option("--monitor-off", is_flag=True, help="Play nothing: only meters and recordings.")

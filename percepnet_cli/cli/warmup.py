@@ -6,10 +6,11 @@ import time
 
 import click
 
+from percepnet_cli.cli.options import Manual
 from percepnet_cli.cli.progress import prepare
 
 
-@click.command()
+@click.command(cls=Manual)
 def warmup() -> None:
     """Compile the kernels now, so that the first run starts at once.
 
