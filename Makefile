@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 EXAMPLE = examples/street.flac
 
-.PHONY: demo test lint format bench docs quality model clean
+.PHONY: demo test lint format bench docs pictures quality model clean
 
 demo: $(VENV)/.runtime ## denoise the example recording
 	mkdir -p demo
@@ -31,8 +31,13 @@ format: $(VENV)/.test ## format the code
 bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.md: make bench [PEERS=...]
 	$(BIN)/python docs/generate.py benchmarks $(if $(PEERS),--peers $(PEERS))
 
-docs: $(VENV)/.test ## renew the option tables and pictures
-	$(BIN)/python docs/generate.py options pictures
+docs: $(VENV)/.docs ## renew the tables, build the documentation site into build/site and check its links
+	$(BIN)/python docs/generate.py options
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	$(BIN)/python docs/site/check.py build/site
+
+pictures: $(VENV)/.docs ## draw the README's picture anew
+	$(BIN)/python docs/generate.py pictures
 
 # PAIRS: a folder with noisy/ and clean/; PEERS: a folder of enhanced files for each other program, optional.
 quality: $(VENV)/.test ## measure the shipped models on pairs: make quality PAIRS=... [PEERS=...]
@@ -59,4 +64,8 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet '$(TORCH)' --editable '.[test]'
+	touch $@ $(VENV)/.runtime
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@ $(VENV)/.runtime

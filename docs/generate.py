@@ -1,6 +1,6 @@
 """Renew what the documentation takes from the program: option tables, measurements, pictures.
 
-python docs/generate.py options            # README.md and docs/commands.md
+python docs/generate.py options            # README.md, docs/commands.md and docs/paper.md
 python docs/generate.py --check options    # fail if they are out of date
 python docs/generate.py benchmarks         # docs/benchmarks.md, measured now
 python docs/generate.py pictures           # docs/images/, from the example recording
@@ -18,6 +18,7 @@ from percepnet_cli.cli import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- options of {} -->", "<!-- end -->"
+CLAIMS = "<!-- claims -->"
 
 
 def option_table(command: click.Command) -> str:
@@ -60,11 +61,24 @@ def commands_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def with_claims(text: str) -> str:
+    """Renew the table of docs/paper.md."""
+    from claims import table
+
+    before, _, rest = text.partition(CLAIMS)
+    _, _, after = rest.partition(END)
+    return f"{before}{CLAIMS}\n{table()}\n{END}{after}"
+
+
 def options(check: bool) -> None:
-    """Write, or check, everything that comes from the options."""
-    readme, page = ROOT / "README.md", ROOT / "docs" / "commands.md"
+    """Write, or check, everything that comes from the options and from what is recorded of models and speed."""
+    readme, page, paper = ROOT / "README.md", ROOT / "docs" / "commands.md", ROOT / "docs" / "paper.md"
     stale = []
-    for path, wanted in ((readme, with_tables(readme.read_text("utf-8"))), (page, commands_page())):
+    for path, wanted in (
+        (readme, with_tables(readme.read_text("utf-8"))),
+        (page, commands_page()),
+        (paper, with_claims(paper.read_text("utf-8"))),
+    ):
         if not path.exists() or path.read_text("utf-8") != wanted:
             stale.append(str(path.relative_to(ROOT)))
             if not check:

@@ -1,0 +1,140 @@
+"""The rows of docs/paper.md: what paper and article say, what the program has, and the command that shows it.
+
+Our numbers come from the program's constants, models/scores.json and the tables of docs/benchmarks.md and
+docs/training.md; none is written here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from percepnet_cli import constants
+from percepnet_cli.catalogue import measured, shipped
+from percepnet_cli.dsp import comb
+from percepnet_cli.network.modelfile import PRESETS, matrices
+
+ROOT = Path(__file__).resolve().parent.parent
+Table = dict[str, list[str]]
+
+
+class Claim(NamedTuple):
+    """One row."""
+
+    what: str
+    said: str
+    here: str
+    command: str
+
+
+def tables(page: str) -> dict[str, Table]:
+    """Return the table rows of a page in docs/, by heading and first cell."""
+    found: dict[str, Table] = {}
+    heading = ""
+    for line in (ROOT / "docs" / page).read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        elif line.startswith("|"):
+            first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
+            found.setdefault(heading, {})[first] = rest
+    return found
+
+
+def benchmarks(label: str) -> str:
+    """Return a measured value of every model in docs/benchmarks.md, with its size."""
+    parts = []
+    for table in tables("benchmarks.md").values():
+        if "model" in table and label in table:
+            weights = int(re.search(r"([\d,]+) weights", table["model"][0])[1].replace(",", ""))
+            parts.append(f"{table[label][0]} ({weights / 1e6:.1f} M)")
+    if not parts:
+        raise SystemExit(f"docs/benchmarks.md has no row '{label}'")
+    return ", ".join(parts)
+
+
+def weights(preset: str) -> int:
+    """Return the number of weights of named sizes."""
+    return sum(int(np.prod(shape)) for shape in matrices(PRESETS[preset]).values())
+
+
+def show(*names: str) -> str:
+    """Return the command that prints constants."""
+    return f'`python -c "from percepnet_cli.constants import *; print({", ".join(names)})"`'
+
+
+def quality() -> list[Claim]:
+    """Return the rows of what is measured by metrics."""
+    ceiling = tables("training.md")["The ceiling"]
+    recorded = measured()
+    default = recorded[constants.DEFAULT_MODEL]
+    command = "`make quality PAIRS=PAIRS`"
+    here = "; ".join(f"`{name}` {record['scores']['pesq_wb']:.2f}" for name, record in recorded.items())
+    overall = "; ".join(f"`{name}` {record['scores']['dnsmos_ovrl']:.2f}" for name, record in recorded.items())
+    bins, gains = ceiling["ideal magnitudes of 481 bins"], ceiling["ideal gains of 34 bands"]
+    with_comb = ceiling["and comb filter, ideal strengths"]
+    oracle = "`python tests/quality/oracle.py --pairs PAIRS --out OUT`"
+    pairs = f"other recordings, {default['pairs']} pairs at -5 to 15 dB"
+    return [
+        Claim("PESQ-wb", "VCTK + DEMAND: 1.97 noisy, 2.29 RNNoise, 2.54 PercepNet", f"{pairs}: noisy "
+              f"{ceiling['noisy'][0]}; {here}", command),
+        Claim("listeners", "MOS 4.05 (RNNoise 3.70) on VCTK; 3.52 in the DNS challenge (baseline 3.03)",
+              f"no listeners were asked; DNSMOS OVRL: noisy {ceiling['noisy'][3]}; {overall}", command),
+        Claim("ideal answers: bins, bands, bands + comb", "each step down from bins costs, the comb gives back",
+              f"PESQ-wb {bins[0]}, {gains[0]}, {with_comb[0]}", oracle),
+    ]  # fmt: skip
+
+
+def claims() -> list[Claim]:
+    """Return all rows."""
+    c = constants
+    article = weights("percepnet")
+    models = shipped()
+    ms = 1000 / c.SAMPLE_RATE
+    ratio = np.linspace(1, 100, 10000)
+    boost = np.sqrt((1 + c.POSTFILTER_BETA) * ratio / (1 + c.POSTFILTER_BETA * ratio**2)).max()
+    noise_db = 10 * np.log10(np.sum(comb.TAPS.astype(float) ** 2))
+    rate = c.SAMPLE_RATE // c.HOP_SIZE
+    return [
+        Claim("weights", "about 8 million (article)", f"{article:,} in its shape; shipped: "
+              + ", ".join(f"`{m.name}` {m.num_weights:,}" for m in models), "`percepnet models`"),
+        Claim("multiply-adds per second", "800 million (article)", f"{article * rate / 1e6:.0f} million in its shape; "
+              + ", ".join(f"`{m.name}` {m.multiply_adds_per_second / 1e6:.0f} million" for m in models),
+              "`percepnet models --json`"),
+        Claim("bytes per weight", "1 (8 bits)", ", ".join(f"`{m.name}` {m.file_bytes / m.num_weights:.2f}, "
+              "scales and all" for m in models), "`percepnet models --json`"),
+        Claim("share of a core, hop after hop", "4.1 % of an x86 core (paper), below 5 % (article)",
+              f"% {benchmarks('hop after hop, % of a core')}", "`percepnet bench --article`"),
+        Claim("share of a core, live, by the clock", "-", f"% {benchmarks('live, % of a core')}", "`percepnet bench`"),
+        Claim("delay", "30 ms (article), 40 ms with three windows of look-ahead (paper)",
+              f"{c.LATENCY_SAMPLES * ms:.0f} ms", show("LATENCY_SAMPLES / SAMPLE_RATE")),
+        Claim("sample rate, bandwidth", "48 kHz, 20 kHz", f"{c.SAMPLE_RATE / 1000:.0f} kHz, "
+              f"{c.BAND_TIPS[-1] * c.SAMPLE_RATE / c.WINDOW_SIZE / 1000:.0f} kHz",
+              show("SAMPLE_RATE", "BAND_TIPS[-1] * SAMPLE_RATE / WINDOW_SIZE")),
+        Claim("windows", "20 ms, 50 % overlap", f"{c.WINDOW_SIZE * ms:.0f} ms, "
+              f"{100 - 100 * c.HOP_SIZE / c.WINDOW_SIZE:.0f} % overlap", show("WINDOW_SIZE", "HOP_SIZE")),
+        Claim("look-ahead", "two windows (article), three (paper)",
+              f"{c.LOOKAHEAD_HOPS} windows, {c.LOOKAHEAD_HOPS * c.HOP_SIZE * ms:.0f} ms", show("LOOKAHEAD_HOPS")),
+        Claim("bands", "34, ERB, triangles, at least 100 Hz", f"{c.NUM_BANDS}, narrowest "
+              f"{min(np.diff(c.BAND_TIPS)) * c.SAMPLE_RATE / c.WINDOW_SIZE:.0f} Hz from tip to tip",
+              show("NUM_BANDS", "BAND_TIPS")),
+        Claim("features", "70: bands, coherences, period, correlation", f"{c.NUM_FEATURES}", show("NUM_FEATURES")),
+        Claim("pitch range", "not known to us",
+              f"{c.SAMPLE_RATE / c.PERIOD_MAX:g} to {c.SAMPLE_RATE / c.PERIOD_MIN:g} Hz",
+              show("SAMPLE_RATE / PERIOD_MAX", "SAMPLE_RATE / PERIOD_MIN")),
+        Claim("comb filter", "5 periods on each side, about -9 dB on noise",
+              f"{c.COMB_PERIODS}, {noise_db:.2f} dB", "`python -m pytest tests/test_comb.py`"),
+        Claim("post-filter's gain", "at most 5.5 dB", f"at most {20 * np.log10(boost):.2f} dB",
+              "`python -m pytest tests/test_gains.py`"),
+        Claim("training", "120 h of speech, 80 h of noise", "public recordings, far fewer: [models](../models/README.md"
+              "#recordings)", f"`percepnet info {c.DEFAULT_MODEL}`"),
+        *quality(),
+    ]  # fmt: skip
+
+
+def table() -> str:
+    """Return the rows as Markdown."""
+    lines = ["| | paper and article | here | shown by |", "| :-- | :-- | :-- | :-- |"]
+    return "\n".join([*lines, *(f"| {' | '.join(claim)} |" for claim in claims())])
