@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from percepnet_cli.network.modelfile import PRESETS, Sizes  # noqa: E402
 from percepnet_cli.training import torch_model  # noqa: E402
-from percepnet_cli.training.torch_model import PercepNet, has_bfloat16  # noqa: E402
+from percepnet_cli.training.torch_model import Dropout, PercepNet, has_bfloat16  # noqa: E402
 
 SMALL = Sizes(12, 20, 16, 16, 24, 8)
 
@@ -119,3 +119,28 @@ def test_the_whole_network_in_bfloat16():
     for a, b in zip(wanted[:2], ours[:2], strict=True):
         assert b.dtype == torch.float32
         assert float((a - b).abs().max()) < 0.05
+
+
+def test_dropout_takes_the_same_units_over_all_hops_and_keeps_the_mean():
+    x = torch.ones(5, 40, 50)
+    out = Dropout(0.25, seed=3)(x)
+    assert torch.equal(out, out[:1].expand_as(out))
+    assert sorted(out.unique().tolist()) == pytest.approx([0.0, 4 / 3])
+    assert float((out == 0).float().mean()) == pytest.approx(0.25, abs=0.04)
+    assert not torch.equal(out[:, 0], out[:, 1])
+    assert torch.equal(out, Dropout(0.25, seed=3)(x)) and not torch.equal(out, Dropout(0.25, seed=4)(x))
+
+
+def test_dropout_acts_on_every_layer_between():
+    net, features, seen = small_network(), torch.randn(7, 2, 70), []
+    plain = net(features)
+    assert torch.equal(net(features, drop=lambda x: x)[0], plain[0])
+
+    def drop(x):
+        seen.append(x.shape[-1])
+        return torch.zeros_like(x)
+
+    gain, strength, _ = net(features, drop=drop)
+    assert seen == [16, 16, 16, 16, 24, 8]
+    assert torch.allclose(gain, torch.sigmoid(net.gain.bias).expand_as(gain))
+    assert torch.allclose(strength, torch.sigmoid(net.strength.bias).expand_as(strength))

@@ -207,7 +207,7 @@ def test_time_budget_and_schedule(folders, tmp_path):
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this version of torch has no Muon")
 def test_muon_moves_the_recurrent_matrices_and_resumes_exactly(folders, tmp_path):
-    options = replace(TINY, optimiser="muon", level_weight=0.5, recolour=True)
+    options = replace(TINY, optimiser="muon", level_weight=0.5, recolour=True, dropout=0.2)
     assert run(*folders, tmp_path / "a", options, log=silent).finished
     run(*folders, tmp_path / "b", options, log=silent, stop_at=3)
     assert run(*folders, tmp_path / "b", options, log=silent).finished

@@ -53,6 +53,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="How much loud bands count for more than quiet ones, 0..1.",
 )
 @click.option("--recolour", is_flag=True, help="Give each sequence a random level and filter, anew in every step.")
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of the units of each layer that a sequence is trained without.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
 @click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
 @click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
@@ -80,6 +87,7 @@ def train(
     strength_weight: float,
     level_weight: float,
     recolour: bool,
+    dropout: float,
     seed: int,
     checkpoint_minutes: float,
     validate_minutes: float,
@@ -140,6 +148,7 @@ def train(
         strength_weight=strength_weight,
         level_weight=level_weight,
         recolour=recolour,
+        dropout=dropout,
         seed=seed,
         checkpoint_minutes=checkpoint_minutes,
         validate_minutes=validate_minutes,

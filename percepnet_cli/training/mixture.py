@@ -41,9 +41,9 @@ class Recipe:
     room_on_noise: float = 0.5
     target_rt60_s: float = 0.2
     """The target keeps the first 20 ms of a room and a tail that decays at least as fast as this (V21)."""
-    speech_speed: tuple[float, float] = (0.87, 1.15)
-    noise_speed: tuple[float, float] = (0.7, 1.4)
-    change_speed: float = 0.5
+    speech_speed: tuple[float, float] = (0.8, 1.25)
+    noise_speed: tuple[float, float] = (0.6, 1.6)
+    change_speed: float = 0.65
     """Chance that speech, or a noise, is played faster or slower: other voices, other machines."""
     colour: float = 0.7
     low_pass: float = 0.35

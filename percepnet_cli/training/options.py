@@ -30,6 +30,7 @@ class Options:
     strength_weight: float = 0.5
     level_weight: float = 0.0
     recolour: bool = False
+    dropout: float = 0.0
     seed: int = 0
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 4.0
@@ -47,5 +48,6 @@ class Options:
             "strength_weight": self.strength_weight,
             "level_weight": self.level_weight,
             "recolour": self.recolour,
+            "dropout": self.dropout,
             "seed": self.seed,
         }

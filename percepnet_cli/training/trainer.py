@@ -16,7 +16,7 @@ from percepnet_cli.training.losses import level_weight, losses
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.recolour import recolour
 from percepnet_cli.training.shards import Batch, Shards
-from percepnet_cli.training.torch_model import PercepNet
+from percepnet_cli.training.torch_model import Dropout, PercepNet
 from percepnet_cli.training.widen import widen
 
 HOPS_PER_HOUR = 3600 * SAMPLE_RATE // HOP_SIZE
@@ -190,7 +190,10 @@ class Trainer:
         features, *targets = to_device(batch, self.device)
         if self.options.level_weight:
             targets[2] = targets[2] * level_weight(features, self.options.level_weight)
-        gain, strength, _ = self.model(features)
+        drop = {}
+        if self.options.dropout:
+            drop["drop"] = Dropout(self.options.dropout, self.options.seed + self.step)
+        gain, strength, _ = self.model(features, **drop)
         gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
         loss = gain_loss + self.options.strength_weight * strength_loss
         self.model.zero_grad(set_to_none=True)
