@@ -1,0 +1,170 @@
+"""Every command in the documentation does something: run on small files, or at least understood by the program."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import documented
+import pytest
+from documented import ROOT, calls, commands, small
+
+from percepnet_cli.cli import main
+
+COMMANDS = commands()
+
+UNDERSTOOD_ONLY = {
+    r"percepnet live": "a microphone; tests/test_live_pulse.py has one",
+    r"arecord": "a microphone",
+    r"--scheduler": "a cluster; tests/test_cluster.py starts one",
+    r"s3://": "a store in a cloud; tests/test_cluster.py has fsspec's memory://",
+    r"parallel ": "several machines",
+    r"^make (test|bench|docs|pictures|quality|model|lint)": "CI runs it, or it takes hours; its lines are understood",
+    r"^python (?!-c)": "developers' scripts; that they and their options exist is checked",
+}
+"""What cannot run here (pattern: reason); the options must exist none the less."""
+
+
+def reason(text):
+    """Why a command is not run, or None."""
+    found = [why for pattern, why in UNDERSTOOD_ONLY.items() if re.search(pattern, text)]
+    if re.search(r"ffmpeg|\.mp4|\.mkv", text) and not shutil.which("ffmpeg"):
+        found.append("no ffmpeg")
+    return found[0] if found else None
+
+
+def check_call(arguments, quoted):
+    """Let the real command parse a call: every option, its type, every argument."""
+    if arguments[0].startswith("-"):
+        assert arguments in (["--help"], ["--version"])
+        return
+    command = main.get_command(click.Context(main), arguments[0])
+    assert command is not None, f"no command {arguments[0]}"
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    used = {word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
+    assert used <= known | {"--help"}, used - known
+    try:
+        command.make_context(arguments[0], [word for word in arguments[1:] if word != "..."], parent=click.Context(main))
+    except (click.MissingParameter, click.BadOptionUsage) as error:
+        assert quoted, error.message
+    except click.BadParameter as error:
+        assert quoted and re.search(r"'[A-Z|]+'", error.message), error.message
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A folder with the recordings, films and tables that the commands name."""
+    folder = tmp_path_factory.mktemp("documented")
+    documented.write_files(folder)
+    documented.write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(template, programs):
+    """The same folder when the README's training has been done in it, and measurements to compare."""
+    steps = [c.text for c in COMMANDS if c.page == "README.md" and re.search("percepnet (train|quantize)", c.text)]
+    assert [calls(step)[0][0] for step in steps] == ["train-targets", "train-targets", "train", "quantize"]
+    (template / "mine.safetensors").unlink()
+    for step in steps:
+        run(small(step), template, programs)
+    run(small("percepnet denoise --model mine.safetensors noisy.wav trained.wav"), template, programs)
+    shutil.copytree(template / "runs", template / "shards")
+    shutil.copytree(template / "runs" / "mine", template / "runs" / "lite")
+    for name in ("before", "after"):
+        run(small(f"percepnet bench --json > {name}.json"), template, programs)
+    return template
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """An environment whose shells find percepnet, python and make's virtual environment."""
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / "percepnet").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m percepnet_cli "$@"\n')
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    for program in folder.iterdir():
+        program.chmod(0o755)
+    home = {"HOME": str(tmp_path_factory.mktemp("home"))}
+    return os.environ | home | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+def run(text, folder, environment):
+    """Run a command line in a folder; it must end well."""
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", text], cwd=folder, env=environment, capture_output=True, timeout=300
+    )
+    assert result.returncode == 0, f"{text}\n{result.stderr.decode()}{result.stdout[-2000:].decode(errors='replace')}"
+    return result.stdout
+
+
+def test_there_are_commands():
+    pages = {command.page for command in COMMANDS}
+    assert {"README.md", "docs/commands.md", "docs/training.md", "docs/live.md", "docs/troubleshooting.md"} <= pages
+    assert len(COMMANDS) > 60
+    assert all(any(re.search(pattern, c.text) for c in COMMANDS) for pattern in UNDERSTOOD_ONLY)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.text[:60]}")
+def test_is_understood(command, template, monkeypatch):
+    monkeypatch.chdir(template)
+    if command.text.startswith("make "):
+        words = [word for word in shlex.split(command.text)[1:] if not word.startswith("[")]
+        result = subprocess.run(["make", "-n", "-C", ROOT, *words], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        for line in documented.shell_lines("    " + result.stdout.replace("\n", "\n    ").replace(".venv/bin/", "")):
+            for arguments in calls(line.replace("...", "voices")):
+                check_call(arguments, quoted=False)
+        return
+    script = re.match(r"python (?:-m pytest )?([\w/]+\.py)", command.text)
+    if script:
+        source = (ROOT / script[1]).read_text("utf-8")
+        assert all(option in source for option in re.findall(r"--[a-z][\w-]+", command.text))
+        return
+    for arguments in calls(command.text):
+        check_call(arguments, command.quoted)
+
+
+def is_whole(command):
+    """Return whether nothing is left for the reader to fill in."""
+    if command.quoted and re.search(r"(?<![\w-])[A-Z]{3,}(?![\w=])|\.\.\.", command.text):
+        return False
+    for name, *arguments in calls(command.text):
+        found = main.get_command(click.Context(main), name)
+        if found is not None:
+            try:
+                found.make_context(name, arguments, parent=click.Context(main))
+            except click.MissingParameter:
+                return False
+            except click.UsageError:  # files that are not there yet
+                pass
+    return True
+
+
+RUNNABLE = [c for c in COMMANDS if reason(c.text) is None and not c.text.startswith("make ") and is_whole(c)]
+
+
+def clear(text, folder):
+    """Take away what a step of training would find done already, and would go on with."""
+    for name, *arguments in calls(text):
+        command = main.get_command(click.Context(main), name)
+        if name in ("train-targets", "train", "quantize"):
+            values = command.make_context(name, arguments, parent=click.Context(main)).params
+            out = folder / values[[p.name for p in command.params if isinstance(p, click.Argument)][-1]]
+            shutil.rmtree(out, ignore_errors=True)
+            out.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", RUNNABLE, ids=lambda c: f"{c.page}: {c.text[:60]}")
+def test_runs(command, trained, programs, tmp_path, monkeypatch):
+    folder = tmp_path / "work"
+    shutil.copytree(trained, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    clear(command.text, folder)
+    run(small(command.text), folder, programs)
