@@ -6,13 +6,17 @@ TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 EXAMPLE = examples/street.flac
 
-.PHONY: demo test lint format bench docs pictures quality model clean
+# `make help` lists the targets.
+.PHONY: demo help test lint format bench docs pictures quality model clean
 
 demo: $(VENV)/.runtime ## denoise the example recording
 	mkdir -p demo
 	$(BIN)/percepnet denoise --force $(EXAMPLE) demo/street-denoised.flac
 	@echo "before: $(EXAMPLE)"
 	@echo "after:  demo/street-denoised.flac"
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile
 
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest

@@ -94,7 +94,11 @@ def visit(browser: str, site: Path, pages: list[str], profile: Path) -> Log:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site), log=log))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     command = [browser, "--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    command += ["--disable-component-update", "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={profile}"]
+    command += [
+        "--disable-component-update",
+        "--autoplay-policy=no-user-gesture-required",
+        f"--user-data-dir={profile}",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--no-sandbox")
     try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+import soundfile
 
+import percepnet_cli
 from percepnet_cli import constants
-from percepnet_cli.cli import COMMANDS
+from percepnet_cli.cli import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(p for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "models" / "README.md"])
@@ -35,18 +40,85 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
         assert drawn or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_commands_in_the_readme_parse() -> None:
-    from percepnet_cli.cli import main
+FOREIGN_OPTIONS = {"--nthreads"}
+"""Options in sentences that other programs have."""
 
-    text = (ROOT / "README.md").read_text("utf-8")
-    commands = re.findall(r"^    percepnet (.+)$", text, re.MULTILINE)
-    assert len(commands) >= 5
-    for line in commands:
-        name, *arguments = line.split()
-        command = main.get_command(None, name)  # type: ignore[arg-type]
-        assert command is not None, name
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert {a for a in arguments if a.startswith("--")} <= known, line
+
+def test_options_in_sentences_exist() -> None:
+    context = click.Context(main)
+    commands = [main.get_command(context, name) for name in COMMANDS]
+    known = {option for command in commands for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        used = set(re.findall(r"`(--[a-z][\w-]*)[^`]*`", text))
+        developers = set(re.findall(r"python [^`\n]*(--[a-z][\w-]*)", text)) | {"--engine", "--peers"}
+        assert used <= known | FOREIGN_OPTIONS | developers | {"--version"}, page.name
+
+
+def test_extras_exist() -> None:
+    extras = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"(?:'\.|percepnet-cli)\[(\w+)\]", page.read_text("utf-8"))) <= extras, page.name
+
+
+def sentences() -> list[str]:
+    """Return every text in the program's sources, joined over lines; what varies is an ellipsis."""
+    found = []
+    for path in (ROOT / "percepnet_cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                found.append("".join(parts))
+    return found
+
+
+def test_messages_in_troubleshooting_are_the_programs_own() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    cells = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)
+    known = sentences()
+    assert len(cells) > 25
+    for cell in cells:
+        words = [part.strip(" :`") for part in re.split("…", cell)]
+        pattern = ".*".join(re.escape(part) for part in words if part)
+        assert any(re.search(pattern, sentence, re.DOTALL) for sentence in known), cell
+
+
+NOT_INSTALLED = {"dask_kubernetes", "dask_jobqueue"}
+"""Packages of examples that are compiled only: they need a cluster."""
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    """Return page and code of every Python block."""
+    pattern = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [(page.name, code) for page in PAGES for code in pattern.findall(page.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "code"), python_blocks(), ids=lambda text: text[:40])
+def test_python_in_pages_runs(page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = compile(code, page, "exec")
+    if NOT_INSTALLED & set(re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE)):
+        return
+    samples, rate = soundfile.read(ROOT / "examples" / "street.flac", frames=96000, dtype="float32")
+    soundfile.write(tmp_path / "noisy.wav", samples, rate)
+    monkeypatch.chdir(tmp_path)
+    exec(compiled, {"samples": samples})
+
+
+def test_every_public_name_is_explained() -> None:
+    for path in (ROOT / "percepnet_cli").rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        if path.name not in ("__init__.py", "__main__.py"):
+            assert ast.get_docstring(tree), path
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        public = [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+        members = [m for node in public for m in node.body if isinstance(node, ast.ClassDef) and isinstance(m, kinds)]
+        for node in (*public, *(m for m in members if not m.name.startswith("_"))):
+            assert ast.get_docstring(node), f"{path.name}: {node.name}"
+    assert all(getattr(percepnet_cli, name) for name in percepnet_cli.__all__)
+    for name in set(percepnet_cli.__all__) - {"__version__"}:
+        assert inspect.getdoc(getattr(percepnet_cli, name)), name
 
 
 def test_stated_latency_is_the_constant() -> None:

@@ -8,11 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import documented
 import pytest
+import soundfile
 from documented import ROOT, calls, commands, small
 
 from percepnet_cli.cli import main
@@ -50,7 +50,9 @@ def check_call(arguments, quoted):
     used = {word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
     assert used <= known | {"--help"}, used - known
     try:
-        command.make_context(arguments[0], [word for word in arguments[1:] if word != "..."], parent=click.Context(main))
+        command.make_context(
+            arguments[0], [word for word in arguments[1:] if word != "..."], parent=click.Context(main)
+        )
     except (click.MissingParameter, click.BadOptionUsage) as error:
         assert quoted, error.message
     except click.BadParameter as error:
@@ -69,12 +71,10 @@ def template(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(template, programs):
     """The same folder when the README's training has been done in it, and measurements to compare."""
-    steps = [c.text for c in COMMANDS if c.page == "README.md" and re.search("percepnet (train|quantize)", c.text)]
-    assert [calls(step)[0][0] for step in steps] == ["train-targets", "train-targets", "train", "quantize"]
+    assert [calls(step.text)[0][0] for step in STEPS] == ["train-targets", "train-targets", "train", "quantize"]
     (template / "mine.safetensors").unlink()
-    for step in steps:
-        run(small(step), template, programs)
-    run(small("percepnet denoise --model mine.safetensors noisy.wav trained.wav"), template, programs)
+    for step in STEPS:
+        run(small(step.text), template, programs)
     shutil.copytree(template / "runs", template / "shards")
     shutil.copytree(template / "runs" / "mine", template / "runs" / "lite")
     for name in ("before", "after"):
@@ -146,7 +146,36 @@ def is_whole(command):
     return True
 
 
-RUNNABLE = [c for c in COMMANDS if reason(c.text) is None and not c.text.startswith("make ") and is_whole(c)]
+STEPS = [c for c in COMMANDS if c.page == "README.md" and re.search("percepnet (train|quantize)", c.text)]
+"""The README's way from recordings to a model."""
+
+WHOLE = [c for c in COMMANDS if reason(c.text) is None and not c.text.startswith("make ") and is_whole(c)]
+RUNNABLE = list(
+    {small(c.text): c for c in reversed(WHOLE) if small(c.text) not in map(small, (s.text for s in STEPS))}.values()
+)
+"""Of commands that differ in length only, one."""
+
+
+@pytest.mark.slow
+def test_training_leads_from_folders_to_a_model_that_denoises(trained, programs, tmp_path):
+    run(f"percepnet denoise --model mine.safetensors noisy.wav {tmp_path}/clean.wav", trained, programs)
+    before, after = soundfile.info(trained / "noisy.wav"), soundfile.info(tmp_path / "clean.wav")
+    assert (after.frames, after.samplerate) == (before.frames, before.samplerate)
+    assert (trained / "runs" / "mine" / "curves.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_make_demo_denoises_the_example(programs, tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    venv = tmp_path / ".venv" / "bin"
+    venv.mkdir(parents=True)
+    for name in ("percepnet", "python"):
+        shutil.copy(shutil.which(name, path=programs["PATH"]), venv)
+    (venv.parent / ".runtime").touch()  # make then finds installed what is
+    run("make demo", tmp_path, programs)
+    assert soundfile.info(tmp_path / "demo" / "street-denoised.flac").duration == 8
 
 
 def clear(text, folder):
