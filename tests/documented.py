@@ -140,3 +140,20 @@ def write_files(folder: Path) -> None:
             codec = ["-c:a", "flac" if name.endswith("mkv") else "aac"]
             command = ["ffmpeg", "-v", "error", "-i", folder / "noisy.wav", *codec, folder / name]
             subprocess.run(command, check=True)
+
+
+def provide(text: str, folder: Path) -> None:
+    """Put what commands that compare recordings are given under the names that they use: files, folders of files."""
+    for name, *words in calls(text):
+        given = words[:-1] if name == "oracle" else words  # whose last is where the results go
+        for word in given if name in ("oracle", "evaluate", "plot") else []:
+            path = folder / word
+            if word.startswith("-") or path.exists():
+                continue
+            if path.suffix in (".wav", ".flac"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder / "noisy.wav", path)
+            elif word.endswith("/"):
+                path.mkdir(parents=True)
+                for number in range(2):
+                    shutil.copy(folder / "noisy.wav", path / f"{number}.wav")

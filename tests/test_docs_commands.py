@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import documented
@@ -111,8 +112,9 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.text[:60]}")
-def test_is_understood(command, template, monkeypatch):
-    monkeypatch.chdir(template)
+def test_is_understood(command, template, tmp_path, monkeypatch):
+    shutil.copytree(template, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
     if command.text.startswith("make "):
         words = [word for word in shlex.split(command.text)[1:] if not word.startswith("[")]
         result = subprocess.run(["make", "-n", "-C", ROOT, *words], capture_output=True, text=True)
@@ -126,6 +128,7 @@ def test_is_understood(command, template, monkeypatch):
         source = (ROOT / script[1]).read_text("utf-8")
         assert all(option in source for option in re.findall(r"--[a-z][\w-]+", command.text))
         return
+    documented.provide(command.text, Path.cwd())
     for arguments in calls(command.text):
         check_call(arguments, command.quoted)
 
@@ -196,4 +199,5 @@ def test_runs(command, trained, programs, tmp_path, monkeypatch):
     shutil.copytree(trained, folder, symlinks=True)
     monkeypatch.chdir(folder)
     clear(command.text, folder)
+    documented.provide(command.text, folder)
     run(small(command.text), folder, programs)

@@ -28,6 +28,7 @@ PAGES = {"models/README.md": "models.md", "README.md": "index.md", "percepnet_cl
 """Files outside docs/ that are pages, or stand for one: repository path to page."""
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"(?<!\[)`([\w./-]+\.(?:py|md|json))`")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 PACKAGE = ROOT / "percepnet_cli"
 
@@ -42,6 +43,22 @@ def targets(text: str, folder: str) -> dict[str, str]:
     return found
 
 
+def with_names(text: str, folder: str) -> str:
+    """Make links of the names of files that are there, from the top or from the package. folder: the text's own."""
+
+    def replace(match: re.Match[str]) -> str:
+        for path in (match[1], f"percepnet_cli/{match[1]}", posixpath.normpath(f"{folder}/{match[1]}")):
+            if (ROOT / path).is_file():
+                return f"[`{match[1]}`]({posixpath.relpath(path, folder or '.')})"
+        return match[0]
+
+    pieces, place = [], 0
+    for fence in FENCE.finditer(text):
+        pieces += [NAMED.sub(replace, text[place : fence.start()]), fence[0]]
+        place = fence.end()
+    return "".join([*pieces, NAMED.sub(replace, text[place:])])
+
+
 def page_of(path: str) -> str:
     """Return the page, or file of the site, that shows a file of the repository."""
     if path in PAGES:
@@ -53,6 +70,7 @@ def page_of(path: str) -> str:
 
 def relink(text: str, folder: str, page: str) -> str:
     """Let the links of a page lead to pages of the site. folder: where the text is from; page: what it becomes."""
+    text = with_names(text, folder)
     known = targets(text, folder)
     here = posixpath.dirname(page)
 
@@ -72,7 +90,7 @@ def outside(pages: list[Path]) -> dict[str, Path]:
     while waiting:
         path = waiting.pop()
         folder = posixpath.dirname(path.relative_to(ROOT).as_posix())
-        for target in targets(path.read_text("utf-8"), folder).values():
+        for target in targets(with_names(path.read_text("utf-8"), folder), folder).values():
             page = page_of(target)
             source = ROOT / target
             if page.startswith("files/") and page not in found and source.is_file():
@@ -89,7 +107,8 @@ def shown(source: Path, page: str) -> str:
     if source.suffix == ".md":
         return relink(text, posixpath.dirname(name), page)
     language = {".py": "python", ".json": "json"}.get(source.suffix, "text")
-    return f"# {name}\n\n~~~~{{.{language} linenums=1}}\n{text}\n~~~~\n"
+    unsearched = "---\nsearch:\n  exclude: true\n---\n\n"
+    return f"{unsearched}# {name}\n\n~~~~{{.{language} linenums=1}}\n{text}\n~~~~\n"
 
 
 def public_names() -> dict[str, str]:
