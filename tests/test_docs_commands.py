@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import documented
+import pulse
 import pytest
 import soundfile
 from documented import ROOT, calls, commands, small
@@ -78,8 +79,8 @@ def trained(template, programs):
         run(small(step.text), template, programs)
     shutil.copytree(template / "runs", template / "shards")
     shutil.copytree(template / "runs" / "mine", template / "runs" / "lite")
-    for name in ("before", "after"):
-        run(small(f"percepnet bench --json > {name}.json"), template, programs)
+    run(small("percepnet bench --json > before.json"), template, programs)
+    shutil.copy(template / "before.json", template / "after.json")
     return template
 
 
@@ -201,3 +202,25 @@ def test_runs(command, trained, programs, tmp_path, monkeypatch):
     clear(command.text, folder)
     documented.provide(command.text, folder)
     run(small(command.text), folder, programs)
+
+
+@pytest.mark.slow
+def test_the_live_page_makes_a_virtual_microphone(programs, tmp_path):
+    why = pulse.missing()
+    if why:
+        pytest.skip(why)
+    page = (ROOT / "docs" / "live.md").read_text("utf-8").replace("\\\n", " ")
+    section = page.partition("\n## Linux")[2].partition("\n## ")[0].partition("At every login")[0]
+    lines = re.findall(r"^ {4}((?:pactl|percepnet live) .*)$", section, re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["pactl", "pactl", "percepnet", "pactl", "pactl"]
+    with pulse.Server() as server:
+        server.pactl("set-default-source", "mic")
+        sound = server.env | {"PATH": programs["PATH"], "PYTHONPATH": programs["PYTHONPATH"]}
+        for line in lines[:2]:
+            run(line, tmp_path, sound)
+        assert "percepnet_mic" in server.pactl("list", "short", "sources")
+        run(f"{lines[2]} --seconds 2 --record noisy.wav clean.wav", tmp_path, sound)
+        assert soundfile.info(tmp_path / "clean.wav").duration > 1
+        for line in lines[3:]:
+            run(line, tmp_path, sound)
+        assert "percepnet" not in server.pactl("list", "short", "sources")
