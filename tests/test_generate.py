@@ -11,15 +11,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from percepnet_cli.training import generate as module
 from percepnet_cli.training.corpus import Recording
 from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
-from percepnet_cli.training.mixture import RECIPE, Sources, draw
+from percepnet_cli.training.mixture import RECIPE, Sources, draw, noise_track, speech_track
 from percepnet_cli.training.shards import open_shards, shard_path
 from percepnet_cli.training.targets import example
 
@@ -81,11 +83,31 @@ def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
     plan = plan_of(corpus)
     sources = Sources.group(plan.speech, plan.noise, plan.rooms)
     for index, sequence in ((0, 0), (2, 63)):
-        mixture = draw(sources, np.random.default_rng((5, index, sequence)), plan.recipe)
+        rng, speech_rng, noise_rng = (
+            np.random.default_rng(seed)
+            for seed in ((5, index, sequence), (5, index, 0, sequence // 4), (5, index, 1, sequence % 16))
+        )
+        speech = speech_track(sources, 30 * 480, speech_rng, plan.recipe)
+        noise = noise_track(sources, 30 * 480, noise_rng, plan.recipe)
+        mixture = draw(sources, rng, plan.recipe, speech, noise)
         for name, array in vars(example(mixture, plan.recipe.attenuation)).items():
             stored = shards.tensor(name, index * SEQUENCES_PER_SHARD + sequence)
             assert np.array_equal(stored.reshape(array.shape), array)
     assert 0.05 < np.mean([shards.tensor("gain", n).mean() for n in range(3 * 64)]) < 0.95
+
+
+def test_no_two_mixtures_of_a_shard_hold_the_same_speech_and_noise(corpus, monkeypatch, tmp_path):
+    seen = []
+
+    def note(sources, rng, recipe, speech, noise):
+        seen.append((id(speech[0]), id(noise)))
+        return draw(sources, rng, recipe, speech, noise)
+
+    monkeypatch.setattr(module, "draw", note)
+    module._make_shard(plan_of(corpus), (0, str(tmp_path / "shard.safetensors")))
+    assert len(set(seen)) == len(seen) == SEQUENCES_PER_SHARD
+    for part in zip(*seen, strict=True):
+        assert set(Counter(part).values()) == {plan_of(corpus).recipe.reuse}
 
 
 def test_only_what_is_missing_or_broken_is_made_again_the_same_by_any_number_of_processes(made, corpus, copy):

@@ -21,7 +21,7 @@ from percepnet_cli.formats import AudioError
 from percepnet_cli.pool import Crash, Pool
 from percepnet_cli.training import shards
 from percepnet_cli.training.corpus import Recording, find, split
-from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, draw
+from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, Tracks, draw
 from percepnet_cli.training.targets import example
 
 SEQUENCES_PER_SHARD = 64
@@ -127,10 +127,14 @@ def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[
     index, place = piece
     sources = _sources(plan)
     rows: dict[str, list[np.ndarray]] = {}
+    # seeded by number, so that a shard does not depend on who made it, or when
+    tracks = Tracks(sources, plan.recipe, plan.seed, index)
     for sequence in range(SEQUENCES_PER_SHARD):
-        # seeded by number, so that a shard does not depend on who made it, or when
         rng = np.random.default_rng((plan.seed, index, sequence))
-        for name, array in vars(example(draw(sources, rng, plan.recipe), plan.recipe.attenuation)).items():
+        speech = tracks.speech(sequence // plan.recipe.reuse)
+        noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse)) if sources.noise else None
+        mixture = draw(sources, rng, plan.recipe, speech, noise)
+        for name, array in vars(example(mixture, plan.recipe.attenuation)).items():
             rows.setdefault(name, []).append(array)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
     try:
