@@ -21,9 +21,11 @@ import pytest
 from percepnet_cli.training import generate as module
 from percepnet_cli.training.corpus import Recording
 from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
-from percepnet_cli.training.mixture import RECIPE, Sources, draw, noise_track, speech_track
+from percepnet_cli.training.mixture import draw
+from percepnet_cli.training.recipe import RECIPE
 from percepnet_cli.training.shards import open_shards, shard_path
 from percepnet_cli.training.targets import example
+from percepnet_cli.training.tracks import Sources, noise_track, speech_track
 
 RECIPE_S = replace(RECIPE, seconds=0.3, delayed_start=0)
 SHARD_HOURS = SEQUENCES_PER_SHARD * 0.3 / 3600
@@ -34,7 +36,7 @@ import sys
 from pathlib import Path
 from dataclasses import replace
 from percepnet_cli.training.generate import generate, make_plan
-from percepnet_cli.training.mixture import RECIPE
+from percepnet_cli.training.recipe import RECIPE
 
 if __name__ == "__main__":
     corpus, folder = map(Path, sys.argv[1:3])

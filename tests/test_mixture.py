@@ -14,7 +14,9 @@ from signals import noise, snr_db, speech, tone
 from percepnet_cli.resample import change_speed
 from percepnet_cli.training import signals, synthetic
 from percepnet_cli.training.corpus import Recording, find
-from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, draw, silence_pauses, speech_track
+from percepnet_cli.training.mixture import draw
+from percepnet_cli.training.recipe import RECIPE, Recipe
+from percepnet_cli.training.tracks import Sources, silence_pauses, speech_track
 
 PLAIN = Recipe(
     seconds=3.0,

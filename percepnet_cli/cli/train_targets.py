@@ -85,7 +85,7 @@ def train_targets(
 
     from percepnet_cli.pool import available_cores
     from percepnet_cli.training.generate import generate, make_plan
-    from percepnet_cli.training.mixture import RECIPE
+    from percepnet_cli.training.recipe import RECIPE
 
     unreadable: set[str] = set()
     try:

@@ -21,8 +21,10 @@ from percepnet_cli.formats import AudioError
 from percepnet_cli.pool import Crash, Pool
 from percepnet_cli.training import shards
 from percepnet_cli.training.corpus import Recording, find, split
-from percepnet_cli.training.mixture import RECIPE, Recipe, Sources, Tracks, draw
+from percepnet_cli.training.mixture import draw
+from percepnet_cli.training.recipe import RECIPE, Recipe
 from percepnet_cli.training.targets import example
+from percepnet_cli.training.tracks import Sources, Tracks
 
 SEQUENCES_PER_SHARD = 64
 
