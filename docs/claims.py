@@ -44,12 +44,12 @@ def tables(page: str) -> dict[str, Table]:
 
 
 def benchmarks(label: str) -> str:
-    """Return a measured value of every model in docs/benchmarks.md, with its size."""
+    """Return a measured percentage of every model in docs/benchmarks.md, with its size."""
     parts = []
     for table in tables("benchmarks.md").values():
         if "model" in table and label in table:
             weights = int(re.search(r"([\d,]+) weights", table["model"][0])[1].replace(",", ""))
-            parts.append(f"{table[label][0]} ({weights / 1e6:.1f} M)")
+            parts.append(f"{table[label][0]} % ({weights / 1e6:.1f} M)")
     if not parts:
         raise SystemExit(f"docs/benchmarks.md has no row '{label}'")
     return ", ".join(parts)
@@ -92,6 +92,7 @@ def claims() -> list[Claim]:
     c = constants
     article = weights("percepnet")
     models = shipped()
+    info = f"`percepnet info {c.DEFAULT_MODEL}`"
     ms = 1000 / c.SAMPLE_RATE
     ratio = np.linspace(1, 100, 10000)
     boost = np.sqrt((1 + c.POSTFILTER_BETA) * ratio / (1 + c.POSTFILTER_BETA * ratio**2)).max()
@@ -106,21 +107,21 @@ def claims() -> list[Claim]:
         Claim("bytes per weight", "1 (8 bits)", ", ".join(f"`{m.name}` {m.file_bytes / m.num_weights:.2f}, "
               "scales and all" for m in models), "`percepnet models --json`"),
         Claim("share of a core, hop after hop", "4.1 % of an x86 core (paper), below 5 % (article)",
-              f"% {benchmarks('hop after hop, % of a core')}", "`percepnet bench --article`"),
-        Claim("share of a core, live, by the clock", "-", f"% {benchmarks('live, % of a core')}", "`percepnet bench`"),
+              benchmarks("hop after hop, % of a core"), "`percepnet bench --article`"),
+        Claim("share of a core, live, by the clock", "-", benchmarks("live, % of a core"), "`percepnet bench`"),
         Claim("delay", "30 ms (article), 40 ms with three windows of look-ahead (paper)",
-              f"{c.LATENCY_SAMPLES * ms:.0f} ms", show("LATENCY_SAMPLES / SAMPLE_RATE")),
+              f"{c.LATENCY_SAMPLES * ms:.0f} ms", "`percepnet bench`"),
         Claim("sample rate, bandwidth", "48 kHz, 20 kHz", f"{c.SAMPLE_RATE / 1000:.0f} kHz, "
               f"{c.BAND_TIPS[-1] * c.SAMPLE_RATE / c.WINDOW_SIZE / 1000:.0f} kHz",
-              show("SAMPLE_RATE", "BAND_TIPS[-1] * SAMPLE_RATE / WINDOW_SIZE")),
+              info),
         Claim("windows", "20 ms, 50 % overlap", f"{c.WINDOW_SIZE * ms:.0f} ms, "
               f"{100 - 100 * c.HOP_SIZE / c.WINDOW_SIZE:.0f} % overlap", show("WINDOW_SIZE", "HOP_SIZE")),
         Claim("look-ahead", "two windows (article), three (paper)",
-              f"{c.LOOKAHEAD_HOPS} windows, {c.LOOKAHEAD_HOPS * c.HOP_SIZE * ms:.0f} ms", show("LOOKAHEAD_HOPS")),
+              f"{c.LOOKAHEAD_HOPS} windows, {c.LOOKAHEAD_HOPS * c.HOP_SIZE * ms:.0f} ms", info),
         Claim("bands", "34, ERB, triangles, at least 100 Hz", f"{c.NUM_BANDS}, narrowest "
               f"{min(np.diff(c.BAND_TIPS)) * c.SAMPLE_RATE / c.WINDOW_SIZE:.0f} Hz from tip to tip",
-              show("NUM_BANDS", "BAND_TIPS")),
-        Claim("features", "70: bands, coherences, period, correlation", f"{c.NUM_FEATURES}", show("NUM_FEATURES")),
+              info),
+        Claim("features", "70: bands, coherences, period, correlation", f"{c.NUM_FEATURES}", info),
         Claim("pitch range", "not known to us",
               f"{c.SAMPLE_RATE / c.PERIOD_MAX:g} to {c.SAMPLE_RATE / c.PERIOD_MIN:g} Hz",
               show("SAMPLE_RATE / PERIOD_MAX", "SAMPLE_RATE / PERIOD_MIN")),
@@ -129,7 +130,7 @@ def claims() -> list[Claim]:
         Claim("post-filter's gain", "at most 5.5 dB", f"at most {20 * np.log10(boost):.2f} dB",
               "`python -m pytest tests/test_gains.py`"),
         Claim("training", "120 h of speech, 80 h of noise", "public recordings, far fewer: [models](../models/README.md"
-              "#recordings)", f"`percepnet info {c.DEFAULT_MODEL}`"),
+              "#recordings)", info),
         *quality(),
     ]  # fmt: skip
 

@@ -28,6 +28,20 @@ def test_option_tables_are_up_to_date() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_the_table_beside_the_paper_follows_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import claims
+
+    page = (ROOT / "docs" / "paper.md").read_text("utf-8")
+    assert claims.table() in page
+    assert all(claim.command.startswith("`") for claim in claims.claims())
+    records = claims.measured()
+    for record in records.values():
+        record["scores"]["pesq_wb"] = 4.44
+    monkeypatch.setattr(claims, "measured", lambda: records)
+    assert "4.44" in claims.table() and "4.44" not in page
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_section(name: str) -> None:
     assert f"## percepnet {name}\n" in (ROOT / "docs" / "commands.md").read_text("utf-8")
