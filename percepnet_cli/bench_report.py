@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from percepnet_cli.atomic import write_atomically
+from percepnet_cli import plots
 from percepnet_cli.bench import HOP_MS, Report
 
 if TYPE_CHECKING:
@@ -121,21 +120,10 @@ def compared(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw the shares of the stages and the distribution of the times of hops. Raises BenchError."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise BenchError("plots need matplotlib: pip install 'percepnet-cli[plots]'") from None
-    figure = Figure(figsize=(10, 4), layout="constrained", dpi=110)
+    """Draw the shares of the stages and the distribution of the times of hops. Raises ExtraError, PlotError."""
+    figure = plots.new_figure(10, 4)
     _draw(report, figure)
-    picture = io.BytesIO()
-    try:
-        figure.savefig(picture, format=path.suffix[1:] or "png")
-        write_atomically(path, lambda temporary: temporary.write_bytes(picture.getvalue()))
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be written ({error.strerror or error})") from None
-    except ValueError as error:
-        raise BenchError(f"{path}: {error}") from None
+    plots.save(figure, path)
 
 
 def _draw(report: Report, figure: Figure) -> None:

@@ -71,3 +71,9 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """
     changed: np.ndarray = soxr.resample(samples, factor, 1.0, quality="MQ")
     return changed
+
+
+def resample(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
+    """Convert a whole recording. samples: float [n] or [n, channels]; returns the same type, [about n out / in]."""
+    converted: np.ndarray = soxr.resample(samples, rate_in, rate_out)
+    return converted

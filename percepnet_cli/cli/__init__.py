@@ -34,6 +34,7 @@ COMMANDS = {
     "train": "percepnet_cli.cli.train:train",
     "quantize": "percepnet_cli.cli.quantize:quantize",
     "bench": "percepnet_cli.cli.bench:bench",
+    "evaluate": "percepnet_cli.cli.evaluate:evaluate",
 }
 """Where each command is found, in the order of the help."""
 
@@ -42,6 +43,8 @@ USER_ERRORS = {
     "percepnet_cli.bench_report": "BenchError",
     "percepnet_cli.cluster": "ClusterError",
     "percepnet_cli.cpu": "TierError",
+    "percepnet_cli.extras": "ExtraError",
+    "percepnet_cli.plots": "PlotError",
     "percepnet_cli.network.modelfile": "ModelError",
     "percepnet_cli.live.devices": "DeviceError",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from percepnet_cli import plots
 from percepnet_cli.atomic import write_atomically
 
 HISTORY_COLUMNS = (
@@ -33,15 +34,10 @@ def write_history(folder: Path, history: list[list[float]]) -> None:
             writer.writerows([[int(row[0]), *(f"{value:.6g}" for value in row[1:])] for row in history])
 
     write_atomically(folder / "history.csv", table)
-    try:
-        import matplotlib
-    except ImportError:
+    if plots.lacking():
         return
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
     columns = dict(zip(HISTORY_COLUMNS, np.array(history, dtype=float).T, strict=True))
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = plots.new_figure(8, 5)
     axes = figure.add_subplot()
     for name, label in (
         ("train", "training"),
@@ -52,4 +48,4 @@ def write_history(folder: Path, history: list[list[float]]) -> None:
     axes.set(xlabel="hours of audio", ylabel="loss", yscale="log")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
-    write_atomically(folder / "curves.png", lambda part: figure.savefig(part, format="png", dpi=110))
+    plots.save(figure, folder / "curves.png")

@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-import soxr
-from metrics import RATE, SCORES, score_pair
+from percepnet_cli.constants import SAMPLE_RATE as RATE
+from percepnet_cli.evaluate_report import markdown, number
+from percepnet_cli.files import read_mono
+from percepnet_cli.metrics.scores import SCORES, score_pair
 
 AUDIO = (".wav", ".flac")
 NOISY = "noisy"
@@ -40,12 +40,6 @@ COLUMNS = {
 
 Row = dict[str, Any]
 """One file's scores under the keys of ``score_pair``, and ``file`` and ``snr_db``."""
-
-
-def read_mono(path: Path) -> np.ndarray:
-    """Read float64 samples at 48 kHz, channels averaged."""
-    samples, rate = soundfile.read(path, always_2d=True)
-    return soxr.resample(samples.mean(axis=1), rate, RATE)
 
 
 def recordings(folder: Path) -> dict[str, Path]:
@@ -69,7 +63,7 @@ def score_folder(clean: dict[str, Path], enhanced: dict[str, Path], snr: dict[st
     for name, reference in clean.items():
         row: Row = {"file": name, "snr_db": snr.get(name, math.nan)}
         try:
-            row |= score_pair(read_mono(reference), read_mono(enhanced[name]))
+            row |= score_pair(read_mono(reference), read_mono(enhanced[name]), RATE)
         except ValueError as error:
             raise SystemExit(f"{enhanced[name]}: {error}") from error
         unknown = [score for score in SCORES if math.isnan(row[score])]
@@ -84,28 +78,11 @@ def mean(rows: list[Row], score: str) -> float:
     return statistics.fmean(row[score] for row in rows)
 
 
-def number(value: float, form: str) -> str:
-    """Format a value, a dash for NaN."""
-    return "-" if math.isnan(value) else format(value, form)
-
-
 def spread(rows: list[Row], key: str, form: str) -> str:
     """Format the median, and the extremes when they differ from it."""
     values = [row[key] for row in rows]
     low, middle, high = (number(f(values), form) for f in (min, statistics.median, max))
     return middle if low == middle == high else f"{middle} ({low} to {high})"
-
-
-def markdown(heading: list[str], lines: list[list[str]]) -> str:
-    """Lay out a table with aligned columns: text left, figures right."""
-    table = [heading, *lines]
-    widths = [max(len(line[i]) for line in table) for i in range(len(heading))]
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    text = ""
-    for first, *rest in (heading, rule, *lines):
-        cells = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
-        text += f"| {' | '.join(cells)} |\n"
-    return text
 
 
 def main_table(results: dict[str, list[Row]]) -> str:

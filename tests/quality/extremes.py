@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from metrics import RATE, score_pair
 
 from percepnet_cli import Denoiser, load_model
+from percepnet_cli.constants import SAMPLE_RATE as RATE
+from percepnet_cli.metrics.scores import score_pair
 
 BLOCK = RATE // 10
 ACTIVE_DB, LOST_DB = 30.0, 12.0
@@ -56,7 +57,7 @@ def main() -> None:
     for path in sorted((args.pairs / "clean").iterdir()):
         clean = soundfile.read(path)[0]
         kept = denoise(clean)
-        scores.append(score_pair(clean, kept.astype(np.float64))["pesq_wb"])
+        scores.append(score_pair(clean, kept.astype(np.float64), RATE, ("PESQ",))["pesq_wb"])
         missing, speech = lost_blocks(clean, kept)
         lost, active = lost + missing, active + speech
         if path.name in dry:

@@ -1,0 +1,88 @@
+"""Pictures in files: the only door to matplotlib (extra ``plots``)."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from percepnet_cli.atomic import PendingFile, write_atomically
+from percepnet_cli.extras import ExtraError, missing, sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+"""Formats of pictures that are offered."""
+
+
+class PlotError(Exception):
+    """A picture cannot be written; the text is one sentence for the user."""
+
+
+def lacking() -> str | None:
+    """Return a sentence on what to install if pictures cannot be drawn."""
+    modules = missing("matplotlib")
+    return sentence("a picture", modules, "plots") if modules else None
+
+
+def new_figure(width: float, height: float, dpi: int = 110) -> Figure:
+    """Return an empty figure of some inches, whose parts find their places themselves. Raises ExtraError.
+
+    No window system is asked for, and nothing of matplotlib's global state is touched.
+    """
+    text = lacking()
+    if text:
+        raise ExtraError(text)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=dpi)
+
+
+def check(path: Path, force: bool) -> None:
+    """Raise PlotError if a picture cannot be written under a name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise PlotError(f"{path}: a picture is a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.is_dir():
+        raise PlotError(f"{path} is a folder; give the name of a file")
+    if os.path.lexists(path) and not force:
+        raise PlotError(f"{path} already exists; use --force to replace it")
+    if not path.parent.is_dir():
+        raise PlotError(f"{path} cannot be written: there is no such folder")
+
+
+def save(figure: Figure, path: Path, force: bool = True) -> None:
+    """Write a figure in the format of the suffix, whole or not at all; the same figure gives the same bytes.
+
+    force: replace a file that exists. Raises PlotError.
+    """
+    import matplotlib
+
+    picture = io.BytesIO()
+    kind = path.suffix[1:].lower() or "png"
+    # an SVG has random names and the date in it, a PDF the date, unless told otherwise
+    with matplotlib.rc_context({"svg.hashsalt": "percepnet", "svg.fonttype": "none"}):
+        try:
+            figure.savefig(picture, format=kind, metadata={} if kind == "png" else _undated(kind))
+        except ValueError as error:
+            raise PlotError(f"{path}: {error}") from None
+    try:
+        if force:
+            write_atomically(path, lambda part: part.write_bytes(picture.getvalue()))
+            return
+        pending = PendingFile(path)
+        try:
+            with pending.open() as file:
+                file.write(picture.getvalue())
+            pending.place(replace=False)
+        finally:
+            pending.discard()
+    except FileExistsError:
+        raise PlotError(f"{path} already exists; use --force to replace it") from None
+    except OSError as error:
+        raise PlotError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _undated(kind: str) -> dict[str, None]:
+    return {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
