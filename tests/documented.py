@@ -147,6 +147,7 @@ def provide(text: str, folder: Path) -> None:
     for name, *words in calls(text):
         given = words[:-1] if name == "oracle" else words  # whose last is where the results go
         for word in given if name in ("oracle", "evaluate", "plot") else []:
+            word = re.sub(r"^\w+=", "", word)  # LABEL=FOLDER
             path = folder / word
             if word.startswith("-") or path.exists():
                 continue

@@ -16,7 +16,7 @@ EXAMPLES = """
     percepnet evaluate clean/ noisy/
 
   Other programs' results beside it, with every number in a file:
-    percepnet evaluate clean/ noisy/ --model lite --compare rnnoise=out/rnnoise --csv scores.csv --json scores.json
+    percepnet evaluate clean/ noisy/ --model lite --compare rnnoise=rnnoise/ --csv scores.csv
 
   Results alone, one pair:
     percepnet evaluate clean.wav --compare mine=enhanced.wav
