@@ -10,7 +10,7 @@ from percepnet_cli import plots
 from percepnet_cli.bench import HOP_MS, Report
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from percepnet_cli.plots import Figure
 
 
 class BenchError(Exception):

@@ -11,7 +11,9 @@ from percepnet_cli.atomic import PendingFile, write_atomically
 from percepnet_cli.extras import ExtraError, missing, sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.image import AxesImage as AxesImage
 
 SUFFIXES = (".png", ".svg", ".pdf")
 """Formats of pictures that are offered."""
