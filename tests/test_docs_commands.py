@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -38,6 +39,8 @@ def reason(text):
     found = [why for pattern, why in UNDERSTOOD_ONLY.items() if re.search(pattern, text)]
     if re.search(r"ffmpeg|\.mp4|\.mkv", text) and not shutil.which("ffmpeg"):
         found.append("no ffmpeg")
+    if re.search(r"percepnet (evaluate|oracle)", text) and find_spec("pesq") is None:
+        found.append("the extra 'metrics' is not installed")
     return found[0] if found else None
 
 
