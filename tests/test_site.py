@@ -109,6 +109,16 @@ def test_the_browser_notices_what_is_wrong(tmp_path):
     assert [width for _, width in report["images"]] == [0, 0]
 
 
+def test_a_formula_becomes_a_picture_that_can_be_read_aloud():
+    draw = load("formulas").draw
+    small, large = draw(r"\frac{a}{b}", False), draw(r"\sum_k a_k < b", True)
+    assert 'aria-label="\\frac{a}{b}"' in small and "vertical-align: -" in small
+    assert "a_k &lt; b" in large and "display: block" in large
+    assert small.count("<svg") == small.count("</svg>") == 1 and 'd="M' in small
+    with pytest.raises(ValueError, match="Expected"):
+        draw(r"\frac{a}", False)
+
+
 @pytest.mark.parametrize(
     ("link", "fault"),
     [
