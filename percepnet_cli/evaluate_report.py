@@ -197,7 +197,7 @@ class Table:
                 }
                 for system in self._shown()
             },
-            "rows": [{key: _finite(value) for key, value in row.items()} for row in self.rows],
+            "rows": [{key: finite(value) for key, value in row.items()} for row in self.rows],
         }
 
     def _shown(self) -> list[str]:
@@ -231,17 +231,18 @@ def _range(estimate: Estimate, form: str) -> str:
     return "" if math.isnan(estimate.low) else f"{estimate.low:{form}} to {estimate.high:{form}}"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a value as JSON has it: None for NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rounded(value: Any) -> Any:
     """Leave out what depends on the order in which sums were taken."""
-    return round(value, DECIMALS) if isinstance(value, float) and math.isfinite(value) else _finite(value)
+    return round(value, DECIMALS) if isinstance(value, float) and math.isfinite(value) else finite(value)
 
 
 def _known(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in estimate._asdict().items()}
+    return {name: finite(value) for name, value in estimate._asdict().items()}
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -16,6 +16,10 @@ def missing(*modules: str) -> list[str]:
 
 def sentence(what: str, modules: list[str], extra: str) -> str:
     """Return what to install: ``what`` needs ``modules``, which an optional ``extra`` of this package brings."""
-    return f"{what} {'needs' if ' and ' not in what else 'need'} {' and '.join(modules)}: " + (
-        f"pip install 'percepnet-cli[{extra}]'"
-    )
+    verb = "need" if " and " in what else "needs"
+    return f"{what} {verb} {listed(modules)}: pip install 'percepnet-cli[{extra}]'"
+
+
+def listed(names: list[str]) -> str:
+    """Return names as a sentence has them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -205,13 +205,23 @@ def denoise_blocks(
         yield rest
 
 
-def read_mono(path: str | Path) -> np.ndarray:
-    """Read a whole file as the mean of its channels at 48 kHz, float32 [n]. Raises AudioError."""
+def read_mono(path: str | Path, start_seconds: float = 0.0, seconds: float | None = None) -> np.ndarray:
+    """Read a file as the mean of its channels at 48 kHz, float32 [n]. Raises AudioError.
+
+    start_seconds, seconds: the stretch that is wanted, which may be shorter or nothing if the file ends; None is to the
+    end. No more than that is kept in memory.
+    """
     with open_reader(path) as reader:
         resampler = Resampler(reader.sample_rate, SAMPLE_RATE, 1)
-        parts = []
+        first = round(start_seconds * reader.sample_rate)
+        end = None if seconds is None else first + round(seconds * reader.sample_rate)
+        parts, done = [], 0
         for block in reader.blocks(10 * SAMPLE_RATE):
-            mono = np.ascontiguousarray(block.mean(axis=1, keepdims=True), np.float32)
+            if end is not None and done >= end:
+                break
+            kept = block[max(0, first - done) : None if end is None else end - done]
+            done += len(block)
+            mono = np.ascontiguousarray(kept.mean(axis=1, keepdims=True), np.float32)
             parts.append(resampler.process(mono).copy())
         parts.append(resampler.flush())
     return np.concatenate(parts)[:, 0]

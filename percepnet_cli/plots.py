@@ -54,6 +54,14 @@ def check(path: Path, force: bool) -> None:
         raise PlotError(f"{path} cannot be written: there is no such folder")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for pictures unless it is there. Raises PlotError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlotError(f"{path} cannot be made: {error.strerror}") from None
+
+
 def save(figure: Figure, path: Path, force: bool = True) -> None:
     """Write a figure in the format of the suffix, whole or not at all; the same figure gives the same bytes.
 

@@ -35,6 +35,8 @@ COMMANDS = {
     "quantize": "percepnet_cli.cli.quantize:quantize",
     "bench": "percepnet_cli.cli.bench:bench",
     "evaluate": "percepnet_cli.cli.evaluate:evaluate",
+    "oracle": "percepnet_cli.cli.oracle:oracle",
+    "plot": "percepnet_cli.cli.plot:plot",
 }
 """Where each command is found, in the order of the help."""
 

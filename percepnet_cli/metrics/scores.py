@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from percepnet_cli.extras import missing, sentence
+from percepnet_cli.extras import listed, missing, sentence
 from percepnet_cli.metrics import perceptual
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
 from percepnet_cli.metrics.levels import segmental_snr, si_sdr
@@ -33,7 +33,7 @@ def available() -> tuple[set[str], str | None]:
     if not without:
         return set(NEEDED), None
     modules = [module for group in without for module in lacking[group]]
-    return set(NEEDED) - set(without), sentence(" and ".join(without), modules, "metrics")
+    return set(NEEDED) - set(without), sentence(listed(without), modules, "metrics")
 
 
 def score_pair(

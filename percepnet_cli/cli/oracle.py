@@ -1,0 +1,122 @@
+"""``percepnet oracle``: the article's ladder on the user's own recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from percepnet_cli.cli.options import Manual
+
+PATH = click.Path(path_type=Path)
+
+EXAMPLES = """
+    percepnet oracle clean.wav noisy.wav ladder/
+
+  Let the program mix:
+    percepnet oracle clean.wav --noise hum.wav --snr 5 ladder/
+"""
+
+
+@click.command(cls=Manual, examples=EXAMPLES)
+@click.argument("paths", metavar="CLEAN [NOISY] OUTDIR", nargs=-1, required=True, type=PATH)
+@click.option("--noise", type=PATH, metavar="FILE", help="Mix CLEAN with this, repeated or cut, instead of NOISY.")
+@click.option("--snr", "snr_db", type=click.FloatRange(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
+@click.option("--model", metavar="NAME|FILE", help="Network of the last rung.  [default: the shipped one]")
+@click.option("--force", is_flag=True, help="Replace results that exist.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def oracle(
+    paths: tuple[Path, ...],
+    noise: Path | None,
+    snr_db: float | None,
+    model: str | None,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Let a recording climb the ladder of what the method could do at best.
+
+    CLEAN is the speech alone, NOISY the same speech with noise. OUTDIR, made if needed, gets as audio (WAV, of NOISY's
+    rate and channels): 0 the noisy recording; 1 the clean magnitudes of all 481 bins on the noisy phase; 2 ideal gains
+    of 34 bands; 3 the comb filter with ideal strengths added; 4 the post-filter added; 5 what the network makes of it;
+    6 the clean recording. All run through the stages of "percepnet denoise"; 1 to 4 know the answers.
+
+    ladder.csv and ladder.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each,
+    ladder.png their spectrograms side by side (extra plots),
+    the loudest second in detail.
+
+    The two may differ in rate and length; a delay of up to 100 ms is taken out, and told.
+    """
+    if len(paths) != (2 if noise else 3):
+        raise click.UsageError("give CLEAN NOISY OUTDIR, or CLEAN OUTDIR with --noise FILE.")
+    if snr_db is not None and noise is None:
+        raise click.UsageError("--snr needs --noise.")
+    if snr_db is not None and snr_db != snr_db:
+        raise click.UsageError("--snr: nan is not a number of decibels.")
+    from percepnet_cli import oracle as rungs
+    from percepnet_cli import plots
+    from percepnet_cli.cli.progress import prepare
+    from percepnet_cli.evaluate_report import COLUMNS, check, finite, markdown, number, write_csv, write_json
+    from percepnet_cli.formats import AudioError
+    from percepnet_cli.metrics import scores
+    from percepnet_cli.network.modelfile import load_model
+
+    folder = paths[-1]
+    if folder.exists() and not folder.is_dir():
+        raise AudioError(f"{folder} is a file; give a folder for the results")
+    results = [folder / f"{name}.wav" for name in rungs.LADDER]
+    for path in (*results, *(folder / f"ladder.{kind}" for kind in ("csv", "json", "png"))):
+        if path.exists():
+            check(path, force)
+    loaded = load_model(model)
+    clean, like = rungs.read(paths[0])
+    if noise is not None:
+        noise_samples, _ = rungs.read(noise)
+        clean, noisy = rungs.mix(clean, noise_samples, 5.0 if snr_db is None else snr_db)
+        notes: list[str] = []
+    else:
+        noisy, like = rungs.read(paths[1])
+        clean, noisy, notes = rungs.match(clean, noisy, (str(paths[0]), str(paths[1])))
+    groups, lacking = scores.available()
+    no_picture = plots.lacking()
+    for note in (*notes, *(f"left out: {text}" for text in (lacking, no_picture) if text)):
+        click.echo(note, err=True)
+    prepare(quiet)
+    found = rungs.ladder(noisy, clean, loaded)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{folder} cannot be made: {error.strerror}") from None
+    for path, samples in zip(results, found.values(), strict=True):
+        rungs.write(samples, path, like, force)
+    mono = {name: samples.mean(axis=1) for name, samples in found.items()}
+    scored = [
+        {"rung": name, "meaning": rungs.LADDER[name]}
+        | scores.score_pair(mono["6-clean"], samples, 48000, groups - {"DNSMOS"})
+        for name, samples in mono.items()
+    ]
+    kept = ["rung", "meaning", "pesq_wb", "stoi", "estoi", "si_sdr", "segmental_snr"]
+    rows: list[dict[str, Any]] = [{key: row[key] for key in kept} for row in scored]
+    write_csv(rows, folder / "ladder.csv")
+    write_json(
+        {
+            "model": loaded.name,
+            "sha256": loaded.digest,
+            "rungs": [{key: finite(value) for key, value in row.items()} for row in rows],
+        },
+        folder / "ladder.json",
+    )
+    if not no_picture:
+        from percepnet_cli import views
+
+        titles = {
+            f"{row['meaning']}\nPESQ {number(row['pesq_wb'], '.2f')}, SI-SDR {number(row['si_sdr'], '.1f')} dB": samples
+            for row, samples in zip(rows, mono.values(), strict=True)
+        }
+        plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "ladder.png")
+    if not quiet:
+        columns = [key for key in kept[2:] if any(row[key] == row[key] for row in rows)]
+        lines = [
+            [f"{row['rung']}: {row['meaning']}", *(number(row[k], COLUMNS[k][1]) for k in columns)] for row in rows
+        ]
+        click.echo(markdown(["", *(COLUMNS[key][0] for key in columns)], lines), nl=False)
