@@ -14,7 +14,8 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,30 +91,32 @@ def load_array_functions() -> None:
     importlib.import_module("numba.np.arraymath")
 
 
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Let numba keep what is compiled meanwhile in our folder."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = "" if CACHE_DIR is None else str(CACHE_DIR)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
 def kernel(function: Function) -> Function:
     """Compile a numerical loop on first call and keep the machine code on disk.
 
     The function gets contiguous, typed arrays: inputs, tables, state, outputs (last);
     it allocates nothing, raises nothing, prints nothing and releases the GIL.
     """
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = "" if CACHE_DIR is None else str(CACHE_DIR)
-    try:
-        compiled = njit(cache=CACHE_DIR is not None, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
-    finally:
-        numba.config.CACHE_DIR = before
-    return compiled
+    with _kept():
+        return njit(cache=CACHE_DIR is not None, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
 
 
 def c_callback(signature: Any) -> Callable[[Function], Any]:
     """Compile a function that C code calls by its address; as ``kernel`` otherwise. Compiled when it is defined."""
 
     def compiled(function: Function) -> Any:
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = "" if CACHE_DIR is None else str(CACHE_DIR)
-        try:
+        with _kept():
             return numba.cfunc(signature, cache=CACHE_DIR is not None, error_model="numpy")(function)
-        finally:
-            numba.config.CACHE_DIR = before
 
     return compiled

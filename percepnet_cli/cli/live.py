@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from percepnet_cli.cli.options import Manual, denoiser_options
+from percepnet_cli.cli.progress import prepare
 
 if TYPE_CHECKING:
     from percepnet_cli.live.session import Session
@@ -109,16 +110,14 @@ def live(
         percepnet live --input headset --output cable
         percepnet live --json --seconds 60 --record noisy.wav clean.wav
     """  # noqa: D301  (click wants the control character)
+    prepare()
     from percepnet_cli.denoiser import Denoiser
-    from percepnet_cli.jit import is_cold
     from percepnet_cli.live.priority import frozen_garbage
     from percepnet_cli.live.recorder import Recorder
     from percepnet_cli.live.session import Session
     from percepnet_cli.live.settings import Settings
     from percepnet_cli.live.status import summary
 
-    if is_cold():
-        click.echo("compiling the kernels (first run only, some 15 s) ...", err=True)
     denoiser = Denoiser(
         model,
         channels=channels,
