@@ -70,23 +70,30 @@ def live(server, *arguments, **options):
     return server.popen([str(part) for part in command], text=True, cwd=ROOT, **pipes)
 
 
-def loudest(samples, length, first):
-    """Where the loudest part of a length begins, not before ``first``."""
-    energy = np.cumsum(np.asarray(samples, np.float64) ** 2)
-    return first + int(np.argmax(energy[first + length :] - energy[first:-length]))
+PART = 0.25
+"""Seconds of a part that is looked for in what the speaker played."""
+
+
+def loud_parts(samples, length, share=0.5):
+    """Where the louder parts of a length begin, in order: that share of all."""
+    energy = [np.dot(part, part) for part in samples[: len(samples) // length * length].reshape(-1, length)]
+    return np.sort(np.argsort(energy)[-max(1, round(share * len(energy))) :]) * length
 
 
 def compare(room, heard, wanted, rate):
-    """Hold the speaker against what it should have played; return SI-SDR in dB and the delay in ms.
+    """Hold the speaker against what it should have played; return SI-SDR in dB and the delay in ms: medians over parts.
 
+    The sound server may lose a buffer without a word: that moves what follows, and spoils one part.
     room: both sides; heard: what the session recorded; wanted: that, denoised; all at one rate, Hz.
     """
-    length = rate // 2
-    start = loudest(wanted[: -rate // 2], length, rate)
-    came = pulse.place(heard[start : start + length], room[:, 0])
-    went = came + pulse.place(wanted[start : start + length], room[came : came + length + rate, 1])
-    played = room[went : went + length, 1]
-    return pulse.si_sdr_db(played, wanted[start : start + length]), 1000 * (went - came) / rate
+    length = round(PART * rate)
+    found = []
+    for start in rate // 2 + loud_parts(wanted[rate // 2 : -rate // 2], length):
+        came = pulse.place(heard[start : start + length], room[:, 0])
+        went = came + pulse.place(wanted[start : start + length], room[came : came + length + rate, 1])
+        played = room[went : went + length, 1]
+        found.append((pulse.si_sdr_db(played, wanted[start : start + length]), 1000 * (went - came) / rate))
+    return np.median(found, axis=0)
 
 
 def too_busy():
@@ -95,25 +102,23 @@ def too_busy():
     return f"load average {load:.1f} on {processors} processors" if load > 1.5 * processors else None
 
 
-def run_undisturbed(server, options, seconds=2.8):
-    """Run a session until it has worked undisturbed for a while; return it, its last status, the room."""
-    for _ in range(3):
-        recording, player = server.capture(), server.play(street())
-        with Session(Denoiser(), Settings("mic", "speaker", **options), record=True) as session:
-            session.status()
-            end = time.monotonic() + seconds
-            told = ""
-            while time.monotonic() < end and not told:
-                time.sleep(0.1)
-                told = session.tick()
-                status = session.status()
-        room = pulse.captured(recording)
-        player.kill()
-        if not told and status.xruns == status.late_blocks == 0:
-            return session, status, room
-    if too_busy():
-        pytest.skip(f"disturbed three times; {too_busy()}")
-    raise AssertionError((told, status))
+ATTEMPTS = 6
+
+
+def run(server, options, seconds=2.8):
+    """Run a session; return it, its last status, what it told, the room."""
+    recording, player = server.capture(), server.play(street())
+    with Session(Denoiser(), Settings("mic", "speaker", **options), record=True) as session:
+        session.status()
+        end = time.monotonic() + seconds
+        told = ""
+        while time.monotonic() < end and not told:
+            time.sleep(0.1)
+            told = session.tick()
+            status = session.status()
+    room = pulse.captured(recording)
+    player.kill()
+    return session, status, told, room
 
 
 @pytest.mark.parametrize(
@@ -127,20 +132,28 @@ def run_undisturbed(server, options, seconds=2.8):
 def test_the_speaker_plays_the_denoised_microphone_when_it_says(rate, options, monkeypatch):
     with pulse.Server(rate) as server:
         use(server, monkeypatch)
-        session, status, room = run_undisturbed(server, options)
-    assert session.sample_rate == rate
-    assert (status.state, status.overloads) == ("running", 0)
-    heard, clean = (np.concatenate([pair[side] for pair in session.recorded]) for side in (0, 1))
-    room = room[-len(heard) - rate :]  # the example is played again and again
-    wanted = Chain(Denoiser(), session.sample_rate, session._chain.lead).process(heard)
-    assert np.array_equal(clean[: len(wanted)], wanted)
-    if rate == SECOND:
-        file = np.concatenate([b.copy() for b in denoise_blocks([heard], SECOND, 1, Denoiser())])
-        assert np.array_equal(file[: len(wanted)], wanted)  # what `percepnet denoise` makes of it
-    si_sdr_db, delay_ms = compare(room, heard[:, 0], wanted[:, 0], rate)
-    assert si_sdr_db > 40 or (too_busy() and si_sdr_db > 0)  # the sound server may lose some itself
-    assert abs(status.latency_ms - delay_ms) < (20 if too_busy() else 2 if options == {} else 10)
-    assert status.denoiser_ms == 30 and (status.buffer_ms == 0) == (options == {})
+        disturbed = []
+        for _ in range(ATTEMPTS):  # a machine that does other things may disturb one, not all
+            session, status, told, room = run(server, options)
+            if told or status.state != "running" or status.overloads or status.xruns or status.late_blocks:
+                disturbed.append((told, status))
+                continue
+            assert session.sample_rate == rate
+            heard, clean = (np.concatenate([pair[side] for pair in session.recorded]) for side in (0, 1))
+            wanted = Chain(Denoiser(), session.sample_rate, session._chain.lead).process(heard)
+            assert np.array_equal(clean[: len(wanted)], wanted)
+            if rate == SECOND:
+                file = np.concatenate([b.copy() for b in denoise_blocks([heard], SECOND, 1, Denoiser())])
+                assert np.array_equal(file[: len(wanted)], wanted)  # what `percepnet denoise` makes of it
+            assert status.denoiser_ms == 30 and (status.buffer_ms == 0) == (options == {})
+            room = room[-len(heard) - rate :]  # the example is played again and again
+            si_sdr_db, delay_ms = compare(room, heard[:, 0], wanted[:, 0], rate)
+            if si_sdr_db > 40 and abs(status.latency_ms - delay_ms) < 2:
+                return
+            disturbed.append((si_sdr_db, delay_ms, status.latency_ms))
+    if too_busy():
+        pytest.skip(f"disturbed {ATTEMPTS} times; {too_busy()}")
+    raise AssertionError(disturbed)
 
 
 def test_the_example_program(server):
@@ -156,12 +169,16 @@ def test_the_example_program(server):
     assert process.returncode == 0
     begin = int(np.argmax(np.abs(room[:, 1]) > 1e-3))
     played = room[begin : begin + 2 * SECOND, 1]
-    start = loudest(played[: -SECOND // 2], SECOND // 2, 0)
-    part = played[start : start + SECOND // 2]
-    wanted = Denoiser().process(np.ascontiguousarray(room[: begin + 3 * SECOND, 0]))
-    went = pulse.place(part, wanted)
-    # its grid of hops lies elsewhere: near, not the same
-    assert pulse.si_sdr_db(part, wanted[went : went + len(part)]) > 3 or too_busy()
+    noisy = room[: begin + 3 * SECOND, 0]
+    wanted = Denoiser().process(np.ascontiguousarray(noisy))
+    nearer = []
+    for start in loud_parts(played, SECOND // 4):
+        part = played[start : start + SECOND // 4]
+        places = [(side, pulse.place(part, side)) for side in (wanted, noisy)]
+        near_db = [pulse.si_sdr_db(part, side[at : at + len(part)]) for side, at in places]
+        nearer.append(near_db[0] - near_db[1])
+    # its grid of hops lies elsewhere: near what a file gives, not the same, and not what came in
+    assert np.median(nearer) > 3
 
 
 def test_keys_and_meters_on_a_terminal(server):
