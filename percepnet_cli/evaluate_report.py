@@ -173,8 +173,8 @@ class Table:
         """Return what the tables mean."""
         text = (
             f"Below each mean its {100 * CONFIDENCE:.0f} % interval: percentile bootstrap over files, {self.draws} "
-            f"draws, seed {self.seed}; differences are paired.\nDelay (taken out before scoring) and length "
-            "difference, in samples at 48 kHz: the median, and the extremes if they differ."
+            f"draws, seed {self.seed}; differences are paired.\nDelay (taken out before scoring) in ms, length "
+            "difference in samples at 48 kHz: the median, and the extremes if they differ."
         )
         return "\n".join([text, *self.gaps()])
 
