@@ -316,3 +316,4 @@ def test_an_hour_in_flat_memory():
         subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     )
     assert report["rss_mib_at_last"] < report["rss_mib_at_first"] + 1
+    assert report["overloads"] == report["late_blocks"] == 0
