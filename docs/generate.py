@@ -89,11 +89,7 @@ def options(check: bool) -> None:
 
 def pictures() -> None:
     """Draw spectrograms of the example before and after."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-    from percepnet_cli.dsp.stft import WINDOW
+    from percepnet_cli import plots, views
     from percepnet_cli.files import denoise_file, read_mono
 
     source = ROOT / "examples" / "street.flac"
@@ -101,19 +97,16 @@ def pictures() -> None:
         target = Path(folder) / "clean.wav"
         denoise_file(source, target)
         signals = {"before": read_mono(source), "after": read_mono(target)}
-    figure = Figure(figsize=(11, 4), layout="constrained", dpi=90)
+    figure = plots.new_figure(11, 4, dpi=90)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (title, samples) in zip(axes, signals.items(), strict=True):
-        frames = np.lib.stride_tricks.sliding_window_view(samples, len(WINDOW))[:: HOP_SIZE // 2]
-        level_db = 20 * np.log10(np.abs(np.fft.rfft(frames * WINDOW)) + 1e-4)
-        extent = (0, len(samples) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
-        image = ax.imshow(level_db.T, origin="lower", aspect="auto", extent=extent, vmin=-50, vmax=35, cmap="magma")
-        ax.set(title=title, xlabel="time, s", ylim=(0, 16))
+        image = views.draw_spectrogram(ax, samples)
+        ax.set(title=title, xlabel="time, s")
     axes[0].set_ylabel("frequency, kHz")
-    figure.colorbar(image, ax=axes, label="dB")
+    figure.colorbar(image, ax=axes, label="dB of full scale")
     path = ROOT / "docs" / "images" / "before-after.png"
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path)
+    plots.save(figure, path)
 
 
 def run() -> None:
