@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,12 +100,29 @@ def find_pairs(
                 f"such as {lacking[0]}"
             )
     pairs = []
+    names = {name for path in references for name in (path, Path(path).name)}
+    if told and not told.keys() & names:
+        raise AudioError(f"{manifest}: none of its files is a recording of {clean}, such as {next(iter(references))}")
     for name, reference in references.items():
         row = told.get(name, told.get(Path(name).name, {}))
         tests = {label: files[name] for label, files in found.items()}
         text = row.get("text") or _transcript(reference)
         pairs.append(Pair(name, reference, tests, tests.get(NOISY), row.get("snr_db"), text))
     return pairs
+
+
+def unpaired(pairs: Sequence[Pair], systems: Iterable[Path]) -> list[str]:
+    """Return a sentence for each folder of ``systems`` that has recordings which no pair uses. Raises AudioError."""
+    names = {pair.name for pair in pairs}
+    sentences = []
+    for folder in filter(Path.is_dir, systems):
+        found = recordings(folder)
+        others = sorted(found.keys() - names)
+        if others:
+            sentences.append(
+                f"left out: {len(others)} of {len(found)} recordings of {folder} have no clean one, such as {others[0]}"
+            )
+    return sentences
 
 
 def recordings(folder: Path) -> dict[str, Path]:

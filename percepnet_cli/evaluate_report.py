@@ -49,6 +49,11 @@ def markdown(heading: list[str], lines: list[list[str]]) -> str:
     return text
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things: 1 file, 2 files."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def number(value: float, form: str) -> str:
     """Format a value, a dash for NaN."""
     return "-" if math.isnan(value) else format(value, form)
@@ -113,7 +118,12 @@ class Table:
 
     def summary(self) -> str:
         """Lay out the means of all systems, their intervals, and the differences to the first system."""
-        heading = [f"{len(self.files)} files", *(title for title, _ in self.columns.values()), "delay ms", "length"]
+        heading = [
+            counted(len(self.files), "file"),
+            *(title for title, _ in self.columns.values()),
+            "delay ms",
+            "length",
+        ]
         lines = []
         for system in self._shown():
             estimates = {key: self._of(key, system) for key in self.columns}
@@ -133,7 +143,7 @@ class Table:
                 line.append(number(estimate.mean, "+" + form))
                 line2.append(_range(estimate, "+" + form))
             lines += [[*line, "", ""], [*line2, "", ""]]
-        return markdown(heading, lines)
+        return markdown(heading, [line for line in lines if any(line)])
 
     def levels(self) -> dict[float, list[str]]:
         """Return the files by SNR in dB; in steps, unless all are whole numbers, as those of a manifest may be."""
@@ -173,8 +183,13 @@ class Table:
         """Return what the tables mean."""
         text = (
             f"Below each mean its {100 * CONFIDENCE:.0f} % interval: percentile bootstrap over files, {self.draws} "
-            f"draws, seed {self.seed}; differences are paired.\nDelay (taken out before scoring) in ms, length "
-            "difference in samples at 48 kHz: the median, and the extremes if they differ."
+            f"draws, seed {self.seed}; differences are paired."
+            if len(self.files) > 1
+            else "One file has no interval."
+        )
+        text += (
+            "\nDelay (taken out before scoring) in ms, length difference in samples at 48 kHz: the median, and the "
+            "extremes if they differ."
         )
         return "\n".join([text, *self.gaps()])
 
@@ -265,7 +280,7 @@ def write_json(content: dict[str, Any], path: Path) -> None:
 
 def check(path: Path, force: bool) -> None:
     """Raise AudioError if a result cannot be written under a name."""
-    if path.exists() and not force:
+    if path.exists() and not path.is_dir() and not force:
         raise AudioError(f"{path} already exists; use --force to replace it")
     if path.is_dir() or not path.parent.is_dir():
         raise AudioError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,9 @@ def save(figure: Figure, path: Path, force: bool = True) -> None:
     picture = io.BytesIO()
     kind = path.suffix[1:].lower() or "png"
     # an SVG has random names and the date in it, a PDF the date, unless told otherwise
-    with matplotlib.rc_context({"svg.hashsalt": "percepnet", "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.hashsalt": "percepnet", "svg.fonttype": "none"}), warnings.catch_warnings():
+        # a file's name in a script that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         try:
             figure.savefig(picture, format=kind, metadata={} if kind == "png" else _undated(kind))
         except ValueError as error:

@@ -110,7 +110,7 @@ def side_by_side(signals: Mapping[str, np.ndarray], highest_khz: float = HIGHEST
         draw_spectrogram(upper, samples, highest_khz=highest_khz)
         part = samples[second : second + SAMPLE_RATE]
         image = draw_spectrogram(lower, part, second / SAMPLE_RATE, min(DETAIL_KHZ, highest_khz), DETAIL_SIZE)
-        upper.set_title(title, fontsize=9)
+        upper.set_title(title, fontsize=9, parse_math=False)
         lower.set_xlabel("time, s")
     for axes in (whole[0], detail[0]):
         axes.set_ylabel("frequency, kHz")
@@ -126,7 +126,7 @@ def overview(
     samples: float32 [n] at 48 kHz, what ``sight`` was seen of; start_seconds: the time of its first sample.
     """
     figure = plots.new_figure(11, 13)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # the name of a file may have dollars in it
     rows = figure.subplots(6, 1, sharex=True, height_ratios=[3, 3, 2, 2, 2, 2])
     for axes, (label, sound) in zip(rows, {"before": samples, "after": sight.output}.items(), strict=False):
         image = draw_spectrogram(axes, sound, start_seconds, highest_khz)

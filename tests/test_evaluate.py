@@ -113,7 +113,16 @@ def test_a_manifest_gives_snr_and_text(folder, tmp_path):
     assert pairs["b"].text == "beside"
 
 
-@pytest.mark.parametrize("content", ["name\nx\n", "file,snr_db\na,loud\n", "file,snr_db\na,nan\n", b"file\n\xff\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "name\nx\n",
+        "file,snr_db\na,loud\n",
+        "file,snr_db\na,nan\n",
+        b"file\n\xff\n",
+        "file\nz\n",
+    ],
+)
 def test_bad_manifests_are_sentences(folder, tmp_path, content):
     table = tmp_path / "list.csv"
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -174,12 +183,35 @@ def test_bad_input_is_a_sentence(folder, tmp_path):
         ((clean, tmp_path / "part"), "2 of 3 recordings"),
         ((clean, folder / "noisy", "--csv", tmp_path / "there.csv"), "already exists; use --force"),
         ((clean, folder / "noisy", "--json", tmp_path / "no" / "x.json"), "there is no such folder"),
+        ((clean, folder / "noisy", "--csv", tmp_path / "part"), "it is a folder"),
     ):
         result = run(*arguments, *QUICK)
         assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") <= 2, result.output
     assert (tmp_path / "there.csv").read_text() == "mine"
-    for arguments in ((clean,), (clean, "--model", "lite", "--compare", "x=y"), (clean, "--compare", "noisy=x")):
+    for arguments in (
+        (clean,),
+        (clean, "--model", "lite", "--compare", "x=y"),
+        (clean, "--compare", "noisy=x"),
+        (clean, folder / "noisy", "--csv", tmp_path / "x", "--json", tmp_path / "x"),
+    ):
         assert run(*arguments).exit_code == 2
+
+
+def test_recordings_without_a_clean_one_are_told(folder, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, noise(9600, np.random.default_rng(1)), 48000)
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "a.wav").rename(tmp_path / "clean" / "a.wav")
+    soundfile.write(tmp_path / "a.flac", noise(9600, np.random.default_rng(2)), 48000)
+    result = run(tmp_path / "clean", "--compare", f"x={tmp_path}", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert f"left out: 2 of 3 recordings of {tmp_path} have no clean one, such as b" in result.stderr
+
+
+def test_one_file_has_no_interval(folder):
+    result = run(folder / "clean" / "a.wav", "--compare", f"x={folder / 'better' / 'a.flac'}", *QUICK)
+    assert result.exit_code == 0 and "| 1 file " in result.stdout
+    assert " to " not in result.stdout and "One file has no interval." in result.stdout
 
 
 def test_a_damaged_file_does_not_end_the_others(folder, tmp_path):

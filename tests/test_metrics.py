@@ -140,11 +140,17 @@ def test_paired_and_weighted_intervals_are_those_of_scipy(rng):
 
 
 @settings(deadline=None, max_examples=30)
-@given(hnp.arrays(np.float64, st.integers(1, 20), elements=st.floats(-50, 50)), st.integers(0, 5))
+@given(hnp.arrays(np.float64, st.integers(2, 20), elements=st.floats(-50, 50)), st.integers(0, 5))
 def test_intervals_lie_among_the_values_and_depend_on_the_seed_alone(values, seed):
     found = interval(values, draws=50, seed=seed)
     assert found == interval(values, draws=50, seed=seed)
     assert values.min() - 1e-9 <= found.low <= found.high <= values.max() + 1e-9
+
+
+def test_one_file_has_a_mean_but_no_interval():
+    for values, mean in (([3.0], 3), ([[3.0, 5.0]], 2)):
+        found = interval(np.array(values))
+        assert found.mean == mean and math.isnan(found.low) and math.isnan(found.high)
 
 
 def test_pairing_takes_out_what_files_have_in_common(rng):

@@ -172,6 +172,31 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(pair, tmp_path):
     assert not out.exists() and (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_run_that_is_interrupted_leaves_no_audio_without_its_scores(pair, tmp_path, monkeypatch):
+    from percepnet_cli.metrics import scores
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    for name, samples in zip(("clean", "noisy"), pair, strict=True):
+        soundfile.write(tmp_path / f"{name}.wav", samples[:RATE], RATE)
+    arguments = tmp_path / "clean.wav", tmp_path / "noisy.wav", tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(scores, "score_pair", interrupt)
+        assert run(*arguments).exit_code == 130
+    assert not (tmp_path / "out").exists()
+    assert run(*arguments).exit_code == 0
+
+
+def test_titles_name_the_network_and_score_what_is_scored():
+    from percepnet_cli.cli.oracle import _title
+
+    row = {"rung": "5-network", "meaning": "the network", "pesq_wb": 1.5, "si_sdr": 3.0}
+    assert _title(row, "lite") == "the network, lite\nPESQ 1.50, SI-SDR 3.0 dB"
+    assert _title(row | {"rung": "2-bands", "pesq_wb": float("nan")}, "lite") == "the network\nSI-SDR 3.0 dB"
+    assert _title(row | {"rung": "6-clean", "meaning": "clean", "si_sdr": 150.0}, "lite") == "clean\n"
+
+
 def test_without_the_extras_the_audio_is_written(pair, tmp_path, monkeypatch):
     from percepnet_cli import plots
     from percepnet_cli.metrics import scores

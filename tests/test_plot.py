@@ -131,6 +131,16 @@ def test_several_files_get_a_picture_each(recording, tmp_path, monkeypatch):
     assert run("x/a.wav", "--quiet").stdout == "" and (tmp_path / "a.png").exists()
 
 
+@pytest.mark.parametrize("name", ["a $5_^{ b", "\u4e2d\u6587 \U0001f600"])
+def test_names_of_files_are_no_formulas_and_may_be_of_any_script(recording, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name}.flac").write_bytes(recording.read_bytes())
+    result = run(f"{name}.flac", "--seconds", 0.2)  # a warning would fail the test
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    result = run(f"{name}.flac", "--seconds", 0.2, "--output", "a.svg")
+    assert result.exit_code == 0 and f"{name}.flac" in (tmp_path / "a.svg").read_text("utf-8")
+
+
 def test_nothing_is_replaced_unasked(recording, tmp_path):
     target = tmp_path / "a.png"
     target.write_text("mine")
@@ -157,6 +167,9 @@ def test_bad_input_is_a_sentence_and_the_others_are_drawn(recording, tmp_path, m
         assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") == 1
     for arguments in ((recording, "--output", "a.png", "--format", "svg"), (recording, recording), ("--seconds", 1)):
         assert run(*arguments).exit_code == 2
+    for option, value in (("--start", "nan"), ("--seconds", "nan"), ("--seconds", "inf"), ("--highest", "nan")):
+        result = run(recording, option, value)
+        assert result.exit_code == 2 and "is not a finite number" in result.stderr, result.output
     assert not list(tmp_path.rglob("*.part*"))
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import Manual, Number
 
 
 @click.command(cls=Manual)
 @click.option("--model", metavar="NAME|FILE", help="Network to time.  [default: the shipped one]")
 @click.option("--article", is_flag=True, help="Time a network of the article's shape, 8 M random weights, instead.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Audio per run.")
+@click.option("--seconds", type=Number(min=1), default=20.0, show_default=True, help="Audio per run.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs; the median counts.")
 @click.option(
     "--live",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -24,7 +24,7 @@ from percepnet_cli.cli.options import Manual
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Run one stream of so many hours of audio instead and show what each hour cost.",
 )
 @click.option(

@@ -105,6 +105,8 @@ def evaluate(
         raise click.UsageError("give NOISY, or --compare LABEL=FOLDER.")
     if noisy is None and models:
         raise click.UsageError("--model denoises NOISY, which is missing.")
+    if csv_path is not None and csv_path == json_path:
+        raise click.UsageError("--csv and --json name the same file.")
     from percepnet_cli import evaluate as evaluation
     from percepnet_cli import evaluate_report, pool
     from percepnet_cli.cli.progress import prepare
@@ -120,6 +122,8 @@ def evaluate(
     labels = [f"percepnet {model.name}" for model in chosen]
     if len({*labels, *compared}) < len(labels) + len(compared):
         raise click.UsageError("two systems have the same name.")
+    for text in evaluation.unpaired(pairs, filter(None, (noisy, *compared.values()))):
+        click.echo(text, err=True)
     groups, lacking = scores.available()
     if lacking:
         click.echo(f"left out: {lacking}", err=True)

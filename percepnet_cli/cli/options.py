@@ -41,6 +41,17 @@ class Manual(click.Command):
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class Number(click.FloatRange):
+    """A range that also refuses what no comparison catches: NaN, and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return a finite number of the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
 def _decibels(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """Refuse what a range lets through: NaN is not smaller than 0."""
     if value is not None and math.isnan(value):

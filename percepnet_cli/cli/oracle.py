@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import Manual, Number
 
 PATH = click.Path(path_type=Path)
 
@@ -22,7 +22,7 @@ EXAMPLES = """
 @click.command(cls=Manual, examples=EXAMPLES)
 @click.argument("paths", metavar="CLEAN [NOISY] OUTDIR", nargs=-1, required=True, type=PATH)
 @click.option("--noise", type=PATH, metavar="FILE", help="Mix CLEAN with this, repeated or cut, instead of NOISY.")
-@click.option("--snr", "snr_db", type=click.FloatRange(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
+@click.option("--snr", "snr_db", type=Number(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
 @click.option("--model", metavar="NAME|FILE", help="Network of the last rung.  [default: the shipped one]")
 @click.option("--force", is_flag=True, help="Replace results that exist.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -41,9 +41,8 @@ def oracle(
     of 34 bands; 3 the comb filter with ideal strengths added; 4 the post-filter added; 5 what the network makes of it;
     6 the clean recording. All run through the stages of "percepnet denoise"; 1 to 4 know the answers.
 
-    ladder.csv and ladder.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each,
-    ladder.png their spectrograms side by side (extra plots),
-    the loudest second in detail.
+    ladder.csv and ladder.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each;
+    ladder.png their spectrograms side by side, and the loudest second in detail (extra plots).
 
     The two may differ in rate and length; a delay of up to 100 ms is taken out, and told.
     """
@@ -51,8 +50,6 @@ def oracle(
         raise click.UsageError("give CLEAN NOISY OUTDIR, or CLEAN OUTDIR with --noise FILE.")
     if snr_db is not None and noise is None:
         raise click.UsageError("--snr needs --noise.")
-    if snr_db is not None and snr_db != snr_db:
-        raise click.UsageError("--snr: nan is not a number of decibels.")
     from percepnet_cli import oracle as rungs
     from percepnet_cli import plots
     from percepnet_cli.cli.progress import prepare
@@ -83,12 +80,6 @@ def oracle(
         click.echo(note, err=True)
     prepare(quiet)
     found = rungs.ladder(noisy, clean, loaded)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioError(f"{folder} cannot be made: {error.strerror}") from None
-    for path, samples in zip(results, found.values(), strict=True):
-        rungs.write(samples, path, like, force)
     mono = {name: samples.mean(axis=1) for name, samples in found.items()}
     scored = [
         {"rung": name, "meaning": rungs.LADDER[name]}
@@ -97,6 +88,18 @@ def oracle(
     ]
     kept = ["rung", "meaning", "pesq_wb", "stoi", "estoi", "si_sdr", "segmental_snr"]
     rows: list[dict[str, Any]] = [{key: row[key] for key in kept} for row in scored]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{folder} cannot be made: {error.strerror}") from None
+    # what takes long comes first: an interrupted run leaves no audio without its scores
+    if not no_picture:
+        from percepnet_cli import views
+
+        titles = {_title(row, loaded.name): samples for row, samples in zip(rows, mono.values(), strict=True)}
+        plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "ladder.png")
+    for path, samples in zip(results, found.values(), strict=True):
+        rungs.write(samples, path, like, force)
     write_csv(rows, folder / "ladder.csv")
     write_json(
         {
@@ -106,17 +109,24 @@ def oracle(
         },
         folder / "ladder.json",
     )
-    if not no_picture:
-        from percepnet_cli import views
-
-        titles = {
-            f"{row['meaning']}\nPESQ {number(row['pesq_wb'], '.2f')}, SI-SDR {number(row['si_sdr'], '.1f')} dB": samples
-            for row, samples in zip(rows, mono.values(), strict=True)
-        }
-        plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "ladder.png")
     if not quiet:
         columns = [key for key in kept[2:] if any(row[key] == row[key] for row in rows)]
         lines = [
             [f"{row['rung']}: {row['meaning']}", *(number(row[k], COLUMNS[k][1]) for k in columns)] for row in rows
         ]
         click.echo(markdown(["", *(COLUMNS[key][0] for key in columns)], lines), nl=False)
+
+
+def _title(row: dict[str, Any], model: str) -> str:
+    """Return what stands above a rung in the picture."""
+    from percepnet_cli.evaluate_report import number
+
+    meaning = row["meaning"]
+    if row["rung"] == "6-clean":  # against itself: there is nothing to score
+        return f"{meaning}\n"
+    if row["rung"] == "5-network":
+        meaning += f", {model}"
+    scored = [f"SI-SDR {number(row['si_sdr'], '.1f')} dB"]
+    if row["pesq_wb"] == row["pesq_wb"]:
+        scored.insert(0, f"PESQ {row['pesq_wb']:.2f}")
+    return f"{meaning}\n{', '.join(scored)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import Manual, Number
 
 LEAD_SECONDS = 3.0
 """What the network has heard before the stretch that is drawn, if there is so much."""
@@ -32,19 +32,17 @@ EXAMPLES = """
 @click.option(
     "--format", "kind", type=click.Choice(["png", "svg", "pdf"]), help="Of pictures in a folder.  [default: png]"
 )
-@click.option(
-    "--start", "start_seconds", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Begin here."
-)
+@click.option("--start", "start_seconds", type=Number(min=0), default=0.0, metavar="SECONDS", help="Begin here.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="Draw so much.  [default: to the end]",
 )
 @click.option(
     "--highest",
     "highest_khz",
-    type=click.FloatRange(0.5, 24),
+    type=Number(0.5, 24),
     default=16.0,
     show_default=True,
     metavar="KHZ",

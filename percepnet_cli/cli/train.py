@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import Manual, Number
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -20,7 +20,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Sequences per step.")
 @click.option("--hops", type=click.IntRange(8), default=400, show_default=True, help="Hops (10 ms) per sequence.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget of trained time, all sittings.")
+@click.option("--minutes", type=Number(0, min_open=True), help="Budget of trained time, all sittings.")
 @click.option("--steps", type=click.IntRange(1), help="Budget of steps, instead of --minutes.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for products.")
 @click.option(
@@ -47,7 +47,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
 @click.option(
     "--level-weight",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     show_default=True,
     help="How much loud bands count for more than quiet ones, 0..1.",
@@ -55,7 +55,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--recolour", is_flag=True, help="Give each sequence a random level and filter, anew in every step.")
 @click.option(
     "--dropout",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Share of the units of each layer that a sequence is trained without.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from percepnet_cli.cli.options import Manual, jobs_option, scheduler_option
+from percepnet_cli.cli.options import Manual, Number, jobs_option, scheduler_option
 
 
 class Place(click.ParamType):
@@ -49,7 +49,7 @@ EXAMPLES = """
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=5.0,
     show_default=True,
     help="Length of all mixtures together.",

@@ -26,10 +26,12 @@ def interval(values: np.ndarray, weights: np.ndarray | None = None, *, draws: in
     values: float [files] or [files, 2], at least one file. With two columns the difference of their means, second
     minus first, is estimated from files drawn together: paired. weights: float like ``values``, such as the words of a
     file when the values are its errors; the estimate is then sum(values) / sum(weights). None is a plain mean.
-    The same seed gives the same interval.
+    The same seed gives the same interval. One file has none: its ends are NaN.
     """
     columns = np.asarray(values, np.float64).reshape(len(values), -1)
     parts = np.ones_like(columns) if weights is None else np.asarray(weights, np.float64).reshape(columns.shape)
+    if len(columns) == 1:
+        return Estimate(_difference(columns, parts), float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
     estimates = np.empty(draws)
     for draw in range(draws):
