@@ -100,13 +100,13 @@ def window(r: Run) -> Figure:
         left.plot(n + shift * hop_ms, stft.WINDOW, "C0" if shift != 1 else "C1")
     both = stft.WINDOW[HOP_SIZE:] ** 2 + stft.WINDOW[:HOP_SIZE] ** 2
     left.plot(n[:HOP_SIZE] + hop_ms, both, "k:", label="sum of squares")
-    left.set(xlabel="ms", title="a window every 10 ms")
+    left.set(xlabel="time, ms", title="a window every 10 ms")
     left.legend(loc="lower center")
     first = (r.voiced - 1) * HOP_SIZE
     cut = r.noisy[first : first + WINDOW_SIZE]
     right.plot(n, cut, "0.7", label="input")
     right.plot(n, cut * stft.WINDOW, "C0", label="windowed")
-    right.set(xlabel="ms", title=f"window at {r.voiced * HOP_SECONDS:.2f} s")
+    right.set(xlabel="time, ms", title=f"window at {r.voiced * HOP_SECONDS:.2f} s")
     right.legend(loc="upper right")
     return drawing
 
@@ -123,7 +123,7 @@ def band_energies(r: Run) -> Figure:
     width = bands.triangles().sum(axis=1)
     bottom.plot(hz / 1000, db(spectrum), "0.6", linewidth=0.8, label="bins")
     bottom.plot(TIPS_HZ / 1000, db(energy / width), "C3o-", markersize=3, label="mean of each band")
-    bottom.set(xlabel="kHz", ylabel="dB", xlim=(0, 20), ylim=(-50, None))
+    bottom.set(xlabel="frequency, kHz", ylabel="dB", xlim=(0, 20), ylim=(-50, None))
     bottom.legend()
     return drawing
 
@@ -138,9 +138,9 @@ def pitch(r: Run) -> Figure:
     certain = r.correlation[SHOWN] > 0.5
     top.plot(time, np.where(certain, hz, np.nan) / 1000, "C3", linewidth=2, label="1 / T where correlation > 0.5")
     top.legend(loc="upper right")
-    top.set(ylabel="kHz")
+    top.set(ylabel="frequency, kHz")
     bottom.plot(time, r.correlation[SHOWN])
-    bottom.set(ylabel="correlation", xlabel="s", ylim=(0, 1))
+    bottom.set(ylabel="correlation", xlabel="time, s", ylim=(0, 1))
     return drawing
 
 
@@ -156,12 +156,12 @@ def comb_filter(r: Run) -> Figure:
     kept = comb.TAPS[COMB_PERIODS - future :] / comb.TAPS[COMB_PERIODS - future :].sum()
     response = np.exp(-2j * np.pi * np.outer(hz, k[COMB_PERIODS - future :]) * period / SAMPLE_RATE) @ kept
     left.plot(hz, 2 * db(np.abs(response)), label=f"{future} coming periods known")
-    left.set(xlabel="Hz", ylabel="dB", ylim=(-50, 3), title=f"T = {period} samples")
+    left.set(xlabel="frequency, Hz", ylabel="dB", ylim=(-50, 3), title=f"T = {period} samples")
     left.legend(loc="lower right", fontsize=8)
     bins = np.arange(r.Y.shape[1]) * BIN_HZ
     for spectrum, label in ((r.Y, "Y"), (r.P, "P, comb-filtered")):
         right.plot(bins / 1000, db(np.abs(spectrum[r.voiced]) ** 2), label=label, linewidth=1)
-    right.set(xlabel="kHz", ylabel="dB", xlim=(0, 4), ylim=(-40, None))
+    right.set(xlabel="frequency, kHz", ylabel="dB", xlim=(0, 4), ylim=(-40, None))
     right.legend()
     return drawing
 
@@ -175,8 +175,8 @@ def features(r: Run) -> Figure:
     time = np.arange(SHOWN.start, SHOWN.stop) * HOP_SECONDS
     axes[2].plot(time, shown[:, -2], label="octaves of the period above 2 ms")
     axes[2].plot(time, shown[:, -1], label="correlation")
-    axes[2].legend(loc="upper right", fontsize=8)
-    axes[2].set(xlabel="s")
+    axes[2].legend(loc="upper right", ncols=2, fontsize=8)
+    axes[2].set(xlabel="time, s", ylim=(0, 4.2))  # room for the legend
     for ax in axes[:2]:
         ax.set(ylabel="band")
     return drawing
@@ -189,7 +189,7 @@ def answers(r: Run) -> Figure:
     image(axes[1], r.strength[SHOWN], "strength", cmap="magma", vmin=0, vmax=1)
     for ax in axes:
         ax.set(ylabel="band")
-    axes[1].set(xlabel="s")
+    axes[1].set(xlabel="time, s")
     return drawing
 
 
@@ -203,7 +203,7 @@ def post_filter(r: Run) -> Figure:
     left.legend()
     right.plot(TIPS_HZ / 1000, r.gain[r.voiced], "k.:", label="network")
     right.plot(TIPS_HZ / 1000, r.filtered[r.voiced], "C0.-", label="post-filtered")
-    right.set(xlabel="kHz", ylabel="gain", title=f"window at {r.voiced * HOP_SECONDS:.2f} s")
+    right.set(xlabel="frequency, kHz", ylabel="gain", title=f"window at {r.voiced * HOP_SECONDS:.2f} s")
     right.legend()
     return drawing
 
@@ -217,8 +217,8 @@ def output(r: Run) -> Figure:
         frames = np.lib.stride_tricks.sliding_window_view(part, WINDOW_SIZE)[::HOP_SIZE]
         spectra = np.abs(np.fft.rfft(frames * stft.WINDOW)) ** 2
         image(ax, db(spectra), "dB", top=SAMPLE_RATE / 2000, cmap="magma", vmin=-50, vmax=35)
-        ax.set(title=title, xlabel="s", ylim=(0, 16))
-    axes[0].set_ylabel("kHz")
+        ax.set(title=title, xlabel="time, s", ylim=(0, 16))
+    axes[0].set_ylabel("frequency, kHz")
     return drawing
 
 
