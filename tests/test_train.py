@@ -64,6 +64,34 @@ def test_resuming_gives_the_same_weights(folders, straight, tmp_path):
     assert_same(weights(tmp_path), weights(straight))
 
 
+PIECES = replace(TINY, pieces=4, dropout=0.2, recolour=True)
+
+
+def test_pieces_resume_exactly_within_a_sequence(folders, tmp_path):
+    assert run(*folders, tmp_path / "straight", PIECES, log=silent).finished
+    for stop_at in (3, 6, None):
+        run(*folders, tmp_path / "parts", PIECES, log=silent, stop_at=stop_at)
+    assert_same(weights(tmp_path / "parts"), weights(tmp_path / "straight"))
+    with pytest.raises(ValueError, match="24 hops cannot be cut into 5 pieces"):
+        run(*folders, tmp_path / "odd", replace(TINY, pieces=5), log=silent)
+
+
+def test_pieces_carry_the_state_of_their_sequences(folders, tmp_path):
+    train, valid = map(open_shards, folders)
+    trainer = Trainer(train, valid, tmp_path, replace(TINY, pieces=4, rate=0.0))
+    trainer.start()
+    trainer.model.precision = torch.float32
+    whole = Trainer(train, valid, tmp_path, TINY)
+    for number in (0, 1):
+        features = torch.from_numpy(whole.batch(number).features).float()
+        for end in (6, 12, 18, 24):
+            trainer.update(trainer.batch(trainer.step))
+            with torch.no_grad():
+                expected = trainer.model(features[:end])[2]
+            for found, wanted in zip(trainer.state, expected, strict=True):
+                torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_after_the_step(folders, straight, tmp_path, monkeypatch, number):
     before = signal.getsignal(number)

@@ -60,6 +60,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Share of the units of each layer that a sequence is trained without.",
 )
+@click.option(
+    "--pieces",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Cut each sequence into so many pieces; a step after each, the state is carried on.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
 @click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
 @click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
@@ -88,6 +95,7 @@ def train(
     level_weight: float,
     recolour: bool,
     dropout: float,
+    pieces: int,
     seed: int,
     checkpoint_minutes: float,
     validate_minutes: float,
@@ -149,6 +157,7 @@ def train(
         level_weight=level_weight,
         recolour=recolour,
         dropout=dropout,
+        pieces=pieces,
         seed=seed,
         checkpoint_minutes=checkpoint_minutes,
         validate_minutes=validate_minutes,

@@ -31,6 +31,7 @@ class Options:
     level_weight: float = 0.0
     recolour: bool = False
     dropout: float = 0.0
+    pieces: int = 1
     seed: int = 0
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 4.0
@@ -39,7 +40,7 @@ class Options:
 
     def identity(self) -> dict[str, Any]:
         """Return what must not change between two sittings."""
-        return {
+        identity = {
             "sizes": list(self.sizes),
             "batch": self.batch,
             "hops": self.hops,
@@ -51,3 +52,4 @@ class Options:
             "dropout": self.dropout,
             "seed": self.seed,
         }
+        return identity | {"pieces": self.pieces} if self.pieces > 1 else identity

@@ -92,6 +92,8 @@ def run(
     """
     if (options.minutes is None) == (options.steps is None):
         raise ValueError("give either --minutes or --steps")
+    if options.hops % options.pieces:
+        raise ValueError(f"{options.hops} hops cannot be cut into {options.pieces} pieces")
     torch.set_num_threads(options.threads)
     keep_memory()
     # cuDNN would like all weights of a layer in one piece; ours have their own names
@@ -153,7 +155,8 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
                 bar.set_postfix(loss=f"{loss:.4f}", hours=f"{trainer.hours():.1f}", refresh=False)
                 bar.update(0)
             elif now - logged >= LOG_SECONDS and trainer.loss_count:
-                done = (trainer.step - logged_step) * options.batch * options.hops * HOP_SIZE / SAMPLE_RATE
+                hops = (trainer.step - logged_step) * options.batch * options.hops // options.pieces
+                done = hops * HOP_SIZE / SAMPLE_RATE
                 mean = trainer.loss_sum / trainer.loss_count
                 log(
                     f"step {trainer.step}, {100 * trainer.progress():.1f} %, "

@@ -16,7 +16,7 @@ from percepnet_cli.training.losses import level_weight, losses
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.recolour import recolour
 from percepnet_cli.training.shards import Batch, Shards
-from percepnet_cli.training.torch_model import Dropout, PercepNet
+from percepnet_cli.training.torch_model import Dropout, PercepNet, State
 from percepnet_cli.training.widen import widen
 
 HOPS_PER_HOUR = 3600 * SAMPLE_RATE // HOP_SIZE
@@ -117,6 +117,8 @@ class Trainer:
         self.loss_sum = 0.0
         self.loss_count = 0
         self.skipped = 0
+        self.state: State | None = None
+        self._sequences: tuple[int, Batch] | None = None
         hops = min(valid.hops, max(options.hops, 400))
         self.valid = valid.even_batch(VALIDATION_SEQUENCES, hops)
         self.checkpoint = out / "checkpoint.pt"
@@ -149,6 +151,7 @@ class Trainer:
             "history": self.history,
             "loss_sum": self.loss_sum,
             "loss_count": self.loss_count,
+            "state": None if self.state is None else list(self.state),
         }
         write_checkpoint(self.checkpoint, self.options.identity(), content)
 
@@ -164,6 +167,8 @@ class Trainer:
         self.history = content["history"]
         self.loss_sum = content["loss_sum"]
         self.loss_count = content["loss_count"]
+        state = content.get("state")
+        self.state = None if state is None else State(*state)
 
     def progress(self) -> float:
         """Return how much of the run is done, 0..1."""
@@ -173,13 +178,20 @@ class Trainer:
 
     def hours(self) -> float:
         """Return hours of audio trained."""
-        return self.step * self.options.batch * self.options.hops / HOPS_PER_HOUR
+        return self.step * self.options.batch * self.options.hops / self.options.pieces / HOPS_PER_HOUR
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step, a function of (seed, step) alone."""
-        rng = np.random.default_rng((self.options.seed, step))
-        batch = self.train.random_batch(rng, self.options.batch, self.options.hops)
-        return batch._replace(features=recolour(batch.features, rng)) if self.options.recolour else batch
+        """Return the batch of a step, a function of (seed, step) alone: a piece of its sequences."""
+        number, piece = divmod(step, self.options.pieces)
+        if self._sequences is None or self._sequences[0] != number:
+            rng = np.random.default_rng((self.options.seed, number))
+            batch = self.train.random_batch(rng, self.options.batch, self.options.hops)
+            if self.options.recolour:
+                batch = batch._replace(features=recolour(batch.features, rng))
+            self._sequences = number, batch
+        length = self.options.hops // self.options.pieces
+        part = slice(piece * length, (piece + 1) * length)
+        return Batch(*(array[part] for array in self._sequences[1]))
 
     def update(self, batch: Batch) -> torch.Tensor:
         """Do one step; return its loss, not yet waited for."""
@@ -190,10 +202,12 @@ class Trainer:
         features, *targets = to_device(batch, self.device)
         if self.options.level_weight:
             targets[2] = targets[2] * level_weight(features, self.options.level_weight)
+        number, piece = divmod(self.step, self.options.pieces)
         drop = {}
         if self.options.dropout:
-            drop["drop"] = Dropout(self.options.dropout, self.options.seed + self.step)
-        gain, strength, _ = self.model(features, **drop)
+            drop["drop"] = Dropout(self.options.dropout, self.options.seed + number)
+        gain, strength, after = self.model(features, self.state if piece else None, **drop)
+        self.state = State(*(part.detach() for part in after)) if self.options.pieces > 1 else None
         gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
         loss = gain_loss + self.options.strength_weight * strength_loss
         self.model.zero_grad(set_to_none=True)
