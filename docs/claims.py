@@ -110,7 +110,7 @@ def claims() -> list[Claim]:
         Claim("bytes per weight", "1 (8 bits)", ", ".join(f"`{m.name}` {m.file_bytes / m.num_weights:.2f}, "
               "scales and all" for m in models), "`percepnet models --json`"),
         Claim("share of a core, hop after hop", "4.1 % of an x86 core (paper), below 5 % (article)",
-              benchmarks("hop after hop, % of a core"), "`percepnet bench --article`"),
+              benchmarks("hop after hop, % of a core"), "`percepnet bench`"),
         Claim("share of a core, live, by the clock", "-", benchmarks("live, % of a core"), "`percepnet bench`"),
         Claim("delay", "30 ms (article), 40 ms with three windows of look-ahead (paper)",
               f"{c.LATENCY_SAMPLES * ms:.0f} ms", "`percepnet bench`"),

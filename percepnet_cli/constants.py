@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-DEFAULT_MODEL = "lite"
+DEFAULT_MODEL = "percepnet"
 """Name of the shipped model that is used unless another is asked for."""
 
 SAMPLE_RATE = 48000

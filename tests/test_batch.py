@@ -24,6 +24,7 @@ from percepnet_cli import atomic, batch, denoise_file, denoise_files, remote
 from percepnet_cli.batch import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
+from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.inputs import Item
 
 FILES = 6
@@ -89,7 +90,7 @@ def test_a_report_says_what_was_found_and_remembers(recordings, tmp_path, name):
     def rows():
         if name.endswith("json"):
             content = json.loads(path.read_text())
-            assert content["model"]["name"] == "lite" and len(content["model"]["sha256"]) == 64
+            assert content["model"]["name"] == DEFAULT_MODEL and len(content["model"]["sha256"]) == 64
             return content["files"]
         return list(csv.DictReader(path.read_text().splitlines()))
 

@@ -14,6 +14,7 @@ from signals import noise, speech
 
 from percepnet_cli import evaluate, evaluate_report
 from percepnet_cli.cli import main
+from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.formats import AudioError
 
 QUICK = ["--no-dnsmos", "--no-wer", "--jobs", "1", "--draws", "50"]
@@ -79,7 +80,7 @@ def test_the_shipped_model_when_there_is_nothing_else(folder, tmp_path):
     result = run(folder / "clean" / "a.wav", folder / "noisy" / "a.flac", "--json", tmp_path / "s.json", *QUICK)
     assert result.exit_code == 0, result.output
     (noisy, ours) = json.loads((tmp_path / "s.json").read_text())["rows"]
-    assert noisy["system"] == "noisy" and ours["system"] == "percepnet lite"
+    assert noisy["system"] == "noisy" and ours["system"] == f"model {DEFAULT_MODEL}"
     from percepnet_cli.files import denoise_file, read_mono
     from percepnet_cli.metrics.levels import si_sdr
 

@@ -119,7 +119,7 @@ def evaluate(
             evaluate_report.check(path, force)
     pairs = evaluation.find_pairs(clean, noisy, compared, manifest)
     chosen = [load_model(name) for name in models or ((None,) if noisy is not None and not compared else ())]
-    labels = [f"percepnet {model.name}" for model in chosen]
+    labels = [f"model {model.name}" for model in chosen]
     if len({*labels, *compared}) < len(labels) + len(compared):
         raise click.UsageError("two systems have the same name.")
     for text in evaluation.unpaired(pairs, filter(None, (noisy, *compared.values()))):

@@ -59,7 +59,7 @@ def main() -> None:
         for name in shipped_names():
             own[name] = load_model(name)
             for post_filter in (True, False):
-                label = f"percepnet, {name}" + ("" if post_filter else ", no post-filter")
+                label = f"model {name}" + ("" if post_filter else ", no post-filter")
                 folders[label] = Path(work) / label
                 enhance(own[name], post_filter, noisy, folders[label])
         results = {}
@@ -74,8 +74,8 @@ def main() -> None:
         name: {
             "sha256": model.digest,
             "pairs": len(clean),
-            "scores": means(f"percepnet, {name}"),
-            "without_post_filter": means(f"percepnet, {name}, no post-filter"),
+            "scores": means(f"model {name}"),
+            "without_post_filter": means(f"model {name}, no post-filter"),
         }
         for name, model in own.items()
     }
