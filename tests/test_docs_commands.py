@@ -219,14 +219,12 @@ def test_the_live_page_makes_a_virtual_microphone(programs, tmp_path):
     assert [line.split()[0] for line in lines] == ["pactl", "pactl", "percepnet", "pactl", "pactl"]
     with pulse.Server() as server:
         server.pactl("set-default-source", "mic")
-        recording = server.capture()  # a virtual microphone to which nobody listens is seconds behind at first
         sound = server.env | {"PATH": programs["PATH"], "PYTHONPATH": programs["PYTHONPATH"]}
         for line in lines[:2]:
             run(line, tmp_path, sound)
         assert "percepnet_mic" in server.pactl("list", "short", "sources")
         run(f"{lines[2]} --seconds 2 --record noisy.wav clean.wav", tmp_path, sound)
         assert soundfile.info(tmp_path / "clean.wav").duration > 1
-        assert len(pulse.captured(recording)) > pulse.RATE
         for line in lines[3:]:
             run(line, tmp_path, sound)
         assert "percepnet" not in server.pactl("list", "short", "sources")

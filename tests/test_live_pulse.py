@@ -156,20 +156,6 @@ def test_the_speaker_plays_the_denoised_microphone_when_it_says(rate, options, m
     raise AssertionError(disturbed)
 
 
-def test_a_sink_that_slept_does_not_make_the_microphone_late(server, here):
-    module = server.pactl("load-module", "module-null-sink", "sink_name=call").strip()
-    recording = server.capture()  # the microphone is awake, the sink is not: 2 s of silence wait in it
-    try:
-        with Session(Denoiser(), Settings("mic", "call")) as session:
-            told = [session.tick() for _ in range(25) if time.sleep(0.1) is None]
-            status = session.status()
-    finally:
-        pulse.captured(recording)
-        server.pactl("unload-module", module)
-    assert not any(told) and status.reopened == 0
-    assert status.latency_ms < 400
-
-
 def test_the_example_program(server):
     recording, player = server.capture(), server.play(street())
     env = server.env | {"PULSE_SOURCE": "mic", "PULSE_SINK": "speaker"}

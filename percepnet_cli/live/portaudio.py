@@ -81,8 +81,8 @@ class Stream:
 
     Parameters
     ----------
-    source, target : Device or None
-        Where samples come from and go to; not both None.
+    source, target : Device, Device or None
+        Where samples come from and go to.
     channels : tuple of int
         Of input and output.
     sample_rate : int
@@ -104,7 +104,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Device | None,
+        source: Device,
         target: Device | None,
         channels: tuple[int, int],
         sample_rate: int,
@@ -119,29 +119,28 @@ class Stream:
                 os.environ[variable] = device.server_name
         self._userdata = sounddevice._ffi.cast("void *", userdata)
         function = sounddevice._ffi.cast("PaStreamCallback *", callback)
-        ends = [(device, n) for device, n in zip((source, target), channels, strict=True) if device is not None]
-        ports, counts = [device.port for device, _ in ends], [n for _, n in ends]
-        where = " and ".join(str(device) for device, _ in ends)
+        duplex = target is not None
         try:
             # The class for library authors: other than sounddevice.Stream it takes C functions.
             self._stream = sounddevice._StreamBase(
-                kind="input" if target is None else "output" if source is None else "duplex",
+                kind="duplex" if duplex else "input",
                 samplerate=sample_rate,
                 blocksize=block_frames,
-                device=ports if len(ends) == 2 else ports[0],
-                channels=counts if len(ends) == 2 else counts[0],
+                device=(source.port, target.port) if target is not None else source.port,
+                channels=channels if duplex else channels[0],
                 dtype="float32",
                 latency=latency,
                 callback=function,
                 userdata=self._userdata,
             )
         except FAILURES as error:
+            where = f"{source} and {target}" if target is not None else f"{source}"
             raise DeviceError(f"device {where} cannot be opened at {sample_rate} Hz: {_reason(error)}") from None
         try:
             self._stream.start()
         except FAILURES as error:
             self.close()
-            raise DeviceError(f"device {where} cannot be started: {_reason(error)}") from None
+            raise DeviceError(f"device {source} cannot be started: {_reason(error)}") from None
 
     @property
     def active(self) -> bool:

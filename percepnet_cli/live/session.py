@@ -15,7 +15,6 @@ from percepnet_cli.live import exchange, portaudio
 from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.devices import DeviceError, choose, find
 from percepnet_cli.live.engine import Engine, Levels, Ring
-from percepnet_cli.live.primer import under_way
 from percepnet_cli.live.settings import Settings, channels_of, rate_of
 from percepnet_cli.live.status import SILENCE_DB, Status, decibels
 
@@ -137,18 +136,23 @@ class Session:
         ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
         self._ring = ring
         engine = Engine(self._chain, ring, self._batch, self._bypass, self.recorded)
-        timing = (self.sample_rate, self.block_frames, seconds)
-        with under_way(self.target, self._channels[1], *timing):
-            try:
-                self._stream = portaudio.Stream(
-                    self.source, self.target, self._channels, *timing, self._callback(engine), ring.address
-                )
-            except DeviceError:
-                engine.stop()
-                raise
-            self._engine = engine
-            self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
-            self._settle()
+        try:
+            self._stream = portaudio.Stream(
+                self.source,
+                self.target,
+                self._channels,
+                self.sample_rate,
+                self.block_frames,
+                seconds,
+                self._callback(engine),
+                ring.address,
+            )
+        except DeviceError:
+            engine.stop()
+            raise
+        self._engine = engine
+        self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
+        self._settle()
 
     def _callback(self, engine: Engine) -> int:
         """Begin to work; return the address of what the device is to call."""
