@@ -223,7 +223,7 @@ def test_the_live_page_makes_a_virtual_microphone(programs, tmp_path):
         for line in lines[:2]:
             run(line, tmp_path, sound)
         assert "percepnet_mic" in server.pactl("list", "short", "sources")
-        run(f"{lines[2]} --seconds 2 --record noisy.wav clean.wav", tmp_path, sound)
+        run(f"{lines[2]} --seconds 8 --record noisy.wav clean.wav", tmp_path, sound)
         assert soundfile.info(tmp_path / "clean.wav").duration > 1
         for line in lines[3:]:
             run(line, tmp_path, sound)
