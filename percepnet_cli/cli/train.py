@@ -67,6 +67,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Cut each sequence into so many pieces; a step after each, the state is carried on.",
 )
+@click.option(
+    "--taught-share",
+    type=Number(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How much the opinion of teachers counts beside the ideal answer, where shards have one.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
 @click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
 @click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
@@ -96,6 +103,7 @@ def train(
     recolour: bool,
     dropout: float,
     pieces: int,
+    taught_share: float,
     seed: int,
     checkpoint_minutes: float,
     validate_minutes: float,
@@ -158,6 +166,7 @@ def train(
         recolour=recolour,
         dropout=dropout,
         pieces=pieces,
+        taught_share=taught_share,
         seed=seed,
         checkpoint_minutes=checkpoint_minutes,
         validate_minutes=validate_minutes,

@@ -57,6 +57,13 @@ EXAMPLES = """
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn at random."
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    help="Command that denoises the WAV files of one folder into another; its opinion is kept beside the ideal answer;"
+    " repeatable.",
+)
 @jobs_option
 @scheduler_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -68,6 +75,7 @@ def train_targets(
     part: str,
     hours: float,
     seed: int,
+    teachers: tuple[str, ...],
     jobs: int | None,
     scheduler: str | None,
     quiet: bool,
@@ -89,7 +97,7 @@ def train_targets(
 
     unreadable: set[str] = set()
     try:
-        plan = make_plan(speech, noise, rooms, part, seed, RECIPE)
+        plan = make_plan(speech, noise, rooms, part, seed, RECIPE, teachers)
         if not quiet:
             click.echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "

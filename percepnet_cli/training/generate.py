@@ -24,6 +24,7 @@ from percepnet_cli.training.corpus import Recording, find, split
 from percepnet_cli.training.mixture import draw
 from percepnet_cli.training.recipe import RECIPE, Recipe
 from percepnet_cli.training.targets import example
+from percepnet_cli.training.teachers import teach
 from percepnet_cli.training.tracks import Sources, Tracks
 
 SEQUENCES_PER_SHARD = 64
@@ -39,10 +40,13 @@ class Plan:
     part: str
     seed: int
     recipe: Recipe = RECIPE
+    teachers: tuple[str, ...] = ()
+    """Commands, see ``training/teachers.py``."""
 
     def description(self) -> dict[str, Any]:
         """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
-        return {
+        taught = {"teachers": list(self.teachers)} if self.teachers else {}
+        return taught | {
             "percepnet": __version__,
             "sample_rate": SAMPLE_RATE,
             "hop": HOP_SIZE,
@@ -73,6 +77,7 @@ def make_plan(
     part: str,
     seed: int,
     recipe: Recipe,
+    teachers: Sequence[str] = (),
 ) -> Plan:
     """Collect the recordings of folders and lists and keep those of a part.
 
@@ -86,7 +91,7 @@ def make_plan(
         parts[name] = tuple(split(found, part))
         if not parts[name] and (found or name == "speech"):
             raise ValueError(f"none of the {len(found)} {name} recordings belongs to the part '{part}'")
-    return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe)
+    return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe, tuple(teachers))
 
 
 def is_whole(place: str, plan: Plan) -> bool:
@@ -128,21 +133,25 @@ def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[
     """Make a shard (number, path or URL); return what this process could not read so far, or an error."""
     index, place = piece
     sources = _sources(plan)
-    rows: dict[str, list[np.ndarray]] = {}
     # seeded by number, so that a shard does not depend on who made it, or when
     tracks = Tracks(sources, plan.recipe, plan.seed, index)
+    mixtures = []
     for sequence in range(SEQUENCES_PER_SHARD):
         rng = np.random.default_rng((plan.seed, index, sequence))
         speech = tracks.speech(sequence // plan.recipe.reuse)
         noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse)) if sources.noise else None
-        mixture = draw(sources, rng, plan.recipe, speech, noise)
-        for name, array in vars(example(mixture, plan.recipe.attenuation)).items():
-            rows.setdefault(name, []).append(array)
-    arrays = {name: np.stack(parts) for name, parts in rows.items()}
+        mixtures.append(draw(sources, rng, plan.recipe, speech, noise))
     try:
+        answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
+        rows: dict[str, list[np.ndarray]] = {}
+        for mixture, *taught in zip(mixtures, *answers, strict=True):
+            for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
+                if array is not None:
+                    rows.setdefault(name, []).append(array)
+        arrays = {name: np.stack(parts) for name, parts in rows.items()}
         with remote.stored(place) as path:
             shards.write_shard(path, arrays, plan.description())
-    except (OSError, AudioError) as error:
+    except (OSError, ValueError, AudioError) as error:
         return str(error)
     return set(sources.library.unreadable)
 

@@ -32,6 +32,7 @@ class Options:
     recolour: bool = False
     dropout: float = 0.0
     pieces: int = 1
+    taught_share: float = 0.0
     seed: int = 0
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 4.0
@@ -40,7 +41,7 @@ class Options:
 
     def identity(self) -> dict[str, Any]:
         """Return what must not change between two sittings."""
-        identity = {
+        identity: dict[str, Any] = {
             "sizes": list(self.sizes),
             "batch": self.batch,
             "hops": self.hops,
@@ -52,4 +53,8 @@ class Options:
             "dropout": self.dropout,
             "seed": self.seed,
         }
-        return identity | {"pieces": self.pieces} if self.pieces > 1 else identity
+        if self.pieces > 1:
+            identity["pieces"] = self.pieces
+        if self.taught_share:
+            identity["taught_share"] = self.taught_share
+        return identity

@@ -11,6 +11,8 @@ tensor                  dtype    shape                    meaning
 ``gain_weight``         uint8    [sequences, hops, 34]    0 where a gain cannot be judged, else 1
 ``strength_weight``     uint8    [sequences, hops, 34]    the same for the strength
 ``voice``               uint8    [sequences, hops]        1 where there is speech
+``taught_gain``         float16  [sequences, hops, 34]    gain in the opinion of teachers, 0..1; optional
+``taught_strength``     float16  [sequences, hops, 34]    likewise the strength; optional
 ======================  =======  =======================  ========================================
 
 The metadata key ``percepnet`` holds JSON: ``format_version``, ``kind`` and whatever
@@ -45,6 +47,8 @@ STRENGTH = "strength"
 GAIN_WEIGHT = "gain_weight"
 STRENGTH_WEIGHT = "strength_weight"
 VOICE = "voice"
+TAUGHT = {GAIN: "taught_gain", STRENGTH: "taught_strength"}
+"""What teachers have a second opinion of, and its name. A shard may lack it."""
 
 LAYOUT: dict[str, tuple[str, int | None]] = {
     FEATURES: ("float16", NUM_FEATURES),
@@ -53,6 +57,8 @@ LAYOUT: dict[str, tuple[str, int | None]] = {
     GAIN_WEIGHT: ("uint8", NUM_BANDS),
     STRENGTH_WEIGHT: ("uint8", NUM_BANDS),
     VOICE: ("uint8", None),
+    TAUGHT[GAIN]: ("float16", NUM_BANDS),
+    TAUGHT[STRENGTH]: ("float16", NUM_BANDS),
 }
 """Name -> (dtype, width); a width of None stands for one number per hop."""
 
@@ -79,13 +85,16 @@ def shard_path(folder: str | Path, index: int) -> Path:
 
 def _check(where: str, found: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[int, int]:
     """Return (sequences, hops) of a set of tensors, or say what is wrong with it."""
-    missing = [name for name in LAYOUT if name not in found]
+    optional = () if any(name in found for name in TAUGHT.values()) else TAUGHT.values()
+    missing = [name for name in LAYOUT if name not in found and name not in optional]
     if missing:
         raise ValueError(f"{where}: no tensor named {', '.join(missing)}")
     sequences, hops = (*found[FEATURES][1], 0, 0)[:2]
     if not sequences or not hops:
         raise ValueError(f"{where}: {FEATURES} is empty, its shape is {list(found[FEATURES][1])}")
     for name, (dtype, width) in LAYOUT.items():
+        if name not in found:
+            continue
         expected = (sequences, hops) if width is None else (sequences, hops, width)
         if found[name][1] != expected:
             raise ValueError(f"{where}: {name} has shape {list(found[name][1])}, expected {list(expected)}")
@@ -116,11 +125,12 @@ def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description:
     if unknown:
         raise ValueError(f"{path}: unknown tensor {', '.join(unknown)}")
     _check(str(path), {name: (array.dtype, array.shape) for name, array in arrays.items()})
-    for name in (FEATURES, GAIN, STRENGTH):
-        if not np.isfinite(arrays[name]).all():
+    for name in (FEATURES, GAIN, STRENGTH, *TAUGHT.values()):
+        if name in arrays and not np.isfinite(arrays[name]).all():
             raise ValueError(f"{path}: {name} holds values that are not finite")
     text = json.dumps({**description, "format_version": FORMAT_VERSION, "kind": KIND}, sort_keys=True)
-    data = save({name: np.ascontiguousarray(arrays[name]) for name in LAYOUT}, metadata={METADATA_KEY: text})
+    tensors = {name: np.ascontiguousarray(arrays[name]) for name in LAYOUT if name in arrays}
+    data = save(tensors, metadata={METADATA_KEY: text})
     write_atomically(path, lambda part: part.write_bytes(data))
 
 
@@ -153,11 +163,19 @@ class _Shard:
         data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + length)
         self.tensors: dict[str, np.ndarray] = {}
         for name in LAYOUT:
+            if name not in found:
+                continue
             dtype, shape = found[name]
             start, stop = header[name]["data_offsets"]
             if stop > data.size or stop - start != dtype.itemsize * int(np.prod(shape)):
                 raise ValueError(f"{path}: cut short, {name} ends outside the file")
             self.tensors[name] = np.asarray(data[start:stop]).view(dtype).reshape(shape)
+
+
+def _between(ideal: np.ndarray, taught: np.ndarray, share: float) -> np.ndarray:
+    """Return the weighted mean of two answers by their roots, which are what the loss compares."""
+    root: np.ndarray = (1 - share) * np.sqrt(ideal, dtype=np.float32) + share * np.sqrt(taught, dtype=np.float32)
+    return np.square(root)
 
 
 class Shards:
@@ -176,10 +194,14 @@ class Shards:
         Length of the shortest sequence.
     description
         The JSON of the first shard.
+    taught_share
+        How much the teachers' opinion counts beside the ideal answer in what :meth:`crops` gives, 0..1: the two are
+        averaged by their roots. Shards without an opinion give the ideal answer.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, taught_share: float = 0.0) -> None:
         folder = Path(folder)
+        self.taught_share = taught_share
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder")
         paths = sorted(folder.glob("shard-*.safetensors"))
@@ -192,10 +214,19 @@ class Shards:
         self.hops = min(shard.hops for shard in self._shards)
         self.total_hops = sum(shard.sequences * shard.hops for shard in self._shards)
         self.description = self._shards[0].description
+        if taught_share and not any(TAUGHT[GAIN] in shard.tensors for shard in self._shards):
+            raise ValueError(f"{folder}: no shard was made with a teacher")
+
+    def has(self, name: str, sequence: int) -> bool:
+        """Return whether the shard of a sequence has a tensor of this name."""
+        return name in self._shards[self._number(sequence)].tensors
+
+    def _number(self, sequence: int) -> int:
+        return int(np.searchsorted(self._first, sequence, side="right")) - 1
 
     def tensor(self, name: str, sequence: int) -> np.ndarray:
         """Return one tensor of one sequence, [hops, width], as a view of the file."""
-        shard = int(np.searchsorted(self._first, sequence, side="right")) - 1
+        shard = self._number(sequence)
         view: np.ndarray = self._shards[shard].tensors[name][sequence - self._first[shard]]
         return view
 
@@ -206,7 +237,11 @@ class Shards:
             dtype, width = LAYOUT[name]
             array = np.empty((hops, len(picks), width or 1), dtype)
             for column, (sequence, start) in enumerate(picks):
-                array[:, column] = self.tensor(name, sequence)[start : start + hops]
+                part = slice(start, start + hops)
+                array[:, column] = self.tensor(name, sequence)[part]
+                if self.taught_share and name in TAUGHT and self.has(TAUGHT[name], sequence):
+                    taught = self.tensor(TAUGHT[name], sequence)[part]
+                    array[:, column] = _between(array[:, column], taught, self.taught_share)
             out.append(array)
         return Batch(*out)
 
@@ -254,13 +289,13 @@ class Shards:
         return mean.astype(np.float32), np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
 
 
-def open_shards(folder: str | Path) -> Shards:
+def open_shards(folder: str | Path, taught_share: float = 0.0) -> Shards:
     """Open all shards of a folder; see :class:`Shards`.
 
     Raises
     ------
     ValueError
-        The folder is missing or empty, or a file does not hold what it should; the
-        message names the file and the mismatch.
+        The folder is missing or empty, or a file does not hold what it should, or teachers
+        are asked for and no shard has any; the message names the file and the mismatch.
     """
-    return Shards(folder)
+    return Shards(folder, taught_share)

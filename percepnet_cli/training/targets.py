@@ -6,6 +6,7 @@ Both signals of a mixture go through the very ``Analyzer`` of inference.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,28 +185,52 @@ class Example:
     """uint8 [hops, 34]: 1 where the strength matters and is known."""
     voice: np.ndarray
     """uint8 [hops]: 1 where the speech is active."""
+    taught_gain: np.ndarray | None = None
+    """float16 [hops, 34], 0..1: the gain in the opinion of the teachers, if there are any."""
+    taught_strength: np.ndarray | None = None
+    """float16 [hops, 34], 0..1: likewise the strength."""
 
 
-def example(mixture: Mixture, attenuation_power: float) -> Example:
+def _join(rows: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Return the parts of a stream as wholes, without the windows before its start."""
+    return tuple(np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*rows, strict=True))
+
+
+def _mean(opinions: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean of several gains or strengths by their roots, which are what the loss compares."""
+    root: np.ndarray = np.mean(np.sqrt(opinions), axis=0)
+    return np.square(root).astype(np.float16)
+
+
+def example(mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndarray] = ()) -> Example:
     """Analyze a mixture and its clean speech side by side.
 
-    attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 (the paper).
+    attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 (the paper). taught: what teachers
+    made of the mixture, float32 [hops * 480] each; their opinion is the answer that would be ideal if that were the
+    clean speech.
 
     The analyzers see the stream from its start; the first LOOKAHEAD_HOPS windows, which lie before
     it, are dropped and the stream is continued with zeros, so hop l of the result is window l of the mixture.
     """
     hops = len(mixture.noisy) // HOP_SIZE
-    noisy_analyzer, clean_analyzer = Analyzer(), Analyzer()
     pad = np.zeros(LOOKAHEAD_HOPS * HOP_SIZE, np.float32)
-    noisy = np.concatenate((mixture.noisy, pad)).reshape(-1, HOP_SIZE)
-    clean = np.concatenate((mixture.clean, pad)).reshape(-1, HOP_SIZE)
+    noisy, *voices = (
+        np.concatenate((signal, pad)).reshape(-1, HOP_SIZE) for signal in (mixture.noisy, mixture.clean, *taught)
+    )
+    noisy_analyzer, analyzers = Analyzer(), [Analyzer() for _ in voices]
     rows = []
+    opinions: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in voices]
     for start in range(0, hops + LOOKAHEAD_HOPS, MAX_HOPS):
         a = noisy_analyzer.analyze(noisy[start : start + MAX_HOPS])
-        b = clean_analyzer.analyze(clean[start : start + MAX_HOPS])
-        gain, attenuation, strength = band_targets(a, b)
-        rows.append((a.features.copy(), gain * attenuation**attenuation_power, strength, a.E.copy(), b.E.copy()))
-    features, gain, strength, E, Ex = (np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*rows, strict=True))
+        energies = []
+        for analyzer, voice, opinion in zip(analyzers, voices, opinions, strict=True):
+            b = analyzer.analyze(voice[start : start + MAX_HOPS])
+            energies.append(b.E)
+            gain, attenuation, strength = band_targets(a, b)
+            opinion.append((gain * attenuation**attenuation_power, strength))
+        rows.append((a.features.copy(), a.E.copy(), energies[0].copy()))
+    features, E, Ex = _join(rows)
+    (gain, strength), *rest = (_join(opinion) for opinion in opinions)
 
     total = Ex.sum(axis=1)
     positive = total[total > QUIET * NUM_BANDS]
@@ -223,4 +248,5 @@ def example(mixture: Mixture, attenuation_power: float) -> Example:
         gain_weight.astype(np.uint8),
         strength_weight.astype(np.uint8),
         voice.astype(np.uint8),
+        *(_mean(parts) for parts in zip(*rest, strict=True)),
     )
