@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from percepnet_cli.cli import main
 from percepnet_cli.training import generate as module
 from percepnet_cli.training.corpus import Recording
 from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
 from percepnet_cli.training.mixture import draw
-from percepnet_cli.training.recipe import RECIPE
+from percepnet_cli.training.recipe import RECIPE, RECIPES
 from percepnet_cli.training.shards import open_shards, shard_path
 from percepnet_cli.training.targets import example
 from percepnet_cli.training.tracks import Sources, noise_track, speech_track
@@ -240,3 +242,16 @@ def test_recordings_that_cannot_be_read_are_named(corpus, tmp_path):
     unreadable: set[str] = set()
     list(generate(plan_of(copy), tmp_path / "out", SHARD_HOURS, 1, unreadable))
     assert unreadable == {str(damaged)}
+
+
+@pytest.mark.parametrize("name", ["varied", "recorded"])
+def test_the_command_takes_a_recipe_and_teachers(corpus, monkeypatch, tmp_path, name):
+    seen = []
+    monkeypatch.setattr(module, "generate", lambda plan, *_: seen.append(plan) or iter(()))
+    arguments = [str(tmp_path), "--part", "all", "--recipe", name, "--teacher", "one", "--teacher", "two 2"]
+    for option in ("speech", "noise"):
+        arguments += [f"--{option}", str(corpus / option)]
+    done = CliRunner().invoke(main, ["train-targets", *arguments])
+    assert done.exit_code == 0, done.output
+    assert seen[0].recipe is RECIPES[name] and seen[0].teachers == ("one", "two 2")
+    assert RECIPES["recorded"].synthetic_noise < RECIPES["varied"].synthetic_noise

@@ -58,6 +58,13 @@ EXAMPLES = """
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn at random."
 )
 @click.option(
+    "--recipe",
+    type=click.Choice(["varied", "recorded"]),
+    default="varied",
+    show_default=True,
+    help="A bit of everything, or mostly recorded noise at -6 to 16 dB.",
+)
+@click.option(
     "--teacher",
     "teachers",
     multiple=True,
@@ -75,6 +82,7 @@ def train_targets(
     part: str,
     hours: float,
     seed: int,
+    recipe: str,
     teachers: tuple[str, ...],
     jobs: int | None,
     scheduler: str | None,
@@ -93,11 +101,11 @@ def train_targets(
 
     from percepnet_cli.pool import available_cores
     from percepnet_cli.training.generate import generate, make_plan
-    from percepnet_cli.training.recipe import RECIPE
+    from percepnet_cli.training.recipe import RECIPES
 
     unreadable: set[str] = set()
     try:
-        plan = make_plan(speech, noise, rooms, part, seed, RECIPE, teachers)
+        plan = make_plan(speech, noise, rooms, part, seed, RECIPES[recipe], teachers)
         if not quiet:
             click.echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "

@@ -6,7 +6,7 @@ low-pass, rooms, clipping, silence).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 
@@ -60,3 +60,27 @@ class Recipe:
 
 
 RECIPE = Recipe()
+"""A bit of everything: what a network should have heard of."""
+
+RECORDED = replace(
+    RECIPE,
+    snr_db=(-5.0, 40.0),
+    usual_snr_db=(-6.0, 16.0),
+    usual_snr=0.85,
+    level_db=(-42.0, -14.0),
+    speech_only=0.04,
+    noise_only=0.04,
+    delayed_start=0.15,
+    colour=0.3,
+    low_pass=0.12,
+    clip=0.03,
+    dropout=0.02,
+    synthetic_noise=0.08,
+    babble=0.04,
+    shuffle_grains=0.05,
+    cross_synthesis=0.06,
+)
+"""Mostly recorded noise, at the ratios at which people want it removed: what a network should be best at."""
+
+RECIPES = {"varied": RECIPE, "recorded": RECORDED}
+"""What ``train-targets --recipe`` takes."""
