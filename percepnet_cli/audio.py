@@ -20,7 +20,7 @@ import soundfile
 
 from percepnet_cli import ffmpeg, formats
 from percepnet_cli.atomic import PendingFile
-from percepnet_cli.formats import AudioError, Source, check_sample_rate
+from percepnet_cli.formats import AudioError, Layout, Source, check_sample_rate
 
 __all__ = ["AudioError", "Reader", "Writer", "open_reader", "open_writer"]
 
@@ -143,7 +143,7 @@ class Writer:
         Frames written so far.
     """
 
-    def __init__(self, path: Path, like: Source, force: bool) -> None:
+    def __init__(self, path: Path, like: Layout, force: bool) -> None:
         self.path = path
         self.frames = 0
         self._source = like.path
@@ -177,7 +177,7 @@ class Writer:
     def _exists(self) -> str:
         return f"{self.path} already exists; use --force to replace it"
 
-    def _create(self, like: Source) -> Any:
+    def _create(self, like: Layout) -> Any:
         """Open the pending file, with the permissions that any new file gets."""
         place = self._pending
         grows = self.format == "WAV" and like.frames is None
@@ -284,14 +284,14 @@ def open_reader(path: str | Path) -> Source:
         raise
 
 
-def open_writer(path: str | Path, like: Source, force: bool = False) -> Writer:
+def open_writer(path: str | Path, like: Layout, force: bool = False) -> Writer:
     """Begin a sound file that resembles the one of ``like``.
 
     Parameters
     ----------
     path : str or Path
         Its extension decides on the container; a symbolic link is followed.
-    like : Source
+    like : Layout
         Gives sample rate, channels, tags, expected length and, where possible, encoding.
     force : bool
         Replace a file that exists; it may be the one that ``like`` reads.

@@ -41,6 +41,8 @@ class Layout:
         Container and encoding.
     tags : dict
         Text tags by soundfile's names: title, artist, comment...
+    path : Path or str
+        Its name for the user; what was never a file is "the recording".
     """
 
     sample_rate: int
@@ -49,12 +51,11 @@ class Layout:
     format: str
     subtype: str
     tags: dict[str, str] = field(default_factory=dict)
+    path: Path | str = field(default="the recording", init=False)
 
 
 class Source(Layout):
-    """What can be read, once, from start to end; a context manager. ``path`` is its name for the user."""
-
-    path: Path | str
+    """What can be read, once, from start to end; a context manager."""
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""

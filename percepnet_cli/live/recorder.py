@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
-from percepnet_cli.audio import AudioError, Reader, Writer, open_writer
+from percepnet_cli.audio import AudioError, Writer, open_writer
 from percepnet_cli.formats import Layout
-
-
-class Take(Layout):
-    """What a recording is to be like: 16 bits, of unknown length."""
-
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        super().__init__(sample_rate, channels, None, "WAV", "PCM_16")
-        self.path = Path("the recording")
 
 
 class Recorder:
@@ -48,7 +39,7 @@ class Recorder:
         if noisy.resolve() == clean.resolve():
             raise AudioError(f"{noisy} cannot be both recordings")
         self.failure: AudioError | None = None
-        like = cast(Reader, Take(sample_rate, channels))
+        like = Layout(sample_rate, channels, None, "WAV", "PCM_16")
         with ExitStack() as stack:
             self._writers: list[Writer] = [
                 stack.enter_context(open_writer(path, like=like, force=force)) for path in (noisy, clean)

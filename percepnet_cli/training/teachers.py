@@ -20,7 +20,7 @@ import numpy as np
 
 from percepnet_cli.audio import AudioError, open_reader, open_writer
 from percepnet_cli.constants import SAMPLE_RATE
-from percepnet_cli.formats import Source
+from percepnet_cli.formats import Layout
 
 LEVEL_DB = -26.0
 """Teachers hear every mixture at this RMS level: not every program takes a whisper for speech."""
@@ -41,8 +41,7 @@ def teach(commands: Sequence[str], noisy: Sequence[np.ndarray]) -> list[list[np.
         for index, signal in enumerate(noisy):
             rms = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64))))
             scales.append(np.float32(10 ** (LEVEL_DB / 20) / rms if rms > 0 else 1))
-            like = Source(SAMPLE_RATE, 1, len(signal), "WAV", "FLOAT", {})
-            like.path = "a mixture"
+            like = Layout(SAMPLE_RATE, 1, len(signal), "WAV", "FLOAT")
             with open_writer(_name(source, index), like) as writer:
                 writer.write((signal * scales[-1])[:, None])
         answers = []
