@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -21,7 +21,7 @@ from percepnet_cli.formats import AudioError
 from percepnet_cli.pool import Crash, Pool
 from percepnet_cli.training import shards
 from percepnet_cli.training.corpus import Recording, find, split
-from percepnet_cli.training.mixture import draw
+from percepnet_cli.training.mixture import Mixture, draw
 from percepnet_cli.training.recipe import RECIPE, Recipe
 from percepnet_cli.training.targets import example
 from percepnet_cli.training.teachers import teach
@@ -129,31 +129,41 @@ def _sources(plan: Plan) -> Sources:
     return Sources.group(plan.speech, plan.noise, plan.rooms)
 
 
-def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[str] | str:
-    """Make a shard (number, path or URL); return what this process could not read so far, or an error."""
-    index, place = piece
+def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
+    """Draw the mixtures of a shard, each when it is asked for: together they take 200 MB."""
     sources = _sources(plan)
     # seeded by number, so that a shard does not depend on who made it, or when
     tracks = Tracks(sources, plan.recipe, plan.seed, index)
-    mixtures = []
     for sequence in range(SEQUENCES_PER_SHARD):
         rng = np.random.default_rng((plan.seed, index, sequence))
         speech = tracks.speech(sequence // plan.recipe.reuse)
         noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse)) if sources.noise else None
-        mixtures.append(draw(sources, rng, plan.recipe, speech, noise))
+        yield draw(sources, rng, plan.recipe, speech, noise)
+
+
+def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[str] | str:
+    """Make a shard (number, path or URL); return what this process could not read so far, or an error."""
+    index, place = piece
+    mixtures: Iterable[Mixture] = _mixtures(plan, index)
+    answers: list[list[np.ndarray]] = []
+    if plan.teachers:  # they hear all of them at once
+        mixtures = list(mixtures)
+        try:
+            answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
+        except (OSError, ValueError) as error:
+            return str(error)
+    rows: dict[str, list[np.ndarray]] = {}
+    for mixture, *taught in zip(mixtures, *answers, strict=True):
+        for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
+            if array is not None:
+                rows.setdefault(name, []).append(array)
+    arrays = {name: np.stack(parts) for name, parts in rows.items()}
     try:
-        answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
-        rows: dict[str, list[np.ndarray]] = {}
-        for mixture, *taught in zip(mixtures, *answers, strict=True):
-            for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
-                if array is not None:
-                    rows.setdefault(name, []).append(array)
-        arrays = {name: np.stack(parts) for name, parts in rows.items()}
         with remote.stored(place) as path:
             shards.write_shard(path, arrays, plan.description())
-    except (OSError, ValueError, AudioError) as error:
+    except (OSError, AudioError) as error:
         return str(error)
-    return set(sources.library.unreadable)
+    return set(_sources(plan).library.unreadable)
 
 
 def generate(

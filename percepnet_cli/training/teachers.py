@@ -32,8 +32,6 @@ def teach(commands: Sequence[str], noisy: Sequence[np.ndarray]) -> list[list[np.
     noisy: float32 [samples] each. Raises ValueError if a command cannot be run, fails, or does not do what a teacher
     must; OSError if there is no room for the files.
     """
-    if not commands:
-        return []
     with tempfile.TemporaryDirectory(prefix="percepnet-") as folder:
         source = Path(folder) / "noisy"
         source.mkdir()
