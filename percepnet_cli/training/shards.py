@@ -22,7 +22,7 @@ tells where the data come from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,9 +172,12 @@ class _Shard:
             self.tensors[name] = np.asarray(data[start:stop]).view(dtype).reshape(shape)
 
 
-def _between(ideal: np.ndarray, taught: np.ndarray, share: float) -> np.ndarray:
-    """Return the weighted mean of two answers by their roots, which are what the loss compares."""
-    root: np.ndarray = (1 - share) * np.sqrt(ideal, dtype=np.float32) + share * np.sqrt(taught, dtype=np.float32)
+def mean_by_roots(answers: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
+    """Return the mean of several answers of one shape by their roots, which are what the loss compares.
+
+    answers: gains or strengths, 0..1, float16 or float32, any shape. weights: one for each, or None: all alike.
+    """
+    root: np.ndarray = np.average(np.sqrt(answers, dtype=np.float32), axis=0, weights=weights)
     return np.square(root)
 
 
@@ -240,8 +243,8 @@ class Shards:
                 part = slice(start, start + hops)
                 array[:, column] = self.tensor(name, sequence)[part]
                 if self.taught_share and name in TAUGHT and self.has(TAUGHT[name], sequence):
-                    taught = self.tensor(TAUGHT[name], sequence)[part]
-                    array[:, column] = _between(array[:, column], taught, self.taught_share)
+                    both = array[:, column], self.tensor(TAUGHT[name], sequence)[part]
+                    array[:, column] = mean_by_roots(both, (1 - self.taught_share, self.taught_share))
             out.append(array)
         return Batch(*out)
 

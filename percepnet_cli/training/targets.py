@@ -24,6 +24,7 @@ from percepnet_cli.dsp import bands, comb
 from percepnet_cli.jit import kernel
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer
 from percepnet_cli.training.mixture import Mixture
+from percepnet_cli.training.shards import mean_by_roots
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
@@ -196,12 +197,6 @@ def _join(rows: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     return tuple(np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*rows, strict=True))
 
 
-def _mean(opinions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of several gains or strengths by their roots, which are what the loss compares."""
-    root: np.ndarray = np.mean(np.sqrt(opinions), axis=0)
-    return np.square(root).astype(np.float16)
-
-
 def example(mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndarray] = ()) -> Example:
     """Analyze a mixture and its clean speech side by side.
 
@@ -248,5 +243,5 @@ def example(mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndar
         gain_weight.astype(np.uint8),
         strength_weight.astype(np.uint8),
         voice.astype(np.uint8),
-        *(_mean(parts) for parts in zip(*rest, strict=True)),
+        *(mean_by_roots(parts).astype(np.float16) for parts in zip(*rest, strict=True)),
     )
