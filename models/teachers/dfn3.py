@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import soundfile
+from framing import RATE, WINDOW, overlap_add, windows
 
-RATE, WINDOW, HOP = 48000, 960, 480
 BANDS, LEAST_BINS = 32, 2
 FILTERED_BINS, TAPS, LOOKAHEAD = 96, 5, 2
 FORGET = 0.99
@@ -59,11 +59,8 @@ def look_ahead(rows: np.ndarray) -> np.ndarray:
 
 def denoise(samples: np.ndarray, nets: dict[str, onnxruntime.InferenceSession]) -> np.ndarray:
     """Return the denoised samples, float32 [n], not delayed."""
-    hops = -(-len(samples) // HOP) + 1
-    padded = np.zeros((hops + 1) * HOP, np.float32)
-    padded[HOP : HOP + len(samples)] = samples
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    spectra = (np.fft.rfft(windows * VORBIS) / WINDOW).astype(np.complex64)
+    spectra = (np.fft.rfft(windows([samples])[0] * VORBIS) / WINDOW).astype(np.complex64)
+    hops = len(spectra)
     power = np.add.reduceat(np.abs(spectra) ** 2, FIRST, axis=1) / SIZES
     level_db = 10 * np.log10(power + 1e-10)
     erb = (level_db - running_mean(level_db, np.linspace(-60, -90, BANDS))) / 40
@@ -85,10 +82,7 @@ def denoise(samples: np.ndarray, nets: dict[str, onnxruntime.InferenceSession]) 
     out = spectra * np.repeat(gains.reshape(hops, BANDS), SIZES, axis=1)
     out[:, :FILTERED_BINS] = filtered
     pieces = np.fft.irfft(out * WINDOW, WINDOW) * VORBIS
-    result = np.zeros((hops + 1) * HOP)
-    result[:-HOP] += pieces[:, :HOP].ravel()
-    result[HOP:] += pieces[:, HOP:].ravel()
-    return result[HOP : HOP + len(samples)].astype(np.float32)
+    return overlap_add(pieces[None], [samples])[0]
 
 
 def main(model: str, source: str, target: str) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import soundfile
+from framing import RATE, WINDOW, overlap_add, windows
 
-RATE, WINDOW, HOP, FFT = 48000, 960, 480, 1024
+FFT = 1024
 ROOT_HANN = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW))
 BATCH = 16
 LEAST_POWER, LEAST_GAIN = 1e-12, 1e-4
@@ -29,20 +30,11 @@ def main(model: str, source: str, target: str) -> None:
     for first in range(0, len(paths), BATCH):
         group = paths[first : first + BATCH]
         signals = [soundfile.read(path, dtype="float32")[0] for path in group]
-        hops = -(-max(map(len, signals)) // HOP) + 1
-        padded = np.zeros((len(group), (hops + 1) * HOP), np.float32)
-        for row, signal in zip(padded, signals, strict=True):
-            row[HOP : HOP + len(signal)] = signal
-        windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=1)[:, ::HOP]
-        spectra = np.fft.rfft(windows * ROOT_HANN, FFT)
+        spectra = np.fft.rfft(windows(signals) * ROOT_HANN, FFT)
         levels = np.log10(np.maximum(np.abs(spectra) ** 2, LEAST_POWER)).astype(np.float32)
         gains = np.clip(net.run(None, {"input": levels})[0], LEAST_GAIN, 1.0)
         pieces = np.fft.irfft(spectra * gains, FFT)[..., :WINDOW] * ROOT_HANN
-        out = np.zeros(padded.shape)
-        out[:, : hops * HOP] += pieces[..., :HOP].reshape(len(group), -1)
-        out[:, HOP:] += pieces[..., HOP:].reshape(len(group), -1)
-        for path, signal, samples in zip(group, signals, out, strict=True):
-            answer = samples[HOP : HOP + len(signal)].astype(np.float32)
+        for path, answer in zip(group, overlap_add(pieces, signals), strict=True):
             soundfile.write(Path(target) / path.name, answer, RATE, "FLOAT")
 
 
