@@ -121,6 +121,9 @@ def test_shards_hold_opinions_and_the_share_blends_them(corpus, tmp_path, teache
     root = 0.75 * np.sqrt(ideal.gain.astype(float)) + 0.25 * np.sqrt(opinion.astype(float))
     np.testing.assert_allclose(blended.gain, root**2, atol=1e-3)
     assert np.array_equal(blended.features, ideal.features)
+    milder = open_shards(tmp_path / "taught", 1.0, 0.5).crops(picks, 20)
+    np.testing.assert_allclose(milder.gain, np.sqrt(opinion.astype(float)), atol=1e-3)
+    assert np.array_equal(milder.strength, all_taught.strength)
 
     with pytest.raises(ValueError, match="plain: no shard was made with a teacher"):
         open_shards(tmp_path / "plain", 0.5)

@@ -74,6 +74,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="How much the opinion of teachers counts beside the ideal answer, where shards have one.",
 )
+@click.option(
+    "--taught-power",
+    type=Number(0.1, 10),
+    default=1.0,
+    show_default=True,
+    help="Raise the gains in their opinion to this power; below 1 makes them milder.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
 @click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
 @click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
@@ -104,6 +111,7 @@ def train(
     dropout: float,
     pieces: int,
     taught_share: float,
+    taught_power: float,
     seed: int,
     checkpoint_minutes: float,
     validate_minutes: float,
@@ -167,6 +175,7 @@ def train(
         dropout=dropout,
         pieces=pieces,
         taught_share=taught_share,
+        taught_power=taught_power,
         seed=seed,
         checkpoint_minutes=checkpoint_minutes,
         validate_minutes=validate_minutes,

@@ -33,6 +33,7 @@ class Options:
     dropout: float = 0.0
     pieces: int = 1
     taught_share: float = 0.0
+    taught_power: float = 1.0
     seed: int = 0
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 4.0
@@ -57,4 +58,6 @@ class Options:
             identity["pieces"] = self.pieces
         if self.taught_share:
             identity["taught_share"] = self.taught_share
+        if self.taught_power != 1:
+            identity["taught_power"] = self.taught_power
         return identity

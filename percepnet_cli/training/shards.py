@@ -200,11 +200,14 @@ class Shards:
     taught_share
         How much the teachers' opinion counts beside the ideal answer in what :meth:`crops` gives, 0..1: the two are
         averaged by their roots. Shards without an opinion give the ideal answer.
+    taught_power
+        Above 0; the gains in the opinion of the teachers are raised to this power first. Below 1 they are milder.
     """
 
-    def __init__(self, folder: str | Path, taught_share: float = 0.0) -> None:
+    def __init__(self, folder: str | Path, taught_share: float = 0.0, taught_power: float = 1.0) -> None:
         folder = Path(folder)
         self.taught_share = taught_share
+        self.taught_power = taught_power
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder")
         paths = sorted(folder.glob("shard-*.safetensors"))
@@ -243,7 +246,10 @@ class Shards:
                 part = slice(start, start + hops)
                 array[:, column] = self.tensor(name, sequence)[part]
                 if self.taught_share and name in TAUGHT and self.has(TAUGHT[name], sequence):
-                    both = array[:, column], self.tensor(TAUGHT[name], sequence)[part]
+                    taught = self.tensor(TAUGHT[name], sequence)[part]
+                    if name == GAIN:
+                        taught = taught.astype(np.float32) ** np.float32(self.taught_power)
+                    both = array[:, column], taught
                     array[:, column] = mean_by_roots(both, (1 - self.taught_share, self.taught_share))
             out.append(array)
         return Batch(*out)
@@ -292,7 +298,7 @@ class Shards:
         return mean.astype(np.float32), np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
 
 
-def open_shards(folder: str | Path, taught_share: float = 0.0) -> Shards:
+def open_shards(folder: str | Path, taught_share: float = 0.0, taught_power: float = 1.0) -> Shards:
     """Open all shards of a folder; see :class:`Shards`.
 
     Raises
@@ -301,4 +307,4 @@ def open_shards(folder: str | Path, taught_share: float = 0.0) -> Shards:
         The folder is missing or empty, or a file does not hold what it should, or teachers
         are asked for and no shard has any; the message names the file and the mismatch.
     """
-    return Shards(folder, taught_share)
+    return Shards(folder, taught_share, taught_power)

@@ -98,7 +98,8 @@ def run(
     keep_memory()
     # cuDNN would like all weights of a layer in one piece; ours have their own names
     warnings.filterwarnings("ignore", message="RNN module weights")
-    train, valid = open_shards(train_dir, options.taught_share), open_shards(valid_dir)
+    train = open_shards(train_dir, options.taught_share, options.taught_power)
+    valid = open_shards(valid_dir)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(train, valid, out, options)
