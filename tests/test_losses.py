@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training.losses import GAIN_LOSSES, LARGEST_LEVEL_WEIGHT, entropy, level_weight, losses  # noqa: E402
+from percepnet_cli.training.losses import GAIN_LOSSES, entropy, losses  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -59,22 +59,6 @@ def test_masked_bands_do_not_matter(kind):
     nothing = torch.zeros(4, 2, 34)
     empty = losses(gain_hat, strength_hat, (gain, strength, nothing, nothing), kind)
     assert [float(loss) for loss in empty] == [0.0, 0.0]
-
-
-def test_level_weights_follow_the_loudness_of_the_window_two_hops_later():
-    features = torch.zeros(50, 3, 70)
-    features[20, 1, 7] = 3.0  # the energy of window 22: 1000 times the rest
-    weight = level_weight(features, 1.0)
-    assert weight.shape == (50, 3, 34)
-    assert torch.allclose(weight[:, 0], torch.ones(50, 34))
-    assert int(weight[:, 1].argmax()) == 22 * 34 + 7
-    rest = weight[:, 1].flatten().median()
-    assert float(weight[22, 1, 7] / rest) == pytest.approx(1000**0.3, rel=1e-4)
-    assert float(weight.mean()) == pytest.approx(1.0, rel=1e-4)
-    assert torch.allclose(level_weight(features + 2.0, 1.0), weight, rtol=1e-4)  # a matter of contrast, not of level
-    assert torch.allclose(level_weight(features, 0.25), 0.75 + 0.25 * weight)
-    features[20, 1, 7] = 12.0
-    assert float(level_weight(features, 1.0).max()) == pytest.approx(LARGEST_LEVEL_WEIGHT)
 
 
 def test_cross_entropy_is_the_divergence_of_two_coins():

@@ -92,6 +92,18 @@ def test_pieces_carry_the_state_of_their_sequences(folders, tmp_path):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
+def test_loudness_counts_and_resumes_exactly(folders, tmp_path):
+    heard = replace(TINY, hops=40, pieces=2, loudness_weight=0.3)
+    run(*folders, tmp_path / "deaf", replace(heard, loudness_weight=0.0), log=silent)
+    run(*folders, tmp_path / "straight", heard, log=silent)
+    for stop_at in (3, None):
+        run(*folders, tmp_path / "parts", heard, log=silent, stop_at=stop_at)
+    assert_same(weights(tmp_path / "parts"), weights(tmp_path / "straight"))
+    assert any(not np.array_equal(a, b) for a, b in zip(*(weights(tmp_path / n).values() for n in ("deaf", "parts"))))
+    with pytest.raises(ValueError, match="--loudness-weight needs pieces of at least 20 hops"):
+        run(*folders, tmp_path / "short", replace(heard, pieces=4), log=silent)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_after_the_step(folders, straight, tmp_path, monkeypatch, number):
     before = signal.getsignal(number)

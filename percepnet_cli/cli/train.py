@@ -52,6 +52,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="How much loud bands count for more than quiet ones, 0..1.",
 )
+@click.option(
+    "--loudness-weight",
+    type=Number(0),
+    default=0.0,
+    show_default=True,
+    help="Weight of what the ear hears of the difference to clean speech, as PESQ counts it.",
+)
 @click.option("--recolour", is_flag=True, help="Give each sequence a random level and filter, anew in every step.")
 @click.option(
     "--dropout",
@@ -107,6 +114,7 @@ def train(
     loss: str,
     strength_weight: float,
     level_weight: float,
+    loudness_weight: float,
     recolour: bool,
     dropout: float,
     pieces: int,
@@ -171,6 +179,7 @@ def train(
         loss=loss,
         strength_weight=strength_weight,
         level_weight=level_weight,
+        loudness_weight=loudness_weight,
         recolour=recolour,
         dropout=dropout,
         pieces=pieces,

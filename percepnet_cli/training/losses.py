@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from percepnet_cli.constants import LOOKAHEAD_HOPS, NUM_BANDS
-
 EPS = 1e-4
 """Added before a power below 1, whose slope at 0 is infinite."""
 
@@ -24,25 +22,6 @@ SHARPNESS = 8.0
 
 ENTROPY_SHARE = 0.5
 """Weight of the cross-entropy in the mixed loss; our choice."""
-
-LEVEL_POWER = 0.3
-"""Energies enter the weight of a band by this power, about as loudness does."""
-
-LARGEST_LEVEL_WEIGHT = 8.0
-"""A short loud band counts for at most this many of the mean."""
-
-
-def level_weight(features: torch.Tensor, share: float) -> torch.Tensor:
-    """Return how much each band of each hop matters by its loudness in the noisy signal.
-
-    features: float32 [hops, batch, 70], not normalised; the energies of window l stand LOOKAHEAD_HOPS before l.
-    share: 0 (all alike) .. 1 (by loudness alone). Returns float32 [hops, batch, 34] with mean 1 for each sequence.
-    """
-    level = features[..., :NUM_BANDS]
-    level = torch.cat((level[:1].expand(LOOKAHEAD_HOPS, -1, -1), level[:-LOOKAHEAD_HOPS]))
-    loudness = 10 ** (LEVEL_POWER * (level - level.amax(dim=(0, 2), keepdim=True)))
-    relative = (loudness / loudness.mean(dim=(0, 2), keepdim=True)).clamp(max=LARGEST_LEVEL_WEIGHT)
-    return (1 - share) + share * relative
 
 
 def gamma(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:

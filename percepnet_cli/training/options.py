@@ -29,6 +29,7 @@ class Options:
     loss: str = "gamma"
     strength_weight: float = 0.5
     level_weight: float = 0.0
+    loudness_weight: float = 0.0
     recolour: bool = False
     dropout: float = 0.0
     pieces: int = 1
@@ -56,6 +57,8 @@ class Options:
         }
         if self.pieces > 1:
             identity["pieces"] = self.pieces
+        if self.loudness_weight:
+            identity["loudness_weight"] = self.loudness_weight
         if self.taught_share:
             identity["taught_share"] = self.taught_share
         if self.taught_power != 1:

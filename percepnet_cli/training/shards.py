@@ -63,19 +63,25 @@ LAYOUT: dict[str, tuple[str, int | None]] = {
 """Name -> (dtype, width); a width of None stands for one number per hop."""
 
 BATCH_TENSORS = (FEATURES, GAIN, STRENGTH, GAIN_WEIGHT, STRENGTH_WEIGHT)
-"""What a training batch consists of, in the order of :class:`Batch`."""
+"""What a training batch begins with, in the order of :class:`Batch`."""
 
 _DTYPE_CODES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "U8": np.dtype(np.uint8)}
 
 
 class Batch(NamedTuple):
-    """Crops of equal length, time first: [hops, batch, width], in the dtypes of the file."""
+    """Crops of equal length, time first: [hops, batch, width], in the dtypes of the file.
+
+    `ideal` is the gain without the opinion of teachers. `energy` is what the loss of loudness needs, float32
+    [hops, batch, 26] of ``loudness.heard_energy``; its width is 0 where there is no such loss.
+    """
 
     features: np.ndarray
     gain: np.ndarray
     strength: np.ndarray
     gain_weight: np.ndarray
     strength_weight: np.ndarray
+    ideal: np.ndarray
+    energy: np.ndarray
 
 
 def shard_path(folder: str | Path, index: int) -> Path:
@@ -239,12 +245,15 @@ class Shards:
     def crops(self, picks: list[tuple[int, int]], hops: int) -> Batch:
         """Return the crops (sequence, first hop) of `hops` hops each, time first."""
         out = []
+        ideal = np.empty((hops, len(picks), NUM_BANDS), np.float16)
         for name in BATCH_TENSORS:
             dtype, width = LAYOUT[name]
             array = np.empty((hops, len(picks), width or 1), dtype)
             for column, (sequence, start) in enumerate(picks):
                 part = slice(start, start + hops)
                 array[:, column] = self.tensor(name, sequence)[part]
+                if name == GAIN:
+                    ideal[:, column] = array[:, column]
                 if self.taught_share and name in TAUGHT and self.has(TAUGHT[name], sequence):
                     taught = self.tensor(TAUGHT[name], sequence)[part]
                     if name == GAIN:
@@ -252,7 +261,7 @@ class Shards:
                     both = array[:, column], taught
                     array[:, column] = mean_by_roots(both, (1 - self.taught_share, self.taught_share))
             out.append(array)
-        return Batch(*out)
+        return Batch(*out, ideal, np.empty((hops, len(picks), 0), np.float32))
 
     def random_batch(self, rng: np.random.Generator, size: int, hops: int) -> Batch:
         """Return `size` random crops; no sequence occurs twice if there are enough of them."""

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from percepnet_cli.atomic import remove_leftovers
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.training.loudness import SPAN_HOPS
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.shards import open_shards
 from percepnet_cli.training.stopper import Stopper
@@ -94,6 +95,8 @@ def run(
         raise ValueError("give either --minutes or --steps")
     if options.hops % options.pieces:
         raise ValueError(f"{options.hops} hops cannot be cut into {options.pieces} pieces")
+    if options.loudness_weight and options.hops // options.pieces < SPAN_HOPS:
+        raise ValueError(f"--loudness-weight needs pieces of at least {SPAN_HOPS} hops")
     torch.set_num_threads(options.threads)
     keep_memory()
     # cuDNN would like all weights of a layer in one piece; ours have their own names

@@ -12,7 +12,8 @@ from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
 from percepnet_cli.training.floatmodel import read_weights, write_float_model
-from percepnet_cli.training.losses import level_weight, losses
+from percepnet_cli.training.losses import losses
+from percepnet_cli.training.loudness import disturbance_loss, heard_energy, level_weight
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.recolour import recolour
 from percepnet_cli.training.shards import Batch, Shards
@@ -48,7 +49,7 @@ VALIDATION_BATCH = 64
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Return the five tensors of a batch as float32 on `device`."""
+    """Return the seven tensors of a batch as float32 on `device`."""
     return tuple(torch.from_numpy(array).to(device).float() for array in batch)
 
 
@@ -188,6 +189,9 @@ class Trainer:
             batch = self.train.random_batch(rng, self.options.batch, self.options.hops)
             if self.options.recolour:
                 batch = batch._replace(features=recolour(batch.features, rng))
+            if self.options.loudness_weight:
+                features, ideal = (torch.from_numpy(array).float() for array in (batch.features, batch.ideal))
+                batch = batch._replace(energy=heard_energy(features, ideal).numpy())
             self._sequences = number, batch
         length = self.options.hops // self.options.pieces
         part = slice(piece * length, (piece + 1) * length)
@@ -199,7 +203,7 @@ class Trainer:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        features, *targets = to_device(batch, self.device)
+        features, *targets, ideal, energy = to_device(batch, self.device)
         if self.options.level_weight:
             targets[2] = targets[2] * level_weight(features, self.options.level_weight)
         number, piece = divmod(self.step, self.options.pieces)
@@ -210,6 +214,8 @@ class Trainer:
         self.state = State(*(part.detach() for part in after)) if self.options.pieces > 1 else None
         gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
         loss = gain_loss + self.options.strength_weight * strength_loss
+        if self.options.loudness_weight:
+            loss = loss + self.options.loudness_weight * disturbance_loss(energy, ideal, gain)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
@@ -234,7 +240,7 @@ class Trainer:
         with torch.no_grad():
             for first in range(0, self.valid.gain.shape[1], VALIDATION_BATCH):
                 part = Batch(*(array[:, first : first + VALIDATION_BATCH] for array in self.valid))
-                features, *targets = to_device(part, self.device)
+                features, *targets, _, _ = to_device(part, self.device)
                 gain, strength, _ = model(features)
                 found = losses(gain, strength, tuple(targets), self.options.loss)
                 for index, (loss, weight) in enumerate(zip(found, targets[2:], strict=True)):
