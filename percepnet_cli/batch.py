@@ -30,7 +30,7 @@ class Settings:
     """What is the same for all files of a batch."""
 
     model: Model
-    post_filter: bool = True
+    post_filter: bool | None = None
     attenuation_limit_db: float | None = None
     linked: bool = True
     force: bool = False
@@ -160,7 +160,7 @@ def denoise_files(
     folder: str | Path,
     *,
     model: Model | str | Path | None = None,
-    post_filter: bool = True,
+    post_filter: bool | None = None,
     attenuation_limit_db: float | None = None,
     linked: bool = True,
     force: bool = False,

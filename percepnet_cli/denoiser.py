@@ -34,8 +34,9 @@ class Denoiser:
         What ``load_model`` returns, or what it takes.
     channels : int
         At least 1.
-    post_filter : bool
-        Whether to push down what the network left in noisy bands (paper's envelope post-filter).
+    post_filter : bool or None
+        Whether to push down what the network left in noisy bands (paper's envelope post-filter); None: as the model
+        was trained for.
     attenuation_limit_db : float or None
         Take noise down by at most this, 0 or more; None: as far as it goes.
     linked : bool
@@ -57,7 +58,7 @@ class Denoiser:
         model: Model | str | os.PathLike[str] | None = None,
         *,
         channels: int = 1,
-        post_filter: bool = True,
+        post_filter: bool | None = None,
         attenuation_limit_db: float | None = None,
         linked: bool = True,
         threads: int | None = None,
@@ -69,7 +70,7 @@ class Denoiser:
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._weights: Weights | None = None
         self.channels = channels
-        self._post_filter = post_filter
+        self._post_filter = self.model.post_filter if post_filter is None else post_filter
         self.attenuation_limit_db = attenuation_limit_db
         self._linked = linked and channels > 1
         workers = min(channels, threads or _usable_cpus())

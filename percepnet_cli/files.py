@@ -46,7 +46,7 @@ def denoise_file(
     target: str | Path,
     *,
     model: Model | str | Path | None = None,
-    post_filter: bool = True,
+    post_filter: bool | None = None,
     attenuation_limit_db: float | None = None,
     linked: bool = True,
     force: bool = False,
@@ -66,8 +66,8 @@ def denoise_file(
         output, which gets the like as it is made.
     model : Model, str, Path or None
         Loaded, or a name or file; None is the shipped default.
-    post_filter : bool
-        Sharpen the spectral envelope at the end.
+    post_filter : bool or None
+        Sharpen the spectral envelope at the end; None: as the model was trained for.
     attenuation_limit_db : float or None
         dB >= 0 by which noise is lowered at most; None is without limit.
     linked : bool

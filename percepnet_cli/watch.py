@@ -51,7 +51,7 @@ class _Watched:
         return self._channel.render(*arguments)
 
 
-def watch(samples: np.ndarray, model: Model | None = None, post_filter: bool = True) -> Sight:
+def watch(samples: np.ndarray, model: Model | None = None, post_filter: bool | None = None) -> Sight:
     """Denoise one channel, float32 [n] at 48 kHz, and return what was seen on the way."""
     denoiser = Denoiser(model, post_filter=post_filter)
     watched = _Watched(denoiser._channels[0])

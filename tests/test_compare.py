@@ -20,7 +20,8 @@ SIZES = Sizes(16, 24, 24, 24, 24, 16)
 @pytest.fixture
 def float_file(tmp_path: Path, small_models: list[Model]) -> Path:
     path = tmp_path / "float.safetensors"
-    path.write_bytes(model_bytes(small_models[1].tensors, SIZES, "float", {"training": {"steps": 1}}))
+    origin = {"training": {"steps": 1}, "post_filter": False}
+    path.write_bytes(model_bytes(small_models[1].tensors, SIZES, "float", origin))
     return path
 
 
@@ -39,6 +40,7 @@ def test_quantize_reports_small_differences(float_file: Path, noisy: Path, tmp_p
     model = load_model(target)
     assert model.sizes == SIZES
     assert model.metadata["training"] == {"steps": 1}
+    assert not model.post_filter
     assert model.metadata["float_sha256"] == load_model(float_file, "float").digest
 
 

@@ -37,7 +37,7 @@ class FakeDenoiser:
     made: ClassVar[list[dict]] = []
     wait = 0.0
 
-    def __init__(self, model, *, channels=1, post_filter=True, attenuation_limit_db=None, linked=True, threads=None):
+    def __init__(self, model, *, channels=1, post_filter=None, attenuation_limit_db=None, linked=True, threads=None):
         if model == "broken":
             raise FakeModelError("broken: not a model")
         self.made.append(
@@ -176,7 +176,7 @@ def test_file_is_taken_in_large_blocks_not_at_once(tmp_path, monkeypatch):
 
 def test_options_reach_the_denoiser(tmp_path):
     source = make(tmp_path / "in.wav", tones(480, 1, 48000))
-    plain = {"model": None, "post_filter": True, "attenuation_limit_db": None, "linked": True}
+    plain = {"model": None, "post_filter": None, "attenuation_limit_db": None, "linked": True}
     assert run(source, tmp_path / "1.wav").exit_code == 0
     assert FakeDenoiser.made == [plain]
     options = ["--model", "mine", "--no-post-filter", "--attenuation-limit", "12.5", "--independent-channels"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from types import MethodType
 
 import numpy as np
@@ -82,6 +83,23 @@ def test_full_gain_returns_the_high_passed_input_one_latency_later(random_model,
 
 def test_zero_gain_is_exact_silence(random_model, stereo):
     assert not run(Scripted(random_model, 0.0, 1.0, channels=2), stereo).any()
+
+
+@pytest.mark.parametrize("wanted", [None, False, True])
+@pytest.mark.parametrize("trained_for", [None, False, True])
+def test_the_model_decides_about_the_post_filter_unless_told(random_model, mono, trained_for, wanted):
+    metadata = random_model.metadata | ({} if trained_for is None else {"post_filter": trained_for})
+    model = replace(random_model, metadata=metadata)
+    gain = np.random.default_rng(8).random((1, 200, 34)).astype(np.float32)
+
+    def out(model, **options):
+        return run(Scripted(model, gain, 0.0, **options), mono)
+
+    found = out(model, **({} if wanted is None else {"post_filter": wanted}))
+    with_filter, without = (out(random_model, post_filter=on) for on in (True, False))
+    assert not np.array_equal(with_filter, without)
+    expected = trained_for if wanted is None else wanted
+    assert np.array_equal(found, without if expected is False else with_filter)
 
 
 @pytest.mark.parametrize("post_filter", [False, True])

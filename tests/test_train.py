@@ -99,7 +99,10 @@ def test_loudness_counts_and_resumes_exactly(folders, tmp_path):
     for stop_at in (3, None):
         run(*folders, tmp_path / "parts", heard, log=silent, stop_at=stop_at)
     assert_same(weights(tmp_path / "parts"), weights(tmp_path / "straight"))
-    assert any(not np.array_equal(a, b) for a, b in zip(*(weights(tmp_path / n).values() for n in ("deaf", "parts"))))
+    deaf, heard_all = weights(tmp_path / "deaf"), weights(tmp_path / "parts")
+    assert any(not torch.equal(deaf[name], heard_all[name]) for name in deaf)
+    meant = {name: read_float_model(tmp_path / name / "model.safetensors").post_filter for name in ("deaf", "parts")}
+    assert meant == {"deaf": True, "parts": False}
     with pytest.raises(ValueError, match="--loudness-weight needs pieces of at least 20 hops"):
         run(*folders, tmp_path / "short", replace(heard, pieces=4), log=silent)
 

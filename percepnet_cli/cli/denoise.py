@@ -93,7 +93,7 @@ def denoise(
     paths: tuple[str, ...],
     model: str | None,
     attenuation_limit_db: float | None,
-    no_post_filter: bool,
+    post_filter: bool | None,
     independent_channels: bool,
     force: bool,
     skip_existing: bool,
@@ -127,7 +127,7 @@ def denoise(
         raise click.UsageError("--force and --skip-existing contradict each other.")
     *sources, target = paths
     settings = {
-        "post_filter": not no_post_filter,
+        "post_filter": post_filter,
         "attenuation_limit_db": attenuation_limit_db,
         "linked": not independent_channels,
         "force": force,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual, jobs_option
+from percepnet_cli.cli.options import Manual, jobs_option, post_filter_option
 
 PATH = click.Path(path_type=Path)
 
@@ -54,7 +54,7 @@ def _labelled(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
     help="Denoise NOISY with this network and score that, too; may be given several times.  [default: the shipped one, "
     "unless there is --compare]",
 )
-@click.option("--no-post-filter", is_flag=True, help="Leave out the last sharpening of the spectrum.")
+@post_filter_option
 @click.option(
     "--manifest",
     type=PATH,
@@ -74,7 +74,7 @@ def evaluate(
     noisy: Path | None,
     compared: dict[str, Path],
     models: tuple[str, ...],
-    no_post_filter: bool,
+    post_filter: bool | None,
     manifest: Path | None,
     no_dnsmos: bool,
     no_wer: bool,
@@ -138,7 +138,7 @@ def evaluate(
         click.echo(f"words: {recognition.NAME}, against {against}", err=True)
     settings = evaluation.Settings(
         dict(zip(labels, chosen, strict=True)),
-        not no_post_filter,
+        post_filter,
         frozenset(groups - ({"DNSMOS"} if no_dnsmos else set())),
         words,
         transcripts,

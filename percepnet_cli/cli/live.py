@@ -90,7 +90,7 @@ def live(
     device_latency_ms: float | None,
     model: str | None,
     attenuation_limit_db: float | None,
-    no_post_filter: bool,
+    post_filter: bool | None,
     independent_channels: bool,
     bypass: bool,
     record: tuple[Path, Path] | None,
@@ -121,7 +121,7 @@ def live(
     denoiser = Denoiser(
         model,
         channels=channels,
-        post_filter=not no_post_filter,
+        post_filter=post_filter,
         attenuation_limit_db=attenuation_limit_db,
         linked=not independent_channels,
     )

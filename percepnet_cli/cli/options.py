@@ -59,8 +59,15 @@ def _decibels(ctx: click.Context, parameter: click.Parameter, value: float | Non
     return value
 
 
+post_filter_option = click.option(
+    "--post-filter/--no-post-filter",
+    default=None,
+    help="Sharpen the spectrum at the end, or not.  [default: as the network was trained for]",
+)
+
+
 def denoiser_options(function: Function) -> Function:
-    """Add ``model``, ``attenuation_limit_db``, ``no_post_filter`` and ``independent_channels``."""
+    """Add ``model``, ``attenuation_limit_db``, ``post_filter`` and ``independent_channels``."""
     options = [
         click.option("--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]"),
         click.option(
@@ -71,7 +78,7 @@ def denoiser_options(function: Function) -> Function:
             metavar="DB",
             help="Never make noise quieter by more than this.  [default: no limit]",
         ),
-        click.option("--no-post-filter", is_flag=True, help="Leave out the last sharpening of the spectrum."),
+        post_filter_option,
         click.option(
             "--independent-channels",
             is_flag=True,

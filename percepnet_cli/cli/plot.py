@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual, Number
+from percepnet_cli.cli.options import Manual, Number, post_filter_option
 
 LEAD_SECONDS = 3.0
 """What the network has heard before the stretch that is drawn, if there is so much."""
@@ -49,7 +49,7 @@ EXAMPLES = """
     help="Where the spectrograms end.",
 )
 @click.option("--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]")
-@click.option("--no-post-filter", is_flag=True, help="Leave out the last sharpening of the spectrum.")
+@post_filter_option
 @click.option("--force", is_flag=True, help="Replace pictures that exist.")
 @click.option("--quiet", is_flag=True, help="Do not name the pictures.")
 def plot(
@@ -60,7 +60,7 @@ def plot(
     seconds: float | None,
     highest_khz: float,
     model: str | None,
-    no_post_filter: bool,
+    post_filter: bool | None,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -94,7 +94,7 @@ def plot(
         try:
             if folder is not None:
                 plots.make_folder(folder)
-            _one(path, target, loaded, not no_post_filter, start_seconds, seconds, highest_khz, force)
+            _one(path, target, loaded, post_filter, start_seconds, seconds, highest_khz, force)
         except (AudioError, plots.PlotError) as error:
             failures.append(str(error))
             continue
@@ -128,7 +128,7 @@ def _one(
     path: Path,
     target: Path,
     model: object,
-    post_filter: bool,
+    post_filter: bool | None,
     start_seconds: float,
     seconds: float | None,
     highest_khz: float,

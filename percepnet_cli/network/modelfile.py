@@ -72,6 +72,11 @@ class Model:
     """SHA-256 of the file, 64 hex digits."""
 
     @property
+    def post_filter(self) -> bool:
+        """Whether the gains are meant to be post-filtered: not if they were trained on what is heard of them."""
+        return bool(self.metadata.get("post_filter", True))
+
+    @property
     def num_weights(self) -> int:
         """Number of weights, without biases: also the multiply-adds per hop."""
         return sum(math.prod(shape) for shape in matrices(self.sizes).values())

@@ -17,12 +17,12 @@ KIND = "float"
 """What a model file with float32 weights calls itself."""
 
 
-def write_float_model(path: Path, model: PercepNet, training: dict[str, Any]) -> None:
-    """Write a model file: float32 weights, normalisation, and where they come from."""
+def write_float_model(path: Path, model: PercepNet, training: dict[str, Any], post_filter: bool = True) -> None:
+    """Write a model file: float32 weights, normalisation, where they come from, and how they are used."""
     tensors = {
         name: np.ascontiguousarray(value.detach().cpu().float().numpy()) for name, value in model.state_dict().items()
     }
-    data = model_bytes(tensors, model.sizes, KIND, {"training": training})
+    data = model_bytes(tensors, model.sizes, KIND, {"training": training, "post_filter": post_filter})
     write_atomically(path, lambda part: part.write_bytes(data))
 
 

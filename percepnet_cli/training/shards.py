@@ -244,7 +244,7 @@ class Shards:
 
     def crops(self, picks: list[tuple[int, int]], hops: int) -> Batch:
         """Return the crops (sequence, first hop) of `hops` hops each, time first."""
-        out = []
+        out = {}
         ideal = np.empty((hops, len(picks), NUM_BANDS), np.float16)
         for name in BATCH_TENSORS:
             dtype, width = LAYOUT[name]
@@ -260,8 +260,8 @@ class Shards:
                         taught = taught.astype(np.float32) ** np.float32(self.taught_power)
                     both = array[:, column], taught
                     array[:, column] = mean_by_roots(both, (1 - self.taught_share, self.taught_share))
-            out.append(array)
-        return Batch(*out, ideal, np.empty((hops, len(picks), 0), np.float32))
+            out[name] = array
+        return Batch(**out, ideal=ideal, energy=np.empty((hops, len(picks), 0), np.float32))
 
     def random_batch(self, rng: np.random.Generator, size: int, hops: int) -> Batch:
         """Return `size` random crops; no sequence occurs twice if there are enough of them."""

@@ -271,7 +271,8 @@ class Trainer:
             "validation_strength": ema_strength,
             "data": self.train.description,
         }
-        write_float_model(self.out / "model.safetensors", self.ema, training)
+        # what is heard of the noise left over is in that loss; the post-filter would take more than that
+        write_float_model(self.out / "model.safetensors", self.ema, training, not self.options.loudness_weight)
         write_history(self.out, self.history)
         parts = f"gain {ema_gain:.5f}, strength {ema_strength:.5f}"
         return f"validation {valid:.5f}, mean weights {ema:.5f} ({parts})"

@@ -1,6 +1,6 @@
 """Clean speech must stay, noise alone must go: measure both ends on pairs of noisy and clean recordings.
 
-    extremes.py --pairs DIR [--model NAME|FILE] [--no-post-filter]
+    extremes.py --pairs DIR [--model NAME|FILE] [--post-filter|--no-post-filter]
 
 Clean: ``DIR/clean`` is denoised and scored against itself (PESQ-wb); speech counts as lost where 100 ms that lie
 within 30 dB of the loud ones come out more than 12 dB quieter. Noise: what ``DIR/noisy`` holds beyond ``DIR/clean``,
@@ -43,12 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--model")
-    parser.add_argument("--no-post-filter", action="store_true")
+    parser.add_argument("--post-filter", action=argparse.BooleanOptionalAction)
     args = parser.parse_args()
     model = load_model(args.model)
 
     def denoise(samples: np.ndarray) -> np.ndarray:
-        denoiser = Denoiser(model, post_filter=not args.no_post_filter)
+        denoiser = Denoiser(model, post_filter=args.post_filter)
         return np.concatenate((denoiser.process(samples.astype(np.float32)), denoiser.flush()))[denoiser.latency :]
 
     with args.pairs.with_name(args.pairs.name + ".tsv").open(encoding="utf-8") as file:

@@ -41,6 +41,12 @@ def enhance(model: Model, post_filter: bool, noisy: dict[str, Path], out: Path) 
         soundfile.write(out / f"{name}.wav", np.clip(cleaned, -1, 1), rate, subtype="PCM_16")
 
 
+def labels(name: str, model: Model) -> dict[str, bool]:
+    """Return the two ways to run a model, the one that it was trained for first, and whether they post-filter."""
+    other = "no post-filter" if model.post_filter else "with post-filter"
+    return {f"model {name}": model.post_filter, f"model {name}, {other}": not model.post_filter}
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -58,8 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         for name in shipped_names():
             own[name] = load_model(name)
-            for post_filter in (True, False):
-                label = f"model {name}" + ("" if post_filter else ", no post-filter")
+            for label, post_filter in labels(name, own[name]).items():
                 folders[label] = Path(work) / label
                 enhance(own[name], post_filter, noisy, folders[label])
         results = {}
@@ -75,7 +80,8 @@ def main() -> None:
             "sha256": model.digest,
             "pairs": len(clean),
             "scores": means(f"model {name}"),
-            "without_post_filter": means(f"model {name}, no post-filter"),
+            "post_filter": model.post_filter,
+            "otherwise": means(list(labels(name, model))[1]),
         }
         for name, model in own.items()
     }
