@@ -1,7 +1,8 @@
 """How loud bands are to the ear: what weighs them, and what is heard of the difference to clean speech.
 
 The disturbance is that of PESQ (ITU-T P.862; as a loss: Martin-Donas et al. 2018) on the bands below 8 kHz that the
-network answers for. Left out are its alignment in time and its compensation of level and filter.
+network answers for. Left out are its alignment in time and its compensation of a filter, with which it agrees less. On 30
+mixtures, each with eleven sets of gains, what it takes off goes with PESQ itself at r = 0.87 within mixtures, 0.99 in the mean.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ _HZ = np.array(BAND_TIPS) * (SAMPLE_RATE / WINDOW_SIZE)
 NUM_HEARD = int((_HZ < 8000).sum())
 """The 26 bands below 8 kHz, the range of wideband PESQ."""
 
-SPEECH_ENERGY = 1e7
-"""Energy of active speech in all these bands, on average; an energy of 1 is 0 dB SPL (P.862: 1e7, about 79 dB SPL;
-with 70 dB thresholds of hearing need no further scale; our choice)."""
+SPEECH_ENERGY = 1e8
+"""Energy of active speech in all these bands, on average: 80 dB SPL (P.862: about 79), where 1 is 0 dB SPL. Of 1e7, 1e8 and
+1e9, the one that agrees best with PESQ."""
 
 ACTIVE_RANGE = 1e-4
 """Speech is active in windows within 40 dB of its loudest."""
@@ -44,11 +45,29 @@ MASKED = 0.25
 LARGEST_DISTURBANCE = 45.0
 """Of one window (P.862)."""
 
+LEAK = 0.1
+"""Slope above that, 0 in P.862: so that the worst windows are learnt from, too. Our choice."""
+
+AUDIBLE = 100.0
+"""Bands this many times above the threshold of hearing make up the level that is compensated (P.862)."""
+
+LEVEL_OFFSET = 5e3
+"""Added to that level (P.862)."""
+
+LEVEL_MEMORY = (0.8, 0.16, 0.04)
+"""Weights of the level in a window and the two before; P.862's 0.8 0.2^k, cut short."""
+
+LEVEL_RANGE = (3e-4, 5.0)
+"""By what a window's energy is compensated at most (P.862)."""
+
 SPAN_HOPS = 20
 """Disturbances are joined over spans of 0.2 s that overlap by half (P.862: 0.32 s)."""
 
-SPAN_POWER = 3.0
-"""Norm over the hops of a span; P.862 has 6, whose slope belongs to the worst hop alone. Our choice."""
+SPAN_POWER = 6.0
+"""Norm over the hops of a span (P.862)."""
+
+SEQUENCE_POWER = 2.0
+"""Norm over the spans (P.862)."""
 
 
 def _bark(hz: np.ndarray) -> np.ndarray:
@@ -120,10 +139,24 @@ def loudness(energy: torch.Tensor) -> torch.Tensor:
     return LOUDNESS_SCALE * (threshold / 0.5) ** power * rise.clamp(min=0)
 
 
+def at_the_level_of(clean: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+    """Return `found` with the short-time level of `clean` (P.862): a level is heard less than what changes in it.
+
+    clean, found: float32 [hops, batch, 26], as from ``heard_energy``.
+    """
+    threshold = (AUDIBLE * THRESHOLD * WIDTH).to(clean.device)
+    wanted, there = (((energy > threshold) * energy).sum(-1) + LEVEL_OFFSET for energy in (clean, found))
+    ratio = wanted / there
+    before = (torch.cat((torch.ones_like(ratio[:k]), ratio[: len(ratio) - k])) for k in range(len(LEVEL_MEMORY)))
+    smooth = sum(weight * part for weight, part in zip(LEVEL_MEMORY, before, strict=True))
+    return found * torch.clamp(smooth, *LEVEL_RANGE)[..., None]
+
+
 def disturbance(clean: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what is heard of the difference in each window, and of what is there that should not be (P.862).
 
-    clean, found: float32 [hops, batch, 26], as from ``heard_energy``. Returns float32 [hops, batch] twice, 0..45.
+    clean, found: float32 [hops, batch, 26], as from ``heard_energy``, of the same level. Returns float32 [hops, batch]
+    twice, 0 or more.
     """
     width = WIDTH.to(clean.device)
     total = width.sum()
@@ -135,21 +168,26 @@ def disturbance(clean: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor,
     added = torch.where(added < 3, torch.zeros_like(added), added.clamp(max=12))
     both = (((difference * width) ** 2).sum(-1) / total + 1e-8).sqrt() * total
     asymmetric = (difference * added * width).sum(-1)
-    weight = ((clean.sum(-1) + 1e5) / SPEECH_ENERGY) ** 0.04
-    return (both / weight).clamp(max=LARGEST_DISTURBANCE), (asymmetric / weight).clamp(max=LARGEST_DISTURBANCE)
+    weight = ((clean.sum(-1) + 1e5) / 1e7) ** 0.04
+    return _limited(both / weight), _limited(asymmetric / weight)
+
+
+def _limited(part: torch.Tensor) -> torch.Tensor:
+    return part.clamp(max=LARGEST_DISTURBANCE) + LEAK * (part - LARGEST_DISTURBANCE).clamp(min=0)
 
 
 def disturbance_loss(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
-    """Return what PESQ would take off for the gains: 0.1 d + 0.0309 a, a mean over spans and sequences.
+    """Return what PESQ would take off for the gains: 0.1 d + 0.0309 a, a mean over sequences.
 
     energy: float32 [hops, batch, 26] from ``heard_energy``, at least SPAN_HOPS hops; gain: float32 [hops, batch, 34],
     the ideal one; gain_hat: the network's.
     """
     clean, found = (g[..., :NUM_HEARD] ** 2 * energy for g in (gain, gain_hat))
-    both, asymmetric = (_over_spans(part) for part in disturbance(clean, found))
+    both, asymmetric = (_over_spans(part) for part in disturbance(clean, at_the_level_of(clean, found)))
     return 0.1 * both + 0.0309 * asymmetric
 
 
 def _over_spans(part: torch.Tensor) -> torch.Tensor:
     spans = part.unfold(0, SPAN_HOPS, SPAN_HOPS // 2)
-    return (((spans**SPAN_POWER).mean(-1) + 1e-6) ** (1 / SPAN_POWER)).mean()
+    spans = ((spans**SPAN_POWER).mean(-1) + 1e-6) ** (1 / SPAN_POWER)
+    return ((spans**SEQUENCE_POWER).mean(0) ** (1 / SEQUENCE_POWER)).mean()
