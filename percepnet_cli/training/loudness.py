@@ -1,8 +1,9 @@
 """How loud bands are to the ear: what weighs them, and what is heard of the difference to clean speech.
 
 The disturbance is that of PESQ (ITU-T P.862; as a loss: Martin-Donas et al. 2018) on the bands below 8 kHz that the
-network answers for. Left out are its alignment in time and its compensation of a filter, with which it agrees less. On 30
-mixtures, each with eleven sets of gains, what it takes off goes with PESQ itself at r = 0.87 within mixtures, 0.99 in the mean.
+network answers for. Left out are its alignment in time and its compensation of a filter, with which it agrees less.
+On 30 mixtures, each with eleven sets of gains, what it takes off goes with PESQ itself at r = 0.87 within mixtures,
+0.99 in the mean.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ NUM_HEARD = int((_HZ < 8000).sum())
 """The 26 bands below 8 kHz, the range of wideband PESQ."""
 
 SPEECH_ENERGY = 1e8
-"""Energy of active speech in all these bands, on average: 80 dB SPL (P.862: about 79), where 1 is 0 dB SPL. Of 1e7, 1e8 and
-1e9, the one that agrees best with PESQ."""
+"""Energy of active speech in all these bands, on average: 80 dB SPL (P.862: about 79), where 1 is 0 dB SPL.
+Of 1e7, 1e8 and 1e9, the one that agrees best with PESQ."""
 
 ACTIVE_RANGE = 1e-4
 """Speech is active in windows within 40 dB of its loudest."""
