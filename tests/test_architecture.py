@@ -28,7 +28,8 @@ DOORS = {
     "distributed": ["cluster.py"],
     "fsspec": ["remote.py"],
     "torch": [
-        *(f"training/{name}.py" for name in ("torch_model", "recurrence", "losses", "checkpoint", "trainer", "train")),
+        *(f"training/{name}.py" for name in ("torch_model", "recurrence", "losses", "loudness")),
+        *(f"training/{name}.py" for name in ("checkpoint", "trainer", "train")),
         "cli/train.py",
     ],
     "matplotlib": ["plots.py"],
