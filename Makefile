@@ -48,9 +48,9 @@ quality: $(VENV)/.test ## measure the shipped models on pairs: make quality PAIR
 	$(BIN)/python -m pip install --quiet --editable '.[metrics]'
 	$(BIN)/python tests/quality/model_table.py --pairs $(PAIRS) $(if $(PEERS),--peers $(PEERS))
 
-# The recipe of the shipped model; every step resumes where it was stopped.
+# The recipe of the first model, which later ones were trained on from (docs/training.md); every step resumes where it was stopped.
 SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
-model: $(VENV)/.test ## train the shipped model anew: make model SPEECH=... NOISE=... [ROOMS=...]
+model: $(VENV)/.test ## train a first model: make model SPEECH=... NOISE=... [ROOMS=...]
 	$(BIN)/percepnet train-targets runs/valid $(SOURCES) --hours 0.57 --part validation --seed 1
 	$(BIN)/percepnet train-targets runs/train $(SOURCES) --hours 16
 	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch 16 --hops 300 --minutes 90

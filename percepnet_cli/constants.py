@@ -46,6 +46,9 @@ own table is not public; 34 triangles of at least 100 Hz are."""
 NUM_BANDS = len(BAND_TIPS)
 """34 bands (article)."""
 
+BAND_HZ = tuple(tip * SAMPLE_RATE / WINDOW_SIZE for tip in BAND_TIPS)
+"""Hz at the tip of each band."""
+
 # --- input high-pass -----------------------------------------------------------------------
 
 HIGHPASS_HZ = 3.0

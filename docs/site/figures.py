@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from percepnet_cli.constants import (
-    BAND_TIPS,
+    BAND_HZ,
     COMB_PERIODS,
     HOP_SIZE,
     LATENCY_SAMPLES,
@@ -29,7 +29,7 @@ from percepnet_cli.signal_path import MAX_HOPS, Analyzer
 
 HOP_SECONDS = HOP_SIZE / SAMPLE_RATE
 BIN_HZ = SAMPLE_RATE / WINDOW_SIZE
-TIPS_HZ = np.array(BAND_TIPS) * BIN_HZ
+TIPS_HZ = np.array(BAND_HZ)
 SHOWN = slice(200, 500)
 """Hops that are drawn: 3 s, in which the speech is going on."""
 

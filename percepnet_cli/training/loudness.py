@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from percepnet_cli.constants import BAND_TIPS, ENERGY_FLOOR, LOOKAHEAD_HOPS, NUM_BANDS, SAMPLE_RATE, WINDOW_SIZE
+from percepnet_cli.constants import BAND_HZ, ENERGY_FLOOR, LOOKAHEAD_HOPS, NUM_BANDS
 
 LEVEL_POWER = 0.3
 """Energies enter the weight of a band by this power, about as loudness does."""
@@ -19,7 +19,7 @@ LEVEL_POWER = 0.3
 LARGEST_LEVEL_WEIGHT = 8.0
 """A short loud band counts for at most this many of the mean."""
 
-_HZ = np.array(BAND_TIPS) * (SAMPLE_RATE / WINDOW_SIZE)
+_HZ = np.array(BAND_HZ)
 
 NUM_HEARD = int((_HZ < 8000).sum())
 """The 26 bands below 8 kHz, the range of wideband PESQ."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from percepnet_cli.constants import (
-    BAND_TIPS,
+    BAND_HZ,
     COMB_PERIODS,
     HOP_SIZE,
     LOOKAHEAD_HOPS,
@@ -34,8 +34,6 @@ SILENCE = np.float32(SILENCE_ENERGY)
 N0 = np.float32(NOISE_MASKING_TONE)
 PERIODIC_MARGIN = np.float32(0.2)
 """Speech whose coherence is less than this above that of white noise counts as not periodic: r = 0."""
-BAND_HZ = np.array(BAND_TIPS) * 50.0
-"""Centre of each band, Hz."""
 QUIET = np.float32(1e-7)
 """Band energies of the noisy signal below this are digital silence: no gain can be judged."""
 ACTIVE_RANGE = 1e-4
@@ -231,8 +229,9 @@ def example(mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndar
     positive = total[total > QUIET * NUM_BANDS]
     loud = np.percentile(positive, 90) if len(positive) else math.inf
     voice = total > loud * ACTIVE_RANGE
-    beyond_recording = 0.97 * mixture.bandwidth_hz < BAND_HZ
-    beyond_both = 0.97 * mixture.cutoff_hz < BAND_HZ
+    band_hz = np.array(BAND_HZ)
+    beyond_recording = 0.97 * mixture.bandwidth_hz < band_hz
+    beyond_both = 0.97 * mixture.cutoff_hz < band_hz
     gain_weight = (E > QUIET) & ~beyond_both & ~(beyond_recording & voice[:, None])
     audible = Ex > AUDIBLE_RANGE * Ex.max(axis=1, keepdims=True)
     strength_weight = gain_weight & voice[:, None] & audible & ~beyond_recording
