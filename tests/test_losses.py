@@ -1,10 +1,12 @@
 """The losses: finite at the ends, blind to what cannot be judged."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training.losses import GAIN_LOSSES, entropy, losses  # noqa: E402
+from percepnet_cli.training.losses import GAIN_LOSSES, LEAST_RESIDUE, entropy, losses, residue  # noqa: E402
+from percepnet_cli.training.loudness import SPEECH_ENERGY  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -70,3 +72,15 @@ def test_cross_entropy_is_the_divergence_of_two_coins():
         losses(0.6 * ones, ones, (0.9 * ones, ones, ones, ones), kind)[0] for kind in ("gamma", "entropy", "mixed")
     ]
     assert float(parts[2]) == pytest.approx(float(parts[0] + 0.5 * parts[1]), rel=1e-5)
+
+
+def test_the_wiener_filter_leaves_least_residue():
+    energy = SPEECH_ENERGY / 26 / 0.36 * torch.ones(4, 2, 26)
+    gain = torch.full((4, 2, 34), 0.6)
+    found = {g: float(residue(energy, gain, torch.full((4, 2, 34), g))) for g in (0.0, 0.26, 0.36, 0.46, 1.0)}
+    assert min(found, key=found.get) == 0.36
+    assert found[0.0] == pytest.approx(np.log10(1 + LEAST_RESIDUE), abs=1e-5)  # all of the speech is missing
+    assert found[1.0] == pytest.approx(np.log10(0.64 / 0.36 + LEAST_RESIDUE), abs=1e-5)  # all of the noise is there
+    nothing = torch.zeros(4, 2, 34, requires_grad=True)
+    residue(0 * energy, gain, nothing).backward()
+    assert torch.isfinite(nothing.grad).all()

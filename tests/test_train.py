@@ -92,9 +92,11 @@ def test_pieces_carry_the_state_of_their_sequences(folders, tmp_path):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
-def test_loudness_counts_and_resumes_exactly(folders, tmp_path):
-    heard = replace(TINY, hops=40, pieces=2, loudness_weight=0.3)
-    run(*folders, tmp_path / "deaf", replace(heard, loudness_weight=0.0), log=silent)
+@pytest.mark.parametrize("weight", ["loudness_weight", "residue_weight"])
+def test_what_is_left_counts_and_resumes_exactly(folders, tmp_path, weight):
+    plain = replace(TINY, hops=40, pieces=2)
+    heard = replace(plain, **{weight: 0.3})
+    run(*folders, tmp_path / "deaf", plain, log=silent)
     run(*folders, tmp_path / "straight", heard, log=silent)
     for stop_at in (3, None):
         run(*folders, tmp_path / "parts", heard, log=silent, stop_at=stop_at)
@@ -102,9 +104,13 @@ def test_loudness_counts_and_resumes_exactly(folders, tmp_path):
     deaf, heard_all = weights(tmp_path / "deaf"), weights(tmp_path / "parts")
     assert any(not torch.equal(deaf[name], heard_all[name]) for name in deaf)
     meant = {name: read_float_model(tmp_path / name / "model.safetensors").post_filter for name in ("deaf", "parts")}
-    assert meant == {"deaf": True, "parts": False}
+    assert meant == {"deaf": True, "parts": weight != "loudness_weight"}
+
+
+def test_loudness_needs_long_pieces(folders, tmp_path):
+    short = replace(TINY, hops=40, pieces=4, loudness_weight=0.3)
     with pytest.raises(ValueError, match="--loudness-weight needs pieces of at least 20 hops"):
-        run(*folders, tmp_path / "short", replace(heard, pieces=4), log=silent)
+        run(*folders, tmp_path / "short", short, log=silent)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

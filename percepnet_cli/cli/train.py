@@ -59,6 +59,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Weight of what the ear hears of the difference to clean speech, as PESQ counts it.",
 )
+@click.option(
+    "--residue-weight",
+    type=Number(0),
+    default=0.0,
+    show_default=True,
+    help="Weight of the energy of what is not speech in the result, as SI-SDR counts it.",
+)
 @click.option("--recolour", is_flag=True, help="Give each sequence a random level and filter, anew in every step.")
 @click.option(
     "--dropout",
@@ -115,6 +122,7 @@ def train(
     strength_weight: float,
     level_weight: float,
     loudness_weight: float,
+    residue_weight: float,
     recolour: bool,
     dropout: float,
     pieces: int,
@@ -180,6 +188,7 @@ def train(
         strength_weight=strength_weight,
         level_weight=level_weight,
         loudness_weight=loudness_weight,
+        residue_weight=residue_weight,
         recolour=recolour,
         dropout=dropout,
         pieces=pieces,

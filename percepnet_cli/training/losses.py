@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from percepnet_cli.training.loudness import SPEECH_ENERGY
+
 EPS = 1e-4
 """Added before a power below 1, whose slope at 0 is infinite."""
 
@@ -22,6 +24,9 @@ SHARPNESS = 8.0
 
 ENTROPY_SHARE = 0.5
 """Weight of the cross-entropy in the mixed loss; our choice."""
+
+LEAST_RESIDUE = 0.01
+"""Added to the share of what is not speech: below -20 dB less of it is not worth speech elsewhere. Our choice."""
 
 
 def gamma(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
@@ -63,6 +68,21 @@ def mixed(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
 
 GAIN_LOSSES = {"gamma": gamma, "quarter": quarter, "relative": relative, "entropy": entropy, "mixed": mixed}
 """Losses of one band's gain by name."""
+
+
+def residue(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+    """Return how loud what is not speech is in the result: log10 of its energy by that of active speech, a mean.
+
+    Speech of the ideal gain g and noise that is not like it make up a band, so g_hat leaves (1 - g_hat)^2 g^2 of the
+    band's energy as missing speech and g_hat^2 (1 - g^2) as noise: least with the Wiener filter, g_hat = g^2. In bel;
+    10 dB of SNR lower it by 1.
+
+    energy: float32 [hops, batch, n] from ``loudness.heard_energy``; gain, gain_hat: float32 [hops, batch, 34], 0..1.
+    """
+    gain, gain_hat = gain[..., : energy.shape[-1]], gain_hat[..., : energy.shape[-1]]
+    left = (1 - gain_hat) ** 2 * gain**2 + gain_hat**2 * (1 - gain**2)
+    share = (left * energy).sum(-1).mean(0) / SPEECH_ENERGY
+    return torch.log10(share + LEAST_RESIDUE).mean()
 
 
 def losses(

@@ -30,6 +30,7 @@ class Options:
     strength_weight: float = 0.5
     level_weight: float = 0.0
     loudness_weight: float = 0.0
+    residue_weight: float = 0.0
     recolour: bool = False
     dropout: float = 0.0
     pieces: int = 1
@@ -59,6 +60,8 @@ class Options:
             identity["pieces"] = self.pieces
         if self.loudness_weight:
             identity["loudness_weight"] = self.loudness_weight
+        if self.residue_weight:
+            identity["residue_weight"] = self.residue_weight
         if self.taught_share:
             identity["taught_share"] = self.taught_share
         if self.taught_power != 1:

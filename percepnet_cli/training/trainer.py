@@ -12,7 +12,7 @@ from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
 from percepnet_cli.training.floatmodel import read_weights, write_float_model
-from percepnet_cli.training.losses import losses
+from percepnet_cli.training.losses import losses, residue
 from percepnet_cli.training.loudness import disturbance_loss, heard_energy, level_weight
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.recolour import recolour
@@ -189,7 +189,7 @@ class Trainer:
             batch = self.train.random_batch(rng, self.options.batch, self.options.hops)
             if self.options.recolour:
                 batch = batch._replace(features=recolour(batch.features, rng))
-            if self.options.loudness_weight:
+            if self.options.loudness_weight or self.options.residue_weight:
                 features, ideal = (torch.from_numpy(array).float() for array in (batch.features, batch.ideal))
                 batch = batch._replace(energy=heard_energy(features, ideal).numpy())
             self._sequences = number, batch
@@ -216,6 +216,8 @@ class Trainer:
         loss = gain_loss + self.options.strength_weight * strength_loss
         if self.options.loudness_weight:
             loss = loss + self.options.loudness_weight * disturbance_loss(energy, ideal, gain)
+        if self.options.residue_weight:
+            loss = loss + self.options.residue_weight * residue(energy, ideal, gain)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
