@@ -25,7 +25,7 @@ from percepnet_cli.training.corpus import Recording
 from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
 from percepnet_cli.training.mixture import draw
 from percepnet_cli.training.recipe import RECIPE, RECIPES
-from percepnet_cli.training.shards import open_shards, shard_path
+from percepnet_cli.training.shards import Shards, shard_path
 from percepnet_cli.training.targets import example
 from percepnet_cli.training.tracks import Sources, noise_track, speech_track
 
@@ -81,7 +81,7 @@ def test_progress_counts_shards(made):
 
 
 def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
-    shards = open_shards(made[0])
+    shards = Shards(made[0])
     assert (shards.sequences, shards.hops) == (SHARDS * SEQUENCES_PER_SHARD, 30)
     assert shards.description["seed"] == 5 and shards.description["recipe"]["seconds"] == 0.3
     plan = plan_of(corpus)
@@ -214,7 +214,7 @@ def test_a_killed_run_leaves_whole_shards_and_is_completed_by_another(killed, ma
     assert {name: after[name] for name in expected if name in after} == {
         n: d for n, d in expected.items() if n in after
     }
-    assert open_shards(folder).sequences == count * SEQUENCES_PER_SHARD
+    assert Shards(folder).sequences == count * SEQUENCES_PER_SHARD
 
 
 def test_plan_keeps_the_groups_of_its_part(corpus, tmp_path):

@@ -9,7 +9,7 @@ import small_shards
 from safetensors.numpy import save_file
 from small_shards import arrays, broken
 
-from percepnet_cli.training.shards import open_shards, shard_path, write_shard
+from percepnet_cli.training.shards import Shards, shard_path, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def test_a_shard_comes_back_as_it_was(tmp_path):
     write_shard(shard_path(tmp_path, 0), written, {"corpus": "a"})
     write_shard(shard_path(tmp_path, 1), {k: v[:2] for k, v in written.items()}, {"corpus": "b"})
     assert sorted(os.listdir(tmp_path)) == ["shard-00000.safetensors", "shard-00001.safetensors"]
-    reader = open_shards(tmp_path)
+    reader = Shards(tmp_path)
     assert (reader.sequences, reader.hops, reader.total_hops) == (5, 7, 35)
     assert reader.description == {"corpus": "a", "format_version": 1, "kind": "targets"}
     for name, value in written.items():
@@ -35,14 +35,14 @@ def test_a_shard_comes_back_as_it_was(tmp_path):
 
 
 def test_statistics_of_the_features(folders):
-    mean, std = open_shards(folders[0]).feature_statistics()
+    mean, std = Shards(folders[0]).feature_statistics()
     assert mean.dtype == std.dtype == np.float32
     assert np.allclose(mean, 5, atol=0.4)
     assert np.allclose(std, 3, atol=0.3)
 
 
 def test_batches_are_a_function_of_the_seed(folders):
-    reader = open_shards(folders[0])
+    reader = Shards(folders[0])
     first, again, other = (reader.random_batch(np.random.default_rng((7, s)), 4, 20) for s in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.features, other.features)
@@ -82,14 +82,14 @@ def test_a_failed_write_leaves_the_old_shard(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_shard(path, broken(lambda d: None), {"corpus": "new"})
     assert os.listdir(tmp_path) == [path.name]
-    assert open_shards(tmp_path).description["corpus"] == "old"
+    assert Shards(tmp_path).description["corpus"] == "old"
 
 
 def test_errors_of_reading_name_the_file(tmp_path):
     with pytest.raises(ValueError, match="no such folder"):
-        open_shards(tmp_path / "nowhere")
+        Shards(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="no shards here"):
-        open_shards(tmp_path)
+        Shards(tmp_path)
     path = shard_path(tmp_path, 0)
     good = broken(lambda d: None)
 
@@ -110,11 +110,11 @@ def test_errors_of_reading_name_the_file(tmp_path):
     ):
         save_file(data, path, metadata=meta)
         with pytest.raises(ValueError, match=f"shard-00000.safetensors.*{words}"):
-            open_shards(tmp_path)
+            Shards(tmp_path)
     path.write_bytes(b"RIFF....WAVEfmt ")
     with pytest.raises(ValueError, match=r"shard-00000.safetensors: not a safetensors file"):
-        open_shards(tmp_path)
+        Shards(tmp_path)
     write_shard(path, good, {})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"shard-00000.safetensors: cut short"):
-        open_shards(tmp_path)
+        Shards(tmp_path)

@@ -13,7 +13,7 @@ from signals import RATE, noise, speech
 from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, generate, make_plan
 from percepnet_cli.training.mixture import Mixture
 from percepnet_cli.training.recipe import RECIPE
-from percepnet_cli.training.shards import open_shards, shard_path, write_shard
+from percepnet_cli.training.shards import Shards, shard_path, write_shard
 from percepnet_cli.training.targets import example
 from percepnet_cli.training.teachers import LEVEL_DB, teach
 
@@ -105,28 +105,28 @@ def test_shards_hold_opinions_and_the_share_blends_them(corpus, tmp_path, teache
     hours = SEQUENCES_PER_SHARD * 0.3 / 3600
     list(generate(plan, tmp_path / "taught", hours, 1))
     list(generate(replace(plan, teachers=()), tmp_path / "plain", hours, 1))
-    plain, taught = (open_shards(tmp_path / name) for name in ("plain", "taught"))
+    plain, taught = (Shards(tmp_path / name) for name in ("plain", "taught"))
     for name in ("features", "gain", "strength", "voice"):  # the mixtures are the same
         assert np.array_equal(plain.tensor(name, 7), taught.tensor(name, 7))
     judged = taught.tensor("gain_weight", 7).astype(bool)
     assert np.allclose(taught.tensor("taught_gain", 7)[judged], 0.25, atol=0.03)
 
     picks = [(7, 3), (20, 0)]
-    ideal, blended, all_taught = (
-        open_shards(tmp_path / "taught", share).crops(picks, 20) for share in (0.0, 0.25, 1.0)
-    )
+    ideal, blended, all_taught = (Shards(tmp_path / "taught", share).crops(picks, 20) for share in (0.0, 0.25, 1.0))
     assert np.array_equal(ideal.gain[:, 0], taught.tensor("gain", 7)[3:23])
     opinion = np.stack([taught.tensor("taught_gain", n)[start : start + 20] for n, start in picks], 1)
     np.testing.assert_allclose(all_taught.gain, opinion, atol=1e-3)
     root = 0.75 * np.sqrt(ideal.gain.astype(float)) + 0.25 * np.sqrt(opinion.astype(float))
     np.testing.assert_allclose(blended.gain, root**2, atol=1e-3)
     assert np.array_equal(blended.features, ideal.features)
-    milder = open_shards(tmp_path / "taught", 1.0, 0.5).crops(picks, 20)
+    milder = Shards(tmp_path / "taught", 1.0, 0.5).crops(picks, 20)
     np.testing.assert_allclose(milder.gain, np.sqrt(opinion.astype(float)), atol=1e-3)
     assert np.array_equal(milder.strength, all_taught.strength)
 
     with pytest.raises(ValueError, match="plain: no shard was made with a teacher"):
-        open_shards(tmp_path / "plain", 0.5)
+        Shards(tmp_path / "plain", 0.5)
+    with pytest.raises(ValueError, match="must be above 0, not 0"):
+        Shards(tmp_path / "taught", 0.5, 0)
     with pytest.raises(ValueError, match=r"made from other settings \(teachers\)"):
         list(generate(plan, tmp_path / "plain", hours, 1))
     broken = replace(plan, teachers=("false",))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from percepnet_cli.training.shards import open_shards, shard_path
+from percepnet_cli.training.shards import Shards, shard_path
 
 torch = pytest.importorskip("torch")
 
@@ -77,7 +77,7 @@ def test_pieces_resume_exactly_within_a_sequence(folders, tmp_path):
 
 
 def test_pieces_carry_the_state_of_their_sequences(folders, tmp_path):
-    train, valid = map(open_shards, folders)
+    train, valid = map(Shards, folders)
     trainer = Trainer(train, valid, tmp_path, replace(TINY, pieces=4, rate=0.0))
     trainer.start()
     trainer.model.precision = torch.float32
@@ -189,7 +189,7 @@ def test_the_model_file(folders, straight):
     for name, value in model.tensors.items():
         assert value.dtype == np.float32
         assert np.array_equal(value, content["ema"][name].numpy())
-    mean, std = open_shards(folders[0]).feature_statistics()
+    mean, std = Shards(folders[0]).feature_statistics()
     assert np.array_equal(model.tensors["feature_mean"], mean)
     assert np.array_equal(model.tensors["feature_std"], std)
 
@@ -264,7 +264,7 @@ def test_muon_moves_the_recurrent_matrices_and_resumes_exactly(folders, tmp_path
     run(*folders, tmp_path / "adamw", replace(options, optimiser="adamw"), log=silent)
     found, other = weights(tmp_path / "a"), weights(tmp_path / "adamw")
     # orthogonalised steps turn all directions alike: the change has no dominant one
-    start = Trainer(*(open_shards(folder) for folder in folders), tmp_path / "new", options)
+    start = Trainer(*(Shards(folder) for folder in folders), tmp_path / "new", options)
     start.start()
     first = start.model.gru2.weight_hh.detach()
 

@@ -208,10 +208,18 @@ class Shards:
         averaged by their roots. Shards without an opinion give the ideal answer.
     taught_power
         Above 0; the gains in the opinion of the teachers are raised to this power first. Below 1 they are milder.
+
+    Raises
+    ------
+    ValueError
+        The folder is missing or empty, a file does not hold what it should, the power is not above 0, or teachers
+        are asked for and no shard has any; the message names the file and the mismatch.
     """
 
     def __init__(self, folder: str | Path, taught_share: float = 0.0, taught_power: float = 1.0) -> None:
         folder = Path(folder)
+        if taught_power <= 0:
+            raise ValueError(f"the power of the teachers' gains must be above 0, not {taught_power}")
         self.taught_share = taught_share
         self.taught_power = taught_power
         if not folder.is_dir():
@@ -305,15 +313,3 @@ class Shards:
         mean = total / count
         variance = np.maximum(squares / count - mean * mean, 0.0)
         return mean.astype(np.float32), np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
-
-
-def open_shards(folder: str | Path, taught_share: float = 0.0, taught_power: float = 1.0) -> Shards:
-    """Open all shards of a folder; see :class:`Shards`.
-
-    Raises
-    ------
-    ValueError
-        The folder is missing or empty, or a file does not hold what it should, or teachers
-        are asked for and no shard has any; the message names the file and the mismatch.
-    """
-    return Shards(folder, taught_share, taught_power)

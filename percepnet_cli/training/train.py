@@ -24,7 +24,7 @@ from percepnet_cli.atomic import remove_leftovers
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.loudness import SPAN_HOPS
 from percepnet_cli.training.options import Options
-from percepnet_cli.training.shards import open_shards
+from percepnet_cli.training.shards import Shards
 from percepnet_cli.training.stopper import Stopper
 from percepnet_cli.training.trainer import HOPS_PER_HOUR, Trainer
 
@@ -101,8 +101,8 @@ def run(
     keep_memory()
     # cuDNN would like all weights of a layer in one piece; ours have their own names
     warnings.filterwarnings("ignore", message="RNN module weights")
-    train = open_shards(train_dir, options.taught_share, options.taught_power)
-    valid = open_shards(valid_dir)
+    train = Shards(train_dir, options.taught_share, options.taught_power)
+    valid = Shards(valid_dir)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(train, valid, out, options)
