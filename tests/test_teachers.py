@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +141,15 @@ def test_half_an_opinion_is_none(tmp_path):
     arrays = small_shards.arrays(np.random.default_rng(0), 2, 5)
     with pytest.raises(ValueError, match="no tensor named taught_strength"):
         write_shard(shard_path(tmp_path, 0), arrays | {"taught_gain": arrays["gain"]}, {})
+
+
+def test_windows_of_the_tried_teachers_add_up_again(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "models" / "teachers")
+    framing = importlib.import_module("framing")
+    rng = np.random.default_rng(1)
+    signals = [noise(14400, rng), noise(10073, rng)]
+    hann = np.sin(np.pi * (np.arange(framing.WINDOW) + 0.5) / framing.WINDOW) ** 2
+    pieces = framing.windows(signals) * hann
+    assert pieces.shape == (2, 31, framing.WINDOW)
+    for found, wanted in zip(framing.overlap_add(pieces, signals), signals, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
