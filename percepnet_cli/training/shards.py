@@ -71,8 +71,8 @@ _DTYPE_CODES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "U8": np.
 class Batch(NamedTuple):
     """Crops of equal length, time first: [hops, batch, width], in the dtypes of the file.
 
-    `ideal` is the gain without the opinion of teachers. `energy` is what the loss of loudness needs, float32
-    [hops, batch, 26] of ``loudness.heard_energy``; its width is 0 where there is no such loss.
+    `ideal` is the gain without the opinion of teachers. `energy` is what the losses of loudness and residue need,
+    float32 [hops, batch, 26] of ``loudness.heard_energy``; its width is 0 where there is neither.
     """
 
     features: np.ndarray
