@@ -73,7 +73,7 @@ def main() -> None:
             print(label, flush=True)
 
     def means(label: str) -> dict[str, float]:
-        return {key: round(statistics.fmean(row[key] for row in results[label]), 4) for key in KEPT}
+        return {key: round(statistics.fmean(row[key] for row in results[label]), 6) for key in KEPT}
 
     scores = {
         name: {
