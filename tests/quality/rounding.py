@@ -40,7 +40,9 @@ def main() -> None:
         scores.append(row)
     in_float, in_8_bits = np.mean(scores, axis=0)
     most = np.abs(np.diff(scores, axis=1)).max()
-    print(f"PESQ-wb of {len(scores)} recordings: float {in_float:.4f}, 8 bits {in_8_bits:.4f}, {most:.3f} apart at most")
+    print(
+        f"PESQ-wb of {len(scores)} recordings: float {in_float:.4f}, 8 bits {in_8_bits:.4f}, {most:.3f} apart at most"
+    )
 
 
 if __name__ == "__main__":
