@@ -31,9 +31,9 @@ def recognise(samples16: np.ndarray) -> list[str]:
     if not samples16.any():  # whose features are the decoder's floor, in which it has heard dogs
         return []
     if not _loaded:
-        # the level that is expected comes from the recording, not from what was heard before
         _loaded.append(Decoder(samprate=RATE, cmn="batch", loglevel="FATAL"))
     decoder = _loaded[0]
+    decoder.reinit_feat()  # with cmn="batch": nothing comes from what was heard before
     decoder.start_utt()
     decoder.process_raw((np.clip(samples16, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
