@@ -40,6 +40,13 @@ def test_loss_values():
         losses(half, half, targets(), "square")
 
 
+def test_strengths_that_are_too_small_count_more():
+    found = torch.full((4, 2, 34), 0.5)
+    for target, times in ((0.8, 3.0), (0.2, 1.0)):
+        even, uneven = (float(losses(found, found, targets(0.5, target), asymmetry=k)[1]) for k in (1.0, 3.0))
+        assert uneven == pytest.approx(times * even, rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", GAIN_LOSSES)
 def test_masked_bands_do_not_matter(kind):
     gain, strength, gain_weight, strength_weight = targets()

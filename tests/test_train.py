@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch")
 
 from percepnet_cli.network.modelfile import Sizes  # noqa: E402
 from percepnet_cli.training.floatmodel import read_float_model  # noqa: E402
+from percepnet_cli.training.losses import residue  # noqa: E402
+from percepnet_cli.training.loudness import disturbance_loss, heard_energy  # noqa: E402
 from percepnet_cli.training.options import Options  # noqa: E402
 from percepnet_cli.training.torch_model import PercepNet  # noqa: E402
 from percepnet_cli.training.train import run  # noqa: E402
@@ -92,8 +94,8 @@ def test_pieces_carry_the_state_of_their_sequences(folders, tmp_path):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("weight", ["loudness_weight", "residue_weight"])
-def test_what_is_left_counts_and_resumes_exactly(folders, tmp_path, weight):
+@pytest.mark.parametrize("weight", ["loudness_weight", "residue_weight", "strength_asymmetry"])
+def test_parts_of_the_loss_count_and_resume_exactly(folders, tmp_path, weight):
     plain = replace(TINY, hops=40, pieces=2)
     heard = replace(plain, **{weight: 0.3})
     run(*folders, tmp_path / "deaf", plain, log=silent)
@@ -107,10 +109,30 @@ def test_what_is_left_counts_and_resumes_exactly(folders, tmp_path, weight):
     assert meant == {"deaf": True, "parts": weight != "loudness_weight"}
 
 
+@pytest.mark.parametrize(("weight", "loss"), [("loudness_weight", disturbance_loss), ("residue_weight", residue)])
+def test_validation_is_of_the_loss_that_is_trained_on(folders, tmp_path, monkeypatch, weight, loss):
+    train, valid = map(Shards, folders)
+    plain, heard = (Trainer(train, valid, tmp_path, replace(TINY, **{weight: w})) for w in (0.0, 0.3))
+    for trainer in (plain, heard):
+        trainer.start()
+    total, gain_loss, strength_loss = plain.evaluate(plain.ema)
+    assert total == pytest.approx(gain_loss + 0.5 * strength_loss, rel=1e-6)
+    batch = [torch.from_numpy(array).float() for array in heard.valid]
+    gain = heard.ema(batch[0])[0].detach()
+    expected = total + 0.3 * float(loss(heard_energy(batch[0], batch[5]), batch[5], gain))
+    assert heard.evaluate(heard.ema)[0] == pytest.approx(expected, rel=1e-5)
+    monkeypatch.setattr("percepnet_cli.training.trainer.VALIDATION_BATCH", 1)
+    assert heard.evaluate(heard.ema)[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_loudness_needs_long_pieces(folders, tmp_path):
     short = replace(TINY, hops=40, pieces=4, loudness_weight=0.3)
     with pytest.raises(ValueError, match="--loudness-weight needs pieces of at least 20 hops"):
         run(*folders, tmp_path / "short", short, log=silent)
+    train, valid = map(Shards, folders)
+    valid.hops = 19
+    with pytest.raises(ValueError, match="sequences have 19 hops, 20 are asked for"):
+        Trainer(train, valid, tmp_path, replace(TINY, loudness_weight=0.3))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -46,6 +46,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
 @click.option(
+    "--strength-asymmetry",
+    type=Number(0.1, 10),
+    default=1.0,
+    show_default=True,
+    help="How many times a strength counts that is too small, beside one that is too large.",
+)
+@click.option(
     "--level-weight",
     type=Number(0, 1),
     default=0.0,
@@ -120,6 +127,7 @@ def train(
     optimiser: str,
     loss: str,
     strength_weight: float,
+    strength_asymmetry: float,
     level_weight: float,
     loudness_weight: float,
     residue_weight: float,
@@ -186,6 +194,7 @@ def train(
         optimiser=optimiser,
         loss=loss,
         strength_weight=strength_weight,
+        strength_asymmetry=strength_asymmetry,
         level_weight=level_weight,
         loudness_weight=loudness_weight,
         residue_weight=residue_weight,

@@ -39,13 +39,11 @@ def write_history(folder: Path, history: list[list[float]]) -> None:
     columns = dict(zip(HISTORY_COLUMNS, np.array(history, dtype=float).T, strict=True))
     figure = plots.new_figure(8, 5)
     axes = figure.add_subplot()
-    for name, label in (
-        ("train", "training"),
-        ("valid", "validation"),
-        ("valid_ema", "validation, mean weights"),
-    ):
+    shown = {"train": "training", "valid": "validation", "valid_ema": "validation, mean weights"}
+    for name, label in shown.items():
         axes.plot(columns["hours"], columns[name], label=label, marker=".", markersize=3)
-    axes.set(xlabel="hours of audio", ylabel="loss", yscale="log")
+    positive = all(np.nanmin(columns[name], initial=np.inf) > 0 for name in shown)  # the residue can be below 0
+    axes.set(xlabel="hours of audio", ylabel="loss", yscale="log" if positive else "linear")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     plots.save(figure, folder / "curves.png")

@@ -90,6 +90,7 @@ def losses(
     strength_hat: torch.Tensor,
     targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
     kind: str = "gamma",
+    asymmetry: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the losses of gain and strength, each a mean over the bands that can be judged.
 
@@ -101,12 +102,17 @@ def losses(
         gain, strength, gain_weight, strength_weight, float32 of the same shape; weights 0 or more.
     kind
         One of ``GAIN_LOSSES``. The strength's loss is d^2 with d = (1 - r)^0.5 - (1 - r_hat)^0.5 (paper).
+    asymmetry
+        How many times that counts where r_hat < r, more than 0. Above 1 a network that is not sure filters more.
     """
     gain, strength, gain_weight, strength_weight = targets
     if kind not in GAIN_LOSSES:
         raise ValueError(f"unknown loss {kind}")
     error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
-    return _mean(GAIN_LOSSES[kind](gain, gain_hat), gain_weight), _mean(error * error, strength_weight)
+    strength_loss = error * error
+    if asymmetry != 1:
+        strength_loss = strength_loss * torch.where(error < 0, asymmetry, 1.0)
+    return _mean(GAIN_LOSSES[kind](gain, gain_hat), gain_weight), _mean(strength_loss, strength_weight)
 
 
 def _mean(loss: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ class Options:
     optimiser: str = "adamw"
     loss: str = "gamma"
     strength_weight: float = 0.5
+    strength_asymmetry: float = 1.0
     level_weight: float = 0.0
     loudness_weight: float = 0.0
     residue_weight: float = 0.0
@@ -56,6 +57,8 @@ class Options:
             "dropout": self.dropout,
             "seed": self.seed,
         }
+        if self.strength_asymmetry != 1:
+            identity["strength_asymmetry"] = self.strength_asymmetry
         if self.pieces > 1:
             identity["pieces"] = self.pieces
         if self.loudness_weight:

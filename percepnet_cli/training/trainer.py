@@ -13,7 +13,7 @@ from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
 from percepnet_cli.training.floatmodel import read_weights, write_float_model
 from percepnet_cli.training.losses import losses, residue
-from percepnet_cli.training.loudness import disturbance_loss, heard_energy, level_weight
+from percepnet_cli.training.loudness import SPAN_HOPS, disturbance_loss, heard_energy, level_weight
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.recolour import recolour
 from percepnet_cli.training.shards import Batch, Shards
@@ -120,8 +120,10 @@ class Trainer:
         self.skipped = 0
         self.state: State | None = None
         self._sequences: tuple[int, Batch] | None = None
+        if options.loudness_weight:
+            valid.require(SPAN_HOPS)
         hops = min(valid.hops, max(options.hops, 400))
-        self.valid = valid.even_batch(VALIDATION_SEQUENCES, hops)
+        self.valid = self._with_energy(valid.even_batch(VALIDATION_SEQUENCES, hops))
         self.checkpoint = out / "checkpoint.pt"
 
     def start(self) -> None:
@@ -189,10 +191,7 @@ class Trainer:
             batch = self.train.random_batch(rng, self.options.batch, self.options.hops)
             if self.options.recolour:
                 batch = batch._replace(features=recolour(batch.features, rng))
-            if self.options.loudness_weight or self.options.residue_weight:
-                features, ideal = (torch.from_numpy(array).float() for array in (batch.features, batch.ideal))
-                batch = batch._replace(energy=heard_energy(features, ideal).numpy())
-            self._sequences = number, batch
+            self._sequences = number, self._with_energy(batch)
         length = self.options.hops // self.options.pieces
         part = slice(piece * length, (piece + 1) * length)
         return Batch(*(array[part] for array in self._sequences[1]))
@@ -203,21 +202,14 @@ class Trainer:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        features, *targets, ideal, energy = to_device(batch, self.device)
-        if self.options.level_weight:
-            targets[2] = targets[2] * level_weight(features, self.options.level_weight)
+        tensors = to_device(batch, self.device)
         number, piece = divmod(self.step, self.options.pieces)
         drop = {}
         if self.options.dropout:
             drop["drop"] = Dropout(self.options.dropout, self.options.seed + number)
-        gain, strength, after = self.model(features, self.state if piece else None, **drop)
+        gain, strength, after = self.model(tensors[0], self.state if piece else None, **drop)
         self.state = State(*(part.detach() for part in after)) if self.options.pieces > 1 else None
-        gain_loss, strength_loss = losses(gain, strength, tuple(targets), self.options.loss)
-        loss = gain_loss + self.options.strength_weight * strength_loss
-        if self.options.loudness_weight:
-            loss = loss + self.options.loudness_weight * disturbance_loss(energy, ideal, gain)
-        if self.options.residue_weight:
-            loss = loss + self.options.residue_weight * residue(energy, ideal, gain)
+        loss = self._losses(tensors, gain, strength)[0]
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
@@ -235,31 +227,47 @@ class Trainer:
         self.step += 1
         return loss.detach()
 
-    def evaluate(self, model: PercepNet) -> tuple[float, float]:
-        """Return the validation losses of gain and strength, in float32."""
+    def _losses(
+        self, batch: tuple[torch.Tensor, ...], gain: torch.Tensor, strength: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what is made small, and of it the losses of gain and strength, not weighted."""
+        features, *targets, ideal, energy = batch
+        options = self.options
+        if options.level_weight:
+            targets[2] = targets[2] * level_weight(features, options.level_weight)
+        gain_loss, strength_loss = losses(gain, strength, tuple(targets), options.loss, options.strength_asymmetry)
+        total = gain_loss + options.strength_weight * strength_loss
+        if options.loudness_weight:
+            total = total + options.loudness_weight * disturbance_loss(energy, ideal, gain)
+        if options.residue_weight:
+            total = total + options.residue_weight * residue(energy, ideal, gain)
+        return total, gain_loss, strength_loss
+
+    def _with_energy(self, batch: Batch) -> Batch:
+        """Return the batch with the energies that the losses of loudness and residue need, if there are such."""
+        if not (self.options.loudness_weight or self.options.residue_weight):
+            return batch
+        features, ideal = (torch.from_numpy(array).float() for array in (batch.features, batch.ideal))
+        return batch._replace(energy=heard_energy(features, ideal).numpy())
+
+    def evaluate(self, model: PercepNet) -> tuple[float, float, float]:
+        """Return what ``_losses`` does for the validation set, in float32."""
         precision, model.precision = model.precision, torch.float32
-        sums = np.zeros(4)
         with torch.no_grad():
-            for first in range(0, self.valid.gain.shape[1], VALIDATION_BATCH):
-                part = Batch(*(array[:, first : first + VALIDATION_BATCH] for array in self.valid))
-                features, *targets, _, _ = to_device(part, self.device)
-                gain, strength, _ = model(features)
-                found = losses(gain, strength, tuple(targets), self.options.loss)
-                for index, (loss, weight) in enumerate(zip(found, targets[2:], strict=True)):
-                    count = float(weight.sum())
-                    sums[2 * index : 2 * index + 2] += float(loss) * count, count
+            batch = to_device(self.valid, self.device)
+            answers = [model(part)[:2] for part in batch[0].split(VALIDATION_BATCH, dim=1)]
+            gain, strength = (torch.cat(parts, dim=1) for parts in zip(*answers, strict=True))
+            total, gain_loss, strength_loss = self._losses(batch, gain, strength)
         model.precision = precision
-        return float(sums[0] / max(sums[1], 1.0)), float(sums[2] / max(sums[3], 1.0))
+        return float(total), float(gain_loss), float(strength_loss)
 
     def validate(self) -> str:
         """Judge both sets of weights, write model, history and curves; return a line about it."""
-        weight = self.options.strength_weight
-        gain, strength = self.evaluate(self.model)
-        ema_gain, ema_strength = self.evaluate(self.ema)
+        valid, *_ = self.evaluate(self.model)
+        ema, ema_gain, ema_strength = self.evaluate(self.ema)
         train = self.loss_sum / self.loss_count if self.loss_count else math.nan
         self.loss_sum, self.loss_count = 0.0, 0
         rate = learning_rate(self.options, self.step, self.progress())
-        valid, ema = gain + weight * strength, ema_gain + weight * ema_strength
         row = [self.step, self.seconds / 60.0, self.hours(), rate, train, valid, ema, ema_gain, ema_strength]
         self.history.append([float(value) for value in row])
         training = {
