@@ -9,9 +9,11 @@ All are imported on first use, so that ``import percepnet_cli`` stays light.
 >>> report.seconds, report.sample_rate, report.channels
 (8.0, 48000, 1)
 
-A stream, in pieces of any length, at 48 kHz:
+Arrays at 48 kHz, whole or as a stream in pieces of any length:
 
 >>> denoiser = Denoiser(channels=2)
+>>> denoiser.denoise(np.zeros((1000, 2), np.float32)).shape
+(1000, 2)
 >>> part = denoiser.process(np.zeros((1000, 2), np.float32))
 >>> rest = denoiser.flush()
 >>> part.shape, rest.shape, denoiser.latency

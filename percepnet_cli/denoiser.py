@@ -160,6 +160,14 @@ class Denoiser:
         self.reset()
         return tail
 
+    def denoise(self, samples: np.ndarray) -> np.ndarray:
+        """Clean a whole recording: float32 as ``process`` takes it; returned in the same shape, without the delay.
+
+        A stream that has begun is forgotten. Raises ValueError as ``process`` does.
+        """
+        self.reset()
+        return np.concatenate((self.process(samples), self.flush()))[LATENCY_SAMPLES:]
+
     def _process_hops(self, samples: np.ndarray, out: np.ndarray) -> None:
         """Run up to MAX_HOPS whole hops. samples, out: float32 [hops * 480, channels]."""
         hops = len(samples) // HOP_SIZE

@@ -53,6 +53,17 @@ def run(denoiser, samples, cuts=()):
     return np.concatenate([*parts, denoiser.flush()])
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (5000,), (5000, 2)])
+def test_a_whole_recording_is_the_stream_without_its_delay(random_model, shape):
+    samples = np.random.default_rng(6).standard_normal(shape).astype(np.float32)
+    denoiser = Denoiser(random_model, channels=shape[1] if len(shape) > 1 else 1)
+    expected = run(denoiser, samples)[denoiser.latency :]
+    denoiser.process(samples[::-1])  # a stream that has begun
+    for _ in range(2):
+        cleaned = denoiser.denoise(samples)
+        assert cleaned.shape == samples.shape and cleaned.tobytes() == expected.tobytes()
+
+
 def delayed(samples):
     """What a perfect path returns: the high-passed input behind ``latency`` zeros."""
     axis_last = reference.highpass(np.asarray(samples, float).T)

@@ -14,7 +14,6 @@ from percepnet_cli.constants import (
     BAND_HZ,
     COMB_PERIODS,
     HOP_SIZE,
-    LATENCY_SAMPLES,
     LOOKAHEAD_HOPS,
     NUM_BANDS,
     SAMPLE_RATE,
@@ -66,8 +65,7 @@ def run(root: Path) -> Run:
         parts = (a.Y, a.P, a.period, a.correlation, a.features, gain, strength, filtered)
         rows.append([part.copy() for part in parts])
     columns = [np.concatenate(column)[LOOKAHEAD_HOPS:] for column in zip(*rows, strict=True)]
-    denoiser = Denoiser(model)
-    clean = np.concatenate((denoiser.process(noisy), denoiser.flush()))[LATENCY_SAMPLES:]
+    clean = Denoiser(model).denoise(noisy)
     voiced = SHOWN.start + int(np.argmax(columns[3][SHOWN] * (columns[2][SHOWN] > 200)))
     return Run(noisy, clean, *columns, voiced)
 

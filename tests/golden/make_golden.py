@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES
+from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.signal_path import MAX_HOPS, Analyzer
 
@@ -30,8 +30,7 @@ def noisy() -> np.ndarray:
 
 def whole() -> np.ndarray:
     """Return what the shipped model makes of all that, float32 [n]."""
-    denoiser = Denoiser()
-    return np.concatenate((denoiser.process(noisy()), denoiser.flush()))[LATENCY_SAMPLES:]
+    return Denoiser().denoise(noisy())
 
 
 def denoised() -> np.ndarray:

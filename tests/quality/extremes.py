@@ -48,8 +48,7 @@ def main() -> None:
     model = load_model(args.model)
 
     def denoise(samples: np.ndarray) -> np.ndarray:
-        denoiser = Denoiser(model, post_filter=args.post_filter)
-        return np.concatenate((denoiser.process(samples.astype(np.float32)), denoiser.flush()))[denoiser.latency :]
+        return Denoiser(model, post_filter=args.post_filter).denoise(samples.astype(np.float32))
 
     with args.pairs.with_name(args.pairs.name + ".tsv").open(encoding="utf-8") as file:
         dry = {row["file"] for row in csv.DictReader(file, delimiter="\t") if row["room"] == "-"}

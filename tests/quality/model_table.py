@@ -36,8 +36,7 @@ def enhance(model: Model, post_filter: bool, noisy: dict[str, Path], out: Path) 
         samples, rate = soundfile.read(path, dtype="float32")
         if rate != dev_table.RATE or samples.ndim != 1:
             raise SystemExit(f"{path}: one channel at {dev_table.RATE} Hz is needed")
-        denoiser = Denoiser(model, post_filter=post_filter)
-        cleaned = np.concatenate((denoiser.process(samples), denoiser.flush()))[denoiser.latency :]
+        cleaned = Denoiser(model, post_filter=post_filter).denoise(samples)
         soundfile.write(out / f"{name}.wav", np.clip(cleaned, -1, 1), rate, subtype="PCM_16")
 
 
