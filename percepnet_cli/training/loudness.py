@@ -43,6 +43,19 @@ LOUDNESS_SCALE = 0.1866
 MASKED = 0.25
 """Differences below this share of the softer of two loudnesses are not heard (P.862)."""
 
+ADDED_OFFSET, ADDED_POWER = 50.0, 1.2
+"""What should not be there counts by the ratio of the two energies, each with this added, to this power (P.862)."""
+
+ADDED_RANGE = (3.0, 12.0)
+"""Where that is below the first it counts as 0, above the second as that (P.862)."""
+
+LOUD_OFFSET, LOUD_SCALE, LOUD_POWER = 1e5, 1e7, 0.04
+"""Disturbances of a window with energy E are divided by ((E + offset) / scale)^power: less is heard where it is loud
+(P.862)."""
+
+SCORE = (0.1, 0.0309)
+"""What a unit of both kinds of disturbance takes off the score (P.862)."""
+
 LARGEST_DISTURBANCE = 45.0
 """Of one window (P.862)."""
 
@@ -165,11 +178,12 @@ def disturbance(clean: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor,
     clean_loudness, found_loudness = loudness(clean_density), loudness(found_density)
     difference = (found_loudness - clean_loudness).abs()
     difference = (difference - MASKED * torch.minimum(clean_loudness, found_loudness)).clamp(min=0)
-    added = ((found_density + 50) / (clean_density + 50)) ** 1.2
-    added = torch.where(added < 3, torch.zeros_like(added), added.clamp(max=12))
+    added = ((found_density + ADDED_OFFSET) / (clean_density + ADDED_OFFSET)) ** ADDED_POWER
+    least, most = ADDED_RANGE
+    added = torch.where(added < least, torch.zeros_like(added), added.clamp(max=most))
     both = (((difference * width) ** 2).sum(-1) / total + 1e-8).sqrt() * total
     asymmetric = (difference * added * width).sum(-1)
-    weight = ((clean.sum(-1) + 1e5) / 1e7) ** 0.04
+    weight = ((clean.sum(-1) + LOUD_OFFSET) / LOUD_SCALE) ** LOUD_POWER
     return _limited(both / weight), _limited(asymmetric / weight)
 
 
@@ -178,14 +192,14 @@ def _limited(part: torch.Tensor) -> torch.Tensor:
 
 
 def disturbance_loss(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
-    """Return what PESQ would take off for the gains: 0.1 d + 0.0309 a, a mean over sequences.
+    """Return what PESQ would take off for the gains, a mean over sequences.
 
     energy: float32 [hops, batch, 26] from ``heard_energy``, at least SPAN_HOPS hops; gain: float32 [hops, batch, 34],
     the ideal one; gain_hat: the network's.
     """
     clean, found = (g[..., :NUM_HEARD] ** 2 * energy for g in (gain, gain_hat))
     both, asymmetric = (_over_spans(part) for part in disturbance(clean, at_the_level_of(clean, found)))
-    return 0.1 * both + 0.0309 * asymmetric
+    return SCORE[0] * both + SCORE[1] * asymmetric
 
 
 def _over_spans(part: torch.Tensor) -> torch.Tensor:
