@@ -17,7 +17,7 @@ from percepnet_cli.training.mixture import Mixture
 from percepnet_cli.training.recipe import RECIPE
 from percepnet_cli.training.shards import Shards, shard_path, write_shard
 from percepnet_cli.training.targets import example
-from percepnet_cli.training.teachers import LEVEL_DB, teach
+from percepnet_cli.training.teachers import LEVEL_DB, teach, without_folders
 
 PROGRAM = """
 import sys
@@ -135,6 +135,12 @@ def test_shards_hold_opinions_and_the_share_blends_them(corpus, tmp_path, teache
     with pytest.raises(OSError, match="the teacher 'false' failed with code 1"):
         list(generate(broken, tmp_path / "failed", hours, 1))
     assert list((tmp_path / "failed").iterdir()) == []
+
+
+def test_a_model_does_not_tell_where_its_teachers_lived():
+    told = {"seed": 1, "teachers": ["/home/me/python '/opt/my teachers/dfn3.py' weights", "other"]}
+    assert without_folders(told) == {"seed": 1, "teachers": ["python dfn3.py weights", "other"]}
+    assert without_folders({"seed": 1}) == {"seed": 1}
 
 
 def test_half_an_opinion_is_none(tmp_path):

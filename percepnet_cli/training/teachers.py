@@ -13,8 +13,9 @@ from __future__ import annotations
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,17 @@ from percepnet_cli.formats import Layout
 
 LEVEL_DB = -26.0
 """Teachers hear every mixture at this RMS level: not every program takes a whisper for speech."""
+
+
+def without_folders(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what shards say of themselves with their teachers' commands without folders.
+
+    A model is passed on: folders say much of a machine and nothing of a teacher.
+    """
+    if "teachers" not in description:
+        return dict(description)
+    commands = (shlex.split(command) for command in description["teachers"])
+    return {**description, "teachers": [" ".join(Path(word).name for word in words) for words in commands]}
 
 
 def teach(commands: Sequence[str], noisy: Sequence[np.ndarray]) -> list[list[np.ndarray]]:

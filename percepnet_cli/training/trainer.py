@@ -17,6 +17,7 @@ from percepnet_cli.training.loudness import SPAN_HOPS, disturbance_loss, heard_e
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.recolour import recolour
 from percepnet_cli.training.shards import Batch, Shards
+from percepnet_cli.training.teachers import without_folders
 from percepnet_cli.training.torch_model import Dropout, PercepNet, State
 from percepnet_cli.training.widen import widen
 
@@ -279,7 +280,7 @@ class Trainer:
             "validation": ema,
             "validation_gain": ema_gain,
             "validation_strength": ema_strength,
-            "data": self.train.description,
+            "data": without_folders(self.train.description),
         }
         # what is heard of the noise left over is in that loss; the post-filter would take more than that
         write_float_model(self.out / "model.safetensors", self.ema, training, not self.options.loudness_weight)
