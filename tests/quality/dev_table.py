@@ -38,6 +38,9 @@ COLUMNS = {
 }
 """Scores of the table: heading and format. P.808 is in the JSON only."""
 
+TOGETHER = (("pesq_wb", "dnsmos_ovrl"), ("stoi", "si_sdr"), ("dnsmos_sig", "dnsmos_bak"))
+"""Scores that share a table by SNR."""
+
 Row = dict[str, Any]
 """One file's scores under the keys of ``score_pair``, and ``file`` and ``snr_db``."""
 
@@ -100,18 +103,24 @@ def main_table(results: dict[str, list[Row]]) -> str:
     return markdown(heading, lines)
 
 
-def snr_table(results: dict[str, list[Row]], snr: dict[str, float]) -> str:
-    """Lay out PESQ-wb / DNSMOS OVRL, one column per SNR."""
+def snr_tables(results: dict[str, list[Row]]) -> str:
+    """Lay out all scores but eSTOI, two in a table, one column per SNR."""
+    return "\n".join(_snr_table(results, two) for two in TOGETHER)
+
+
+def _snr_table(results: dict[str, list[Row]], two: tuple[str, str]) -> str:
     levels = sorted({row["snr_db"] for rows in results.values() for row in rows})
     counts = [sum(row["snr_db"] == level for row in next(iter(results.values()))) for level in levels]
-    heading = ["PESQ-wb / OVRL", *(f"{level:g} dB ({n})" for level, n in zip(levels, counts, strict=True))]
+    formats = [COLUMNS[score][1] for score in two]
+    heading = [" / ".join(COLUMNS[score][0] for score in two)]
+    heading += [f"{level:g} dB ({n})" for level, n in zip(levels, counts, strict=True)]
     lines = []
     for system, rows in results.items():
         line = [system]
         for level in levels:
             chosen = [row for row in rows if row["snr_db"] == level]
-            pair = (number(mean(chosen, score), ".2f") for score in ("pesq_wb", "dnsmos_ovrl"))
-            line.append(" / ".join(pair))
+            cells = (number(mean(chosen, score), digits) for score, digits in zip(two, formats, strict=True))
+            line.append(" / ".join(cells))
         lines.append(line)
     return markdown(heading, lines)
 
@@ -154,7 +163,7 @@ def main() -> None:
     parser.add_argument("--enhanced", nargs="+", action="extend", default=[], metavar="NAME=DIR")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write means and the row of every file")
     parser.add_argument("--markdown", type=Path, metavar="OUT", help="write what is printed")
-    parser.add_argument("--by-snr", action="store_true", help="add a table of PESQ-wb and OVRL by input SNR")
+    parser.add_argument("--by-snr", action="store_true", help="add tables of the scores by input SNR")
     args = parser.parse_args()
 
     pairs = args.pairs.resolve()
@@ -180,7 +189,7 @@ def main() -> None:
 
     text = main_table(results)
     if args.by_snr:
-        text += "\n" + snr_table(results, snr)
+        text += "\n" + snr_tables(results)
     print(text, end="")
     if args.markdown:
         args.markdown.write_text(text, encoding="utf-8")

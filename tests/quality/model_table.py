@@ -87,7 +87,7 @@ def main() -> None:
     SCORES.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
     table = dev_table.main_table(results)
     if clean.keys() <= snr.keys():
-        table += "\n" + dev_table.snr_table(results, snr)
+        table += "\n" + dev_table.snr_tables(results)
     before, _, rest = CARD.read_text("utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     CARD.write_text(f"{before}{BEGIN}\n{table}{END}{after}", "utf-8")
