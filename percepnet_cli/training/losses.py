@@ -109,9 +109,7 @@ def losses(
     if kind not in GAIN_LOSSES:
         raise ValueError(f"unknown loss {kind}")
     error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
-    strength_loss = error * error
-    if asymmetry != 1:
-        strength_loss = strength_loss * torch.where(error < 0, asymmetry, 1.0)
+    strength_loss = error * error * torch.where(error < 0, asymmetry, 1.0)
     return _mean(GAIN_LOSSES[kind](gain, gain_hat), gain_weight), _mean(strength_loss, strength_weight)
 
 

@@ -11,25 +11,25 @@ what ``train-targets`` keeps for validation.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from extremes import lost_blocks
+from dev_table import COLUMNS
+from extremes import dry_files, lost_blocks
 
-from percepnet_cli import Denoiser, load_model
+from percepnet_cli import Denoiser, load_model, oracle
 from percepnet_cli.constants import SAMPLE_RATE as RATE
+from percepnet_cli.evaluate_report import markdown
 from percepnet_cli.metrics.scores import score_pair
 from percepnet_cli.resample import resample
 from percepnet_cli.training import corpus
 
 REVERBERATION_S = 1.0
 """Time in which the tail falls by 60 dB; it starts as loud as the direct sound."""
-KEPT = {"pesq_wb": "PESQ-wb", "stoi": "STOI", "si_sdr": "SI-SDR dB"}
-DIGITS = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1}
+KEPT = ("pesq_wb", "stoi", "si_sdr")
 
 
 class Pair(NamedTuple):
@@ -46,8 +46,8 @@ Condition = Callable[[int, Pair], tuple[np.ndarray, np.ndarray] | None]
 
 def at_ratio(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the clean signal and the mixture with so much of the noise."""
-    noise = np.resize(noise, len(clean))
-    return clean, clean + noise * np.sqrt((clean @ clean) / (noise @ noise) * 10 ** (-snr_db / 10))
+    clean, noisy = oracle.mix(clean[:, None], noise[:, None], snr_db)
+    return clean[:, 0], noisy[:, 0]
 
 
 def softer(db: float) -> Condition:
@@ -75,7 +75,7 @@ def conditions(music: list[np.ndarray]) -> dict[str, Condition]:
     """Return all conditions by name."""
     made: dict[str, Condition] = {
         "as they are": lambda _, pair: pair[:2],
-        "of these, in a room at -5 dB": lambda _, pair: None if pair.dry else pair[:2],
+        "of these, in a room": lambda _, pair: None if pair.dry else pair[:2],
         **{f"{db} dB softer": softer(db) for db in (10, 20, 30)},
         "stored at 44.1 kHz": lambda _, pair: (pair.clean, through(44_100, pair.noisy)),
         "stored at 16 kHz": lambda _, pair: (through(16_000, pair.clean), through(16_000, pair.noisy)),
@@ -90,8 +90,7 @@ def conditions(music: list[np.ndarray]) -> dict[str, Condition]:
 
 def pairs(folder: Path) -> Iterator[Pair]:
     """Yield the pairs of a folder in the order of their names."""
-    with folder.with_name(folder.name + ".tsv").open(encoding="utf-8") as file:
-        dry = {row["file"] for row in csv.DictReader(file, delimiter="\t") if row["room"] == "-"}
+    dry = dry_files(folder)
     for path in sorted((folder / "clean").iterdir()):
         yield Pair(soundfile.read(path)[0], soundfile.read(folder / "noisy" / path.name)[0], path.name in dry)
 
@@ -110,8 +109,7 @@ def main() -> None:
     )
     library = corpus.Library()
     music = [library.samples(one).astype(np.float64) for one in kept]
-    print(f"| | recordings | {' | '.join(KEPT.values())} | speech lost |\n| :-- |{' --: |' * (len(KEPT) + 2)}")
-    everything = list(pairs(args.pairs))
+    everything, lines = list(pairs(args.pairs)), []
     for name, make in conditions(music).items():
         rows, lost = [], np.zeros(2, int)
         for index, pair in enumerate(everything):
@@ -126,8 +124,11 @@ def main() -> None:
         cells = []
         for index, key in enumerate(KEPT):
             before, after = np.nanmean(np.array(rows)[:, :, index], axis=0)
-            cells.append(f"{before:.{DIGITS[key]}f} to {after:.{DIGITS[key]}f}")
-        print(f"| {name} | {len(rows)} | {' | '.join(cells)} | {100 * lost[0] / lost[1]:.1f} % |", flush=True)
+            digits = COLUMNS[key][1]
+            cells.append(f"{before:{digits}} to {after:{digits}}")
+        lines.append([name, str(len(rows)), *cells, f"{100 * lost[0] / lost[1]:.1f} %"])
+        print(name, flush=True)
+    print(markdown(["", "recordings", *(COLUMNS[key][0] for key in KEPT), "speech lost"], lines), end="")
 
 
 if __name__ == "__main__":

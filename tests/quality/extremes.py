@@ -38,6 +38,12 @@ def lost_blocks(before: np.ndarray, after: np.ndarray) -> tuple[int, int]:
     return int((active & (new < old * 10 ** (-LOST_DB / 10))).sum()), int(active.sum())
 
 
+def dry_files(pairs: Path) -> set[str]:
+    """Return the names of the pairs without a room: their noise is what noisy holds beyond clean."""
+    with pairs.with_name(pairs.name + ".tsv").open(encoding="utf-8") as file:
+        return {row["file"] for row in csv.DictReader(file, delimiter="\t") if row["room"] == "-"}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -50,8 +56,7 @@ def main() -> None:
     def denoise(samples: np.ndarray) -> np.ndarray:
         return Denoiser(model, post_filter=args.post_filter).denoise(samples.astype(np.float32))
 
-    with args.pairs.with_name(args.pairs.name + ".tsv").open(encoding="utf-8") as file:
-        dry = {row["file"] for row in csv.DictReader(file, delimiter="\t") if row["room"] == "-"}
+    dry = dry_files(args.pairs)
     scores, lost, active, quieter = [], 0, 0, []
     for path in sorted((args.pairs / "clean").iterdir()):
         clean = soundfile.read(path)[0]
