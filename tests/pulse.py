@@ -125,10 +125,15 @@ class Server:
 
 def captured(recording):
     """End a recording and return float32 [n, 2]: what the microphone heard, what the speaker played."""
-    process, path = recording
+    process, _ = recording
     process.terminate()
     process.wait()
-    samples = np.fromfile(path, np.float32)
+    return stored(recording)
+
+
+def stored(recording):
+    """Return what a recording has stored so far, as ``captured`` does."""
+    samples = np.fromfile(recording[1], np.float32)
     return samples[: len(samples) // 2 * 2].reshape(-1, 2)
 
 

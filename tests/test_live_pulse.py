@@ -156,29 +156,44 @@ def test_the_speaker_plays_the_denoised_microphone_when_it_says(rate, options, m
     raise AssertionError(disturbed)
 
 
-def test_the_example_program(server):
+def run_example(server):
+    """Run the example until it has played for 2.5 s; return what was heard, and 2 s of what it played."""
     recording, player = server.capture(), server.play(street())
     env = server.env | {"PULSE_SOURCE": "mic", "PULSE_SINK": "speaker"}
     command = [sys.executable, "examples/live.py"]
     with subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert b"running" in process.stdout.readline()
-        time.sleep(2.5)
+        deadline, frames, begin = time.monotonic() + 20, 0, 0
+        while frames < begin + 2.5 * SECOND or begin == 0:  # a null sink that slept begins with 2 s of silence
+            assert time.monotonic() < deadline, f"{frames} frames of the room, the first played is {begin}"
+            time.sleep(0.1)
+            room = pulse.stored(recording)
+            frames, begin = len(room), int(np.argmax(np.abs(room[:, 1]) > 1e-3)) if len(room) else 0
         process.communicate(b"\n", timeout=20)
     room = pulse.captured(recording)
     player.kill()
     assert process.returncode == 0
-    begin = int(np.argmax(np.abs(room[:, 1]) > 1e-3))
-    played = room[begin : begin + 2 * SECOND, 1]
-    noisy = room[: begin + 3 * SECOND, 0]
-    wanted = Denoiser().process(np.ascontiguousarray(noisy))
-    nearer = []
-    for start in loud_parts(played, SECOND // 4):
-        part = played[start : start + SECOND // 4]
-        places = [(side, pulse.place(part, side)) for side in (wanted, noisy)]
-        near_db = [pulse.si_sdr_db(part, side[at : at + len(part)]) for side, at in places]
-        nearer.append(near_db[0] - near_db[1])
-    # its grid of hops lies elsewhere: near what a file gives, not the same, and not what came in
-    assert np.median(nearer) > 3
+    return np.ascontiguousarray(room[: begin + 3 * SECOND, 0]), room[begin : begin + 2 * SECOND, 1]
+
+
+def test_the_example_program(server):
+    disturbed = []
+    for _ in range(ATTEMPTS):
+        noisy, played = run_example(server)
+        wanted = Denoiser().process(noisy)
+        nearer = []
+        for start in loud_parts(played, SECOND // 4):
+            part = played[start : start + SECOND // 4]
+            places = [(side, pulse.place(part, side)) for side in (wanted, noisy)]
+            near_db = [pulse.si_sdr_db(part, side[at : at + len(part)]) for side, at in places]
+            nearer.append(near_db[0] - near_db[1])
+        # its grid of hops lies elsewhere: near what a file gives, not the same, and not what came in
+        if np.median(nearer) > 3:
+            return
+        disturbed.append(nearer)
+    if too_busy():
+        pytest.skip(f"disturbed {ATTEMPTS} times; {too_busy()}")
+    raise AssertionError(disturbed)
 
 
 def test_keys_and_meters_on_a_terminal(server):
