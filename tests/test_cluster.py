@@ -32,14 +32,21 @@ class Cluster:
         self._environment = {**os.environ, "DASK_CONFIG": str(folder / "none.yaml"), "PYTHONWARNINGS": "default"}
         self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", folder / "scheduler.json")
         self.workers: list[subprocess.Popen] = []
-        wait_for((folder / "scheduler.json").exists)
-        self.address = json.loads((folder / "scheduler.json").read_text())["address"]
+        wait_for(self._reads_address)
 
     def _start(self, kind: str, *arguments: object) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments)]
         command += ["--host", "127.0.0.1", "--no-dashboard"]
         with (self.folder / f"{kind}.log").open("ab") as log:
             return subprocess.Popen(command, env=self._environment, cwd=self.folder, stdout=log, stderr=log)
+
+    def _reads_address(self) -> bool:
+        """Set the scheduler's address; return whether its file is there and whole."""
+        try:
+            self.address = json.loads((self.folder / "scheduler.json").read_text())["address"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        return True
 
     def add_workers(self, number: int) -> None:
         for _ in range(number):
