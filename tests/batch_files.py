@@ -57,12 +57,13 @@ def count(folder: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(folder))
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
-    """Wait until something is true."""
+def wait_for(condition, seconds: float = 60.0, every: float = 0.001):
+    """Ask for something until it is true; return it."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.001)
+        time.sleep(every)
+    return found
 
 
 def group_is_gone(leader: int) -> bool:

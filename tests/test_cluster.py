@@ -32,7 +32,7 @@ class Cluster:
         self._environment = {**os.environ, "DASK_CONFIG": str(folder / "none.yaml"), "PYTHONWARNINGS": "default"}
         self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", folder / "scheduler.json")
         self.workers: list[subprocess.Popen] = []
-        wait_for(self._reads_address)
+        self.address = wait_for(self._published_address)
 
     def _start(self, kind: str, *arguments: object) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments)]
@@ -40,13 +40,12 @@ class Cluster:
         with (self.folder / f"{kind}.log").open("ab") as log:
             return subprocess.Popen(command, env=self._environment, cwd=self.folder, stdout=log, stderr=log)
 
-    def _reads_address(self) -> bool:
-        """Set the scheduler's address; return whether its file is there and whole."""
+    def _published_address(self) -> str | None:
+        """Return what the scheduler's file says, once it is there and whole."""
         try:
-            self.address = json.loads((self.folder / "scheduler.json").read_text())["address"]
+            return json.loads((self.folder / "scheduler.json").read_text())["address"]
         except (FileNotFoundError, json.JSONDecodeError):
-            return False
-        return True
+            return None
 
     def add_workers(self, number: int) -> None:
         for _ in range(number):

@@ -15,6 +15,7 @@ import numpy as np
 import pulse
 import pytest
 import soundfile
+from batch_files import wait_for
 from click.testing import CliRunner
 
 from percepnet_cli.cli import main
@@ -105,6 +106,21 @@ def too_busy():
 ATTEMPTS = 6
 
 
+def undisturbed(attempt):
+    """Try until nothing disturbs: a machine that does other things may disturb one attempt, not all.
+
+    attempt: returns None, or what shows that it was disturbed.
+    """
+    disturbed = []
+    for _ in range(ATTEMPTS):
+        if (signs := attempt()) is None:
+            return
+        disturbed.append(signs)
+    if too_busy():
+        pytest.skip(f"disturbed {ATTEMPTS} times; {too_busy()}")
+    raise AssertionError(disturbed)
+
+
 def run(server, options, seconds=2.8):
     """Run a session; return it, its last status, what it told, the room."""
     recording, player = server.capture(), server.play(street())
@@ -130,57 +146,61 @@ def run(server, options, seconds=2.8):
     ],
 )
 def test_the_speaker_plays_the_denoised_microphone_when_it_says(rate, options, monkeypatch):
+    def attempt():
+        session, status, told, room = run(server, options)
+        if told or status.state != "running" or status.overloads or status.xruns or status.late_blocks:
+            return told, status
+        assert session.sample_rate == rate
+        heard, clean = (np.concatenate([pair[side] for pair in session.recorded]) for side in (0, 1))
+        wanted = Chain(Denoiser(), session.sample_rate, session._chain.lead).process(heard)
+        assert np.array_equal(clean[: len(wanted)], wanted)
+        if rate == SECOND:
+            file = np.concatenate([b.copy() for b in denoise_blocks([heard], SECOND, 1, Denoiser())])
+            assert np.array_equal(file[: len(wanted)], wanted)  # what `percepnet denoise` makes of it
+        assert status.denoiser_ms == 30 and (status.buffer_ms == 0) == (options == {})
+        room = room[-len(heard) - rate :]  # the example is played again and again
+        si_sdr_db, delay_ms = compare(room, heard[:, 0], wanted[:, 0], rate)
+        good = si_sdr_db > 40 and abs(status.latency_ms - delay_ms) < 2
+        return None if good else (si_sdr_db, delay_ms, status.latency_ms)
+
     with pulse.Server(rate) as server:
         use(server, monkeypatch)
-        disturbed = []
-        for _ in range(ATTEMPTS):  # a machine that does other things may disturb one, not all
-            session, status, told, room = run(server, options)
-            if told or status.state != "running" or status.overloads or status.xruns or status.late_blocks:
-                disturbed.append((told, status))
-                continue
-            assert session.sample_rate == rate
-            heard, clean = (np.concatenate([pair[side] for pair in session.recorded]) for side in (0, 1))
-            wanted = Chain(Denoiser(), session.sample_rate, session._chain.lead).process(heard)
-            assert np.array_equal(clean[: len(wanted)], wanted)
-            if rate == SECOND:
-                file = np.concatenate([b.copy() for b in denoise_blocks([heard], SECOND, 1, Denoiser())])
-                assert np.array_equal(file[: len(wanted)], wanted)  # what `percepnet denoise` makes of it
-            assert status.denoiser_ms == 30 and (status.buffer_ms == 0) == (options == {})
-            room = room[-len(heard) - rate :]  # the example is played again and again
-            si_sdr_db, delay_ms = compare(room, heard[:, 0], wanted[:, 0], rate)
-            if si_sdr_db > 40 and abs(status.latency_ms - delay_ms) < 2:
-                return
-            disturbed.append((si_sdr_db, delay_ms, status.latency_ms))
-    if too_busy():
-        pytest.skip(f"disturbed {ATTEMPTS} times; {too_busy()}")
-    raise AssertionError(disturbed)
+        undisturbed(attempt)
+
+
+def first_played(room):
+    """Return the frame at which the speaker begins, the end if it has not: a null sink that slept is silent for 2 s."""
+    loud = np.abs(room[:, 1]) > 1e-3
+    return int(np.argmax(loud)) if loud.any() else len(room)
 
 
 def run_example(server):
-    """Run the example until it has played for 2.5 s; return what was heard, and 2 s of what it played."""
+    """Run the example until it has played for 2.5 s; return the room."""
     recording, player = server.capture(), server.play(street())
     env = server.env | {"PULSE_SOURCE": "mic", "PULSE_SINK": "speaker"}
     command = [sys.executable, "examples/live.py"]
+
+    def played_enough():
+        room = pulse.stored(recording)
+        return len(room) - first_played(room) > 2.5 * SECOND
+
     with subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert b"running" in process.stdout.readline()
-        deadline, frames, begin = time.monotonic() + 20, 0, 0
-        while frames < begin + 2.5 * SECOND or begin == 0:  # a null sink that slept begins with 2 s of silence
-            assert time.monotonic() < deadline, f"{frames} frames of the room, the first played is {begin}"
-            time.sleep(0.1)
-            room = pulse.stored(recording)
-            frames, begin = len(room), int(np.argmax(np.abs(room[:, 1]) > 1e-3)) if len(room) else 0
+        wait_for(played_enough, seconds=20, every=0.1)
         process.communicate(b"\n", timeout=20)
     room = pulse.captured(recording)
     player.kill()
     assert process.returncode == 0
-    return np.ascontiguousarray(room[: begin + 3 * SECOND, 0]), room[begin : begin + 2 * SECOND, 1]
+    return room
 
 
 def test_the_example_program(server):
-    disturbed = []
-    for _ in range(ATTEMPTS):
-        noisy, played = run_example(server)
-        wanted = Denoiser().process(noisy)
+    def attempt():
+        room = run_example(server)
+        begin = first_played(room)
+        played = room[begin : begin + 2 * SECOND, 1]
+        noisy = room[: begin + 3 * SECOND, 0]
+        wanted = Denoiser().process(np.ascontiguousarray(noisy))
         nearer = []
         for start in loud_parts(played, SECOND // 4):
             part = played[start : start + SECOND // 4]
@@ -188,12 +208,9 @@ def test_the_example_program(server):
             near_db = [pulse.si_sdr_db(part, side[at : at + len(part)]) for side, at in places]
             nearer.append(near_db[0] - near_db[1])
         # its grid of hops lies elsewhere: near what a file gives, not the same, and not what came in
-        if np.median(nearer) > 3:
-            return
-        disturbed.append(nearer)
-    if too_busy():
-        pytest.skip(f"disturbed {ATTEMPTS} times; {too_busy()}")
-    raise AssertionError(disturbed)
+        return None if np.median(nearer) > 3 else nearer
+
+    undisturbed(attempt)
 
 
 def test_keys_and_meters_on_a_terminal(server):
