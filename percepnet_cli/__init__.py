@@ -25,17 +25,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Denoiser", "__version__", "denoise_file", "denoise_files", "load_model"]
+from percepnet_cli.version import __version__
+
+__all__ = ["Denoiser", "PercepnetError", "__version__", "denoise_file", "denoise_files", "load_model"]
 
 if TYPE_CHECKING:
     from percepnet_cli.batch import denoise_files
     from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.errors import PercepnetError
     from percepnet_cli.files import denoise_file
     from percepnet_cli.network.modelfile import load_model
 
 _HOMES = {
     "Denoiser": "denoiser",
+    "PercepnetError": "errors",
     "denoise_file": "files",
     "denoise_files": "batch",
     "load_model": "network.modelfile",

@@ -19,8 +19,9 @@ import numpy as np
 import soundfile
 
 from percepnet_cli import ffmpeg, formats
-from percepnet_cli.atomic import PendingFile
-from percepnet_cli.formats import AudioError, Layout, Source, check_sample_rate
+from percepnet_cli.errors import AudioError, UnknownFormatError
+from percepnet_cli.formats import Layout, Source, check_sample_rate
+from percepnet_cli.storage.atomic import PendingFile
 
 __all__ = ["AudioError", "Reader", "Writer", "open_reader", "open_writer"]
 
@@ -34,10 +35,6 @@ WRITE_FRAMES = 16384
 ADD_PEAK_CHUNK = 0x1050
 RF64_AUTO_DOWNGRADE = 0x1210
 """Commands of libsndfile (sndfile.h)."""
-
-
-class UnknownFormatError(AudioError):
-    """libsndfile does not know what this is."""
 
 
 class Reader(Source):

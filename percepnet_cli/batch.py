@@ -11,12 +11,12 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from percepnet_cli import atomic, remote
+from percepnet_cli.errors import PercepnetError
 from percepnet_cli.files import FileReport, denoise_file
-from percepnet_cli.formats import AudioError
 from percepnet_cli.inputs import Item, collect
 from percepnet_cli.network.modelfile import Model, load_model
-from percepnet_cli.pool import Crash, Pool
+from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.storage import atomic, remote
 
 if TYPE_CHECKING:
     Told = Callable[[Item, float], object]
@@ -67,7 +67,7 @@ def do_item(settings: Settings, item: Item, tell: Callable[[float], object] = la
                 threads=None if parent_process() is None else 1,  # a process among others keeps to its core
                 progress=lambda done, total: tell(done / total if total else 0.0),
             )
-    except (AudioError, ValueError) as error:
+    except (PercepnetError, ValueError) as error:
         return Outcome(item, FAILED, error=str(error), cpu_seconds=time.process_time() - begin)
     except Exception as error:  # one file must not end the others
         sentence = f"{item.source}: unexpected {type(error).__name__}: {error}"
@@ -118,7 +118,7 @@ def run(
     # A worker may die after its file is whole and before that is known; who does it again replaces it.
     repeatable = replace(settings, force=True)
     if scheduler is not None:
-        from percepnet_cli import cluster
+        from percepnet_cli.parallel import cluster
 
         results = cluster.run(scheduler, do_item, repeatable, waiting)
         yield from (

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from percepnet_cli import plots
 from percepnet_cli.bench import HOP_MS, Report
+from percepnet_cli.errors import BenchError
 
 if TYPE_CHECKING:
     from percepnet_cli.plots import Figure
-
-
-class BenchError(Exception):
-    """A result cannot be read or a picture not drawn; the text is one sentence for the user."""
 
 
 ROWS: tuple[tuple[str, str, str, float], ...] = (

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.errors import AudioError
 from percepnet_cli.files import BLOCK_HOPS, denoise_blocks, read_mono
-from percepnet_cli.formats import AudioError
 from percepnet_cli.inputs import SUFFIXES
 from percepnet_cli.metrics import recognition, scores
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
 from percepnet_cli.metrics.levels import snr
-from percepnet_cli.pool import Crash, Pool
+from percepnet_cli.parallel.pool import Crash, Pool
 from percepnet_cli.resample import resample
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from percepnet_cli import __version__
-from percepnet_cli.atomic import write_atomically
+from percepnet_cli.errors import AudioError
 from percepnet_cli.evaluate import CLEAN, SNR_STEP_DB, Row
-from percepnet_cli.formats import AudioError
 from percepnet_cli.metrics.bootstrap import CONFIDENCE, DRAWS, Estimate, interval
+from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.version import __version__
 
 COLUMNS = {
     "pesq_wb": ("PESQ-wb", ".2f"),

@@ -5,10 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 
-class ExtraError(Exception):
-    """An optional package is missing; the text is one sentence for the user."""
-
-
 def missing(*modules: str) -> list[str]:
     """Return those of some modules that are not installed; nothing is imported."""
     return [module for module in modules if find_spec(module) is None]

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from percepnet_cli.formats import AudioError
+from percepnet_cli.errors import AudioError
 from percepnet_cli.streams import PipeReader
 
 PROGRAM = "ffmpeg"

@@ -13,16 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from percepnet_cli.errors import AudioError
+
 if TYPE_CHECKING:
     import numpy as np
 
 MIN_SAMPLE_RATE = 8000
 MAX_SAMPLE_RATE = 192000
 """Hz; what ``open_reader`` lets through."""
-
-
-class AudioError(Exception):
-    """A file or format cannot be read or written; the text is one sentence for the user."""
 
 
 @dataclass(eq=False)

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from percepnet_cli import ffmpeg, remote
-from percepnet_cli.formats import CONTAINERS, AudioError
+from percepnet_cli import ffmpeg
+from percepnet_cli.errors import AudioError
+from percepnet_cli.formats import CONTAINERS
+from percepnet_cli.storage import remote
 
 SUFFIXES = {*CONTAINERS, *ffmpeg.SUFFIXES, ".amb", ".avr", ".htk", ".nist", ".paf", ".sf", ".sph", ".voc", ".wve"}
 """Extensions of what is taken from a folder."""

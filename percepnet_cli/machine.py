@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from percepnet_cli import __version__
+from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.cpu import tier
-from percepnet_cli.jit import kernel
 from percepnet_cli.network import dot
 from percepnet_cli.network.modelfile import Model, matrices
+from percepnet_cli.version import __version__
 
 SMALLEST_HUGE = 4 << 20
 """Bytes from which on NumPy asks for huge pages."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from percepnet_cli.audio import AudioError, open_reader, open_writer
+from percepnet_cli.audio import open_reader, open_writer
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import gains, stft
+from percepnet_cli.errors import AudioError
 from percepnet_cli.formats import Source
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
 from percepnet_cli.resample import Resampler

@@ -8,8 +8,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from percepnet_cli.atomic import PendingFile, write_atomically
-from percepnet_cli.extras import ExtraError, missing, sentence
+from percepnet_cli.errors import ExtraError, PlotError
+from percepnet_cli.extras import missing, sentence
+from percepnet_cli.storage.atomic import PendingFile, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 """Formats of pictures that are offered."""
-
-
-class PlotError(Exception):
-    """A picture cannot be written; the text is one sentence for the user."""
 
 
 def lacking() -> str | None:

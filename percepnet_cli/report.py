@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from percepnet_cli import __version__
-from percepnet_cli.atomic import write_atomically
 from percepnet_cli.batch import SKIPPED, Outcome
-from percepnet_cli.formats import AudioError
+from percepnet_cli.errors import AudioError
+from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.version import __version__
 
 COLUMNS = (
     "source", "target", "status", "error", "seconds", "sample_rate", "channels", "input_level_db", "output_level_db",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from percepnet_cli.compute.delay_line import DelayLine
 from percepnet_cli.constants import (
     COMB_PERIODS,
     HOP_SIZE,
@@ -23,7 +24,6 @@ from percepnet_cli.constants import (
     WINDOW_SIZE,
 )
 from percepnet_cli.dsp import bands, comb, features, gains, highpass, pitch, stft
-from percepnet_cli.memory import Line
 
 MAX_HOPS = 64
 """Hops that are processed at once; longer input is taken in turns. Large enough that a weight read from
@@ -65,11 +65,11 @@ class Analyzer:
     def __init__(self, max_hops: int = MAX_HOPS) -> None:
         self.max_hops = max_hops
         self._highpass = highpass.new_state()
-        self._signal = Line(HISTORY, max_hops * HOP_SIZE)
+        self._signal = DelayLine(HISTORY, max_hops * HOP_SIZE)
         self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
-        self._Y = Line(LOOKAHEAD_HOPS, max_hops, (NUM_BINS,), np.complex64)
+        self._Y = DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BINS,), np.complex64)
         self._P = np.zeros((max_hops, NUM_BINS), np.complex64)
-        self._E = Line(LOOKAHEAD_HOPS, max_hops, (NUM_BANDS,))
+        self._E = DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BANDS,))
         self._Ep = np.zeros((max_hops, NUM_BANDS), np.float32)
         self._C = np.zeros((max_hops, NUM_BANDS), np.float32)
         self._coherence = np.zeros((max_hops, NUM_BANDS), np.float32)

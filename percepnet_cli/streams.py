@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from percepnet_cli.formats import AudioError, Layout, Source, check_sample_rate
+from percepnet_cli.errors import AudioError
+from percepnet_cli.formats import Layout, Source, check_sample_rate
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 """What ffmpeg, and we, put where the length of a WAV should stand."""

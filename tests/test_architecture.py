@@ -20,13 +20,13 @@ LONG_FILES: dict[str, str] = {}
 """Files that may be longer, with the reason."""
 
 DOORS = {
-    "numba": ["jit.py", "cpu.py", "vectors.py", "network/dot_tiles.py", "live/atomics.py", "live/exchange.py"],
-    "llvmlite": ["cpu.py", "vectors.py", "network/dot_tiles.py", "live/atomics.py"],
+    "numba": ["compute/*.py", "network/dot_tiles.py", "live/atomics.py", "live/exchange.py"],
+    "llvmlite": ["compute/*.py", "network/dot_tiles.py", "live/atomics.py"],
     "soundfile": ["audio.py"],
     "soxr": ["resample.py"],
     "sounddevice": ["live/portaudio.py"],
-    "distributed": ["cluster.py"],
-    "fsspec": ["remote.py"],
+    "distributed": ["parallel/cluster.py"],
+    "fsspec": ["storage/remote.py"],
     "torch": [
         *(f"training/{name}.py" for name in ("torch_model", "recurrence", "losses", "loudness")),
         *(f"training/{name}.py" for name in ("checkpoint", "trainer", "train")),

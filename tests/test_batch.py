@@ -20,12 +20,13 @@ import soundfile
 from batch_files import digests, group_is_gone, kill_and_resume, make_files, run, start, wait_for
 from click.testing import CliRunner
 
-from percepnet_cli import atomic, batch, denoise_file, denoise_files, remote
+from percepnet_cli import batch, denoise_file, denoise_files
 from percepnet_cli.batch import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.inputs import Item
+from percepnet_cli.storage import atomic, remote
 
 FILES = 6
 
@@ -246,7 +247,7 @@ def test_work_that_is_done_again_replaces_what_the_first_attempt_left(recordings
             function(context, piece)
             yield number, function(context, piece)
 
-    cluster = pytest.importorskip("percepnet_cli.cluster")
+    cluster = pytest.importorskip("percepnet_cli.parallel.cluster")
     monkeypatch.setattr(cluster, "run", twice)
     out = tmp_path / "out"
     assert denoise("--scheduler", "tcp://nowhere:1", recordings, out).exit_code == 0

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from percepnet_cli import bench, bench_report, machine, plots, stages
+from percepnet_cli import bench, bench_report, machine, stages
 from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import stft
+from percepnet_cli.errors import PlotError
 from percepnet_cli.network.modelfile import Sizes
 
 
@@ -123,7 +124,7 @@ def test_pictures_are_whole_or_not_there(report: bench.Report, tmp_path: Path) -
     bench_report.draw(report, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     for wrong in (tmp_path / "a.abc", tmp_path / "no" / "a.png"):
-        with pytest.raises(plots.PlotError, match=r"a\.(abc|png)"):
+        with pytest.raises(PlotError, match=r"a\.(abc|png)"):
             bench_report.draw(report, wrong)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 

@@ -124,7 +124,7 @@ def failing(monkeypatch):
 
 
 def test_known_errors_are_sentences(failing):
-    from percepnet_cli.audio import AudioError
+    from percepnet_cli.errors import AudioError
 
     failing(AudioError("a.wav is sour"))
     result = CliRunner().invoke(cli.main, ["fail"])

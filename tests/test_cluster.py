@@ -18,7 +18,8 @@ from percepnet_cli.cli import main
 from percepnet_cli.training.generate import generate
 
 pytest.importorskip("distributed")
-from percepnet_cli import cluster as module
+from percepnet_cli.errors import ClusterError
+from percepnet_cli.parallel import cluster as module
 
 WORKERS = 3
 
@@ -132,7 +133,7 @@ def test_a_killed_worker_does_not_change_targets_for_training(cluster, corpus, t
 
 def test_other_sources_are_refused(cluster, monkeypatch):
     monkeypatch.setattr(module, "own_version", lambda: ("0.0.9", "other"))
-    with pytest.raises(module.ClusterError, match=r"the worker has percepnet .* and this is 0.0.9.*install the same"):
+    with pytest.raises(ClusterError, match=r"the worker has percepnet .* and this is 0.0.9.*install the same"):
         list(module.run(cluster.address, print, None, [1]))
 
 
@@ -149,7 +150,7 @@ def test_without_workers_it_does_not_wait_for_ever(recordings, tmp_path, monkeyp
     monkeypatch.setattr(module, "WAIT_SECONDS", 2)
     empty = Cluster(tmp_path)
     try:
-        with pytest.raises(module.ClusterError, match="the scheduler has no workers"):
+        with pytest.raises(ClusterError, match="the scheduler has no workers"):
             list(module.run(empty.address, print, None, [1]))
     finally:
         empty.close()

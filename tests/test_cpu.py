@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from percepnet_cli import cpu
+from percepnet_cli.compute import cpu
 
 
 @pytest.fixture

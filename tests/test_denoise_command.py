@@ -21,13 +21,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli import cli
+from percepnet_cli.errors import ModelError
 from percepnet_cli.files import BLOCK_HOPS, denoise_blocks, denoise_file
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 192000)
-
-
-class FakeModelError(Exception):
-    pass
 
 
 class FakeDenoiser:
@@ -39,7 +36,7 @@ class FakeDenoiser:
 
     def __init__(self, model, *, channels=1, post_filter=None, attenuation_limit_db=None, linked=True, threads=None):
         if model == "broken":
-            raise FakeModelError("broken: not a model")
+            raise ModelError("broken: not a model")
         self.made.append(
             {
                 "model": model,
@@ -74,8 +71,7 @@ def fake_modules() -> dict[str, ModuleType]:
     denoiser = ModuleType("percepnet_cli.denoiser")
     denoiser.Denoiser = FakeDenoiser
     modelfile = ModuleType("percepnet_cli.network.modelfile")
-    modelfile.ModelError = FakeModelError
-    jit = ModuleType("percepnet_cli.jit")
+    jit = ModuleType("percepnet_cli.compute.jit")
     jit.is_cold = lambda: False
     jit.load_array_functions = lambda: None
     return {module.__name__: module for module in (denoiser, modelfile, jit)}
@@ -209,7 +205,7 @@ def test_progress_is_told_in_seconds(tmp_path):
 
 
 def test_compiling_is_announced_once_unless_quiet(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["percepnet_cli.jit"], "is_cold", lambda: True)
+    monkeypatch.setattr(sys.modules["percepnet_cli.compute.jit"], "is_cold", lambda: True)
     source = make(tmp_path / "in.wav", tones(48000, 1, 48000))
     result = run(source, tmp_path / "1.wav")
     assert result.stderr == "compiling the kernels (first run only, some 10 s) ...\n"

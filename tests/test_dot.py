@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli import cpu
+from percepnet_cli.compute import cpu
 from percepnet_cli.network import dot
 
 
@@ -102,7 +102,8 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli import Denoiser, cpu, load_model
+from percepnet_cli import Denoiser, load_model
+from percepnet_cli.compute import cpu
 
 rng = np.random.default_rng(5)
 samples = (rng.standard_normal(70 * 480) / 10).astype(np.float32)

@@ -15,7 +15,7 @@ from signals import noise, speech
 from percepnet_cli import evaluate, evaluate_report
 from percepnet_cli.cli import main
 from percepnet_cli.constants import DEFAULT_MODEL
-from percepnet_cli.formats import AudioError
+from percepnet_cli.errors import AudioError
 
 QUICK = ["--no-dnsmos", "--no-wer", "--jobs", "1", "--draws", "50"]
 LEVELS = {"a": 0, "b": 10, "deep/c": 10}

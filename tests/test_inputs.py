@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from percepnet_cli.formats import AudioError
+from percepnet_cli.errors import AudioError
 from percepnet_cli.inputs import Item, collect
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from percepnet_cli import cpu, jit
+from percepnet_cli.compute import cpu, jit
 
-PACKAGE = Path(jit.__file__).parent
+PACKAGE = Path(jit.__file__).parents[1]
 
 SESSION = """
 import importlib, json, pkgutil, sys
@@ -117,7 +117,7 @@ def python(code, *arguments, **environment):
 
 USE_A_KERNEL = """
 import numpy as np
-from percepnet_cli import cpu, jit
+from percepnet_cli.compute import cpu, jit
 from percepnet_cli.dsp import highpass
 out = np.zeros((1, 480), np.float32)
 highpass.filter_hops(np.ones((1, 480), np.float32), highpass.new_state(), out)
@@ -126,7 +126,7 @@ print(out[0, 0] == np.float32(highpass.B0), jit.CACHE_DIR, jit.is_cold())
 
 
 def test_a_first_process_compiles_and_is_told_so(tmp_path):
-    code = "from percepnet_cli import jit\nprint(jit.is_cold())\n" + USE_A_KERNEL
+    code = "from percepnet_cli.compute import jit\nprint(jit.is_cold())\n" + USE_A_KERNEL
     done = python(code, PERCEPNET_CACHE_DIR=str(tmp_path / "a" / "b"))
     assert done.stderr == "" and done.returncode == 0
     cold, (value, folder, still_cold) = done.stdout.splitlines()[0], done.stdout.splitlines()[1].split()
@@ -163,7 +163,7 @@ def test_the_cache_lies_below_the_user_s_cache_unless_told_otherwise(tmp_path, m
 def package_copy(tmp_path, monkeypatch):
     """The package's sources elsewhere, and the hash that names their cache folder."""
     copy = Path(shutil.copytree(PACKAGE, tmp_path / "percepnet_cli", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(jit, "__file__", str(copy / "jit.py"))
+    monkeypatch.setattr(jit, "__file__", str(copy / "compute" / "jit.py"))
     return copy, jit._source_hash()
 
 

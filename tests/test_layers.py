@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals import snr_db
 
-from percepnet_cli.jit import kernel
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.network import activations, layers
 from percepnet_cli.network.layers import linear
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from percepnet_cli.live.devices import VIRTUAL, Device, DeviceError, choose, pulse_devices
+from percepnet_cli.errors import DeviceError
+from percepnet_cli.live.devices import VIRTUAL, Device, choose, pulse_devices
 
 BASE = Device(0, "", "ALSA", 0, 0, 48000, None, None, False, False, False, 0)
 

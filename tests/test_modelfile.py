@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from percepnet_cli.network.modelfile import ModelError, Sizes, layout, load_model, matrices, model_bytes
+from percepnet_cli.errors import ModelError
+from percepnet_cli.network.modelfile import Sizes, layout, load_model, matrices, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 
 SIZES = Sizes(*SMALL)

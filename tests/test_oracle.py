@@ -18,8 +18,8 @@ from percepnet_cli import oracle
 from percepnet_cli.cli import main
 from percepnet_cli.constants import HIGHPASS_A, HIGHPASS_B
 from percepnet_cli.dsp import stft
+from percepnet_cli.errors import AudioError
 from percepnet_cli.files import denoise_file
-from percepnet_cli.formats import AudioError
 from percepnet_cli.metrics.levels import si_sdr, snr
 
 RATE = 48000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from percepnet_cli.pool import Crash, Pool
+from percepnet_cli.parallel.pool import Crash, Pool
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli import streams
-from percepnet_cli.formats import AudioError, Layout
+from percepnet_cli.errors import AudioError
+from percepnet_cli.formats import Layout
 from percepnet_cli.streams import ENCODINGS, PipeReader, PipeWriter, RawFormat, decode, encode, wav_header
 
 ROOT = Path(__file__).resolve().parents[1]

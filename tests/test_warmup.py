@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from percepnet_cli import cpu
+from percepnet_cli.compute import cpu
 
 
 def program(*arguments, **environment):

@@ -136,8 +136,8 @@ RETURNED = {
     "Model": "percepnet_cli.network.modelfile.Model",
     "Sizes": "percepnet_cli.network.modelfile.Sizes",
     "RawFormat": "percepnet_cli.streams.RawFormat",
-    "AudioError": "percepnet_cli.formats.AudioError",
-    "ModelError": "percepnet_cli.network.modelfile.ModelError",
+    "AudioError": "percepnet_cli.errors.AudioError",
+    "ModelError": "percepnet_cli.errors.ModelError",
 }
 """What the public functions take, return and raise."""
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import click
 
-from percepnet_cli import __version__
 from percepnet_cli.cli.options import Manual
 from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.errors import PercepnetError
+from percepnet_cli.version import __version__
 
 COMMANDS = {
     "denoise": "percepnet_cli.cli.denoise:denoise",
@@ -39,18 +40,6 @@ COMMANDS = {
     "plot": "percepnet_cli.cli.plot:plot",
 }
 """Where each command is found, in the order of the help."""
-
-USER_ERRORS = {
-    "percepnet_cli.formats": "AudioError",
-    "percepnet_cli.bench_report": "BenchError",
-    "percepnet_cli.cluster": "ClusterError",
-    "percepnet_cli.cpu": "TierError",
-    "percepnet_cli.extras": "ExtraError",
-    "percepnet_cli.plots": "PlotError",
-    "percepnet_cli.network.modelfile": "ModelError",
-    "percepnet_cli.live.devices": "DeviceError",
-}
-"""Exceptions whose text is meant for the user."""
 
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -90,17 +79,12 @@ class LazyGroup(Manual, click.Group):
             with _exit_on_termination():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            if pool := sys.modules.get("percepnet_cli.pool"):
+            if pool := sys.modules.get("percepnet_cli.parallel.pool"):
                 pool.abandon()
             click.echo(err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
-        except _user_errors() as error:
+        except PercepnetError as error:
             raise click.ClickException(str(error)) from error
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of USER_ERRORS; those of modules never imported cannot have been raised."""
-    return tuple(getattr(sys.modules[module], name) for module, name in USER_ERRORS.items() if module in sys.modules)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def denoise(
             raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
         _refuse_terminals(sources[0], target)
     elif folder or skip_existing or scheduler:
-        from percepnet_cli import pool
+        from percepnet_cli.parallel import pool
 
         if jobs != 1 and folder and not scheduler:
             pool.prepare("percepnet_cli.warm")  # first of all: it takes its time, beside what follows
@@ -158,8 +158,9 @@ def denoise(
 
 def _means_folder(sources: Sequence[str], target: str) -> bool:
     """Return whether OUT is a folder. Raises AudioError if it must be one and is not."""
-    from percepnet_cli import remote
-    from percepnet_cli.formats import CONTAINERS, AudioError
+    from percepnet_cli.errors import AudioError
+    from percepnet_cli.formats import CONTAINERS
+    from percepnet_cli.storage import remote
 
     path = remote.local(target)
     if target != "-" and (path.endswith(("/", os.sep)) or os.path.isdir(path)):
@@ -209,7 +210,7 @@ def _many(
     from percepnet_cli import batch
     from percepnet_cli.cli.progress import BatchBar, in_red
     from percepnet_cli.network.modelfile import load_model
-    from percepnet_cli.pool import available_cores
+    from percepnet_cli.parallel.pool import available_cores
 
     loaded = load_model(model)
     outcomes: list[Outcome] = []

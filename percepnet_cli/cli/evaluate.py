@@ -108,11 +108,12 @@ def evaluate(
     if csv_path is not None and csv_path == json_path:
         raise click.UsageError("--csv and --json name the same file.")
     from percepnet_cli import evaluate as evaluation
-    from percepnet_cli import evaluate_report, pool
+    from percepnet_cli import evaluate_report
     from percepnet_cli.cli.progress import prepare
     from percepnet_cli.extras import missing, sentence
     from percepnet_cli.metrics import recognition, scores
     from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.parallel import pool
 
     for path in (csv_path, json_path):
         if path is not None:

@@ -27,8 +27,7 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
     """
     import json
 
-    from percepnet_cli.formats import AudioError
-    from percepnet_cli.network.modelfile import ModelError
+    from percepnet_cli.errors import AudioError, ModelError
 
     found, errors = [], []
     for path in paths:
@@ -71,7 +70,8 @@ def _describe(path: str) -> dict[str, Any]:
 
 
 def _describe_model(name: str) -> dict[str, Any]:
-    from percepnet_cli.network.modelfile import ModelError, find_model, load_model
+    from percepnet_cli.errors import ModelError
+    from percepnet_cli.network.modelfile import find_model, load_model
 
     kind = "int8"
     try:

@@ -53,8 +53,8 @@ def oracle(
     from percepnet_cli import oracle as rungs
     from percepnet_cli import plots
     from percepnet_cli.cli.progress import prepare
+    from percepnet_cli.errors import AudioError
     from percepnet_cli.evaluate_report import COLUMNS, check, finite, markdown, number, write_csv, write_json
-    from percepnet_cli.formats import AudioError
     from percepnet_cli.metrics import scores
     from percepnet_cli.network.modelfile import load_model
 

@@ -74,7 +74,7 @@ def plot(
     Needs the extra plots. With --start, three seconds before it are heard, so that the network knows the noise.
     """
     from percepnet_cli import plots
-    from percepnet_cli.extras import ExtraError
+    from percepnet_cli.errors import ExtraError
 
     lacking = plots.lacking()
     if lacking:
@@ -84,7 +84,7 @@ def plot(
         if folder is None or folder.is_dir():
             plots.check(target, force)
     from percepnet_cli.cli.progress import prepare
-    from percepnet_cli.formats import AudioError
+    from percepnet_cli.errors import PercepnetError
     from percepnet_cli.network.modelfile import load_model
 
     loaded = load_model(model)
@@ -95,7 +95,7 @@ def plot(
             if folder is not None:
                 plots.make_folder(folder)
             _one(path, target, loaded, post_filter, start_seconds, seconds, highest_khz, force)
-        except (AudioError, plots.PlotError) as error:
+        except PercepnetError as error:
             failures.append(str(error))
             continue
         if not quiet:
@@ -136,8 +136,8 @@ def _one(
 ) -> None:
     from percepnet_cli import plots, views
     from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+    from percepnet_cli.errors import AudioError
     from percepnet_cli.files import read_mono
-    from percepnet_cli.formats import AudioError
     from percepnet_cli.network.modelfile import Model
     from percepnet_cli.watch import watch
 

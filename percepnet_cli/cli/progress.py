@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def prepare(quiet: bool = False) -> None:
     """Load numba, and say why the first run takes longer."""
     _load_numba_without_scipy()
-    from percepnet_cli.jit import is_cold
+    from percepnet_cli.compute.jit import is_cold
 
     if is_cold() and not quiet:
         click.echo("compiling the kernels (first run only, some 10 s) ...", err=True)
@@ -31,7 +31,7 @@ def _load_numba_without_scipy() -> None:
         return
     sys.modules["scipy"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
     try:
-        from percepnet_cli.jit import load_array_functions
+        from percepnet_cli.compute.jit import load_array_functions
 
         load_array_functions()
     finally:

@@ -37,10 +37,10 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     Example:
         percepnet quantize runs/lite/model.safetensors lite.safetensors --audio noisy.wav
     """  # noqa: D301  (click wants the control character)
-    from percepnet_cli.atomic import write_atomically
     from percepnet_cli.files import read_mono
     from percepnet_cli.network.modelfile import load_model, model_bytes
     from percepnet_cli.network.quantize import half_tensors, quantize_tensors
+    from percepnet_cli.storage.atomic import write_atomically
 
     if bits == "16" and audio:
         raise click.UsageError("--audio compares 8 bits with float; leave out --bits 16.")

@@ -17,7 +17,7 @@ class Place(click.ParamType):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check a path; a URL is looked at later."""
-        from percepnet_cli import remote
+        from percepnet_cli.storage import remote
 
         return value if remote.is_url(value) else str(self._path.convert(remote.local(value), param, ctx))
 
@@ -99,7 +99,7 @@ def train_targets(
 
     from tqdm import tqdm
 
-    from percepnet_cli.pool import available_cores
+    from percepnet_cli.parallel.pool import available_cores
     from percepnet_cli.training.generate import generate, make_plan
     from percepnet_cli.training.recipe import RECIPES
 

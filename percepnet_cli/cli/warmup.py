@@ -24,8 +24,8 @@ def warmup() -> None:
     """  # noqa: D301  (click wants the control character)
     import numpy as np
 
-    from percepnet_cli.cpu import tier
-    from percepnet_cli.jit import CACHE_DIR, is_cold
+    from percepnet_cli.compute.cpu import tier
+    from percepnet_cli.compute.jit import CACHE_DIR, is_cold
 
     prepare()
     cold = is_cold()

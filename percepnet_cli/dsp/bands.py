@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import BAND_TIPS, NUM_BANDS, NUM_BINS, SILENCE_ENERGY
-from percepnet_cli.jit import kernel
-from percepnet_cli.vectors import LANES, Value, Vectors, vector_function
 
 SILENCE = np.float32(SILENCE_ENERGY)
 ZERO = np.float32(0)

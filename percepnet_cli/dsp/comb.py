@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import INDEX, LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import COMB_LOOKAHEAD_SAMPLES, COMB_PERIODS, HOP_SIZE, WINDOW_SIZE
-from percepnet_cli.jit import kernel
-from percepnet_cli.vectors import INDEX, LANES, Value, Vectors, vector_function
 
 ZERO = np.float32(0)
 ONE = np.float32(1)

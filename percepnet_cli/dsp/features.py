@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import ENERGY_FLOOR, NUM_BANDS, PERIOD_MIN
-from percepnet_cli.jit import kernel
 
 FLOOR = np.float32(ENERGY_FLOOR)
 LOG2_PERIOD_MIN = np.float32(math.log2(PERIOD_MIN))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.jit import kernel
-from percepnet_cli.vectors import LANES, Complex, Value, Vectors, vector_function
+from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import LANES, Complex, Value, Vectors, vector_function
 
 ROWS = 30
 SIZE = ROWS * LANES

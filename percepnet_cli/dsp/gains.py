@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import NUM_BANDS, NUM_BINS, POSTFILTER_BETA, SILENCE_ENERGY
 from percepnet_cli.dsp import bands
-from percepnet_cli.jit import kernel
 
 ZERO = np.float32(0)
 ONE = np.float32(1)

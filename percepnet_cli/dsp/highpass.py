@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HIGHPASS_A, HIGHPASS_B
-from percepnet_cli.jit import kernel
 
 B0, B1, B2 = HIGHPASS_B
 _, A1, A2 = HIGHPASS_A

@@ -18,11 +18,11 @@ import math
 
 import numpy as np
 
+from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
 from percepnet_cli.dsp.whitening import BLOCK, DECIMATION, Whitener
-from percepnet_cli.jit import kernel
-from percepnet_cli.memory import Line
-from percepnet_cli.vectors import LANES, Value, Vectors, vector_function
 
 GUARD = 4
 """Lags computed beyond both ends of the range, for the interpolation."""
@@ -269,14 +269,14 @@ class Tracker:
 
     def __init__(self, max_hops: int) -> None:
         self._whitener = Whitener(max_hops)
-        self._residual = Line(RESIDUAL_HISTORY, max_hops * BLOCK)
+        self._residual = DelayLine(RESIDUAL_HISTORY, max_hops * BLOCK)
         blocks = WINDOW_BLOCKS - 1
-        self._dot = Line(blocks, max_hops, (NUM_LAGS,))
-        self._past = Line(blocks, max_hops, (NUM_LAGS,))
-        self._now = Line(blocks, max_hops)
-        self._best = Line(TRACE_HOPS, max_hops, (NUM_CELLS,))
-        self._best_period = Line(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32, PERIOD_MIN)
-        self._origin = Line(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32)
+        self._dot = DelayLine(blocks, max_hops, (NUM_LAGS,))
+        self._past = DelayLine(blocks, max_hops, (NUM_LAGS,))
+        self._now = DelayLine(blocks, max_hops)
+        self._best = DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,))
+        self._best_period = DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32, PERIOD_MIN)
+        self._origin = DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32)
         self._path = np.zeros(NUM_CELLS, np.float32)
         self._lag_work = np.zeros(NUM_LAGS, np.float32)
         self._fine = np.zeros((DECIMATION, NUM_LAGS), np.float32)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HOP_SIZE, WINDOW_SIZE
 from percepnet_cli.dsp import fft
-from percepnet_cli.jit import kernel
 
 
 def vorbis_window(size: int = WINDOW_SIZE) -> np.ndarray:

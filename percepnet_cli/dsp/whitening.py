@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.jit import kernel
-from percepnet_cli.memory import Line
-from percepnet_cli.vectors import LANES, Value, Vectors, vector_function
 
 DECIMATION = 4
 """48 kHz to 12 kHz (our choice)."""
@@ -151,7 +151,7 @@ class Whitener:
     """The memory of one channel's decimated signal, for blocks of up to ``max_hops`` hops."""
 
     def __init__(self, max_hops: int) -> None:
-        self._decimated = Line(LPC_WINDOW, max_hops * BLOCK)
+        self._decimated = DelayLine(LPC_WINDOW, max_hops * BLOCK)
         self._weighted = np.zeros(LPC_WINDOW, np.float32)
         self._correlation = np.zeros(LPC_ORDER + 1, np.float64)
         self._lpc = np.zeros(LPC_ORDER + 1, np.float64)

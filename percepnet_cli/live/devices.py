@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from percepnet_cli.errors import DeviceError
+
 HOST_APIS = ("PulseAudio", "Core Audio", "Windows WASAPI", "ALSA", "JACK Audio Connection Kit")
 """Preferred in this order where one name is found under several."""
 
@@ -18,10 +20,6 @@ VIRTUAL = re.compile(
     re.IGNORECASE,
 )
 """What virtual cables have in their names, or PulseAudio in those of the modules behind them."""
-
-
-class DeviceError(Exception):
-    """A device cannot be found or used; the text is one sentence for the user."""
 
 
 @dataclass(frozen=True)

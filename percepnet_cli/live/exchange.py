@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from numba import carray, types
 
-from percepnet_cli.jit import c_callback, kernel
+from percepnet_cli.compute.jit import c_callback, kernel
 from percepnet_cli.live.atomics import load_acquire, pointer, store_release
 
 # Counters of the block, as indices of int64; those that different threads write lie on different cache lines.

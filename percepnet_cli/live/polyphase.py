@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from percepnet_cli.jit import kernel
+from percepnet_cli.compute.jit import kernel
 
 HALF_WIDTH = 36
 """Samples on each side of the filter, at the lower of both rates: with KAISER_BETA 100 dB of rejection from 1.09 of its

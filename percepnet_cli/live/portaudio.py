@@ -8,7 +8,8 @@ import os
 import sys
 from contextlib import suppress
 
-from percepnet_cli.live.devices import VIRTUAL, Device, DeviceError, pulse_devices
+from percepnet_cli.errors import DeviceError
+from percepnet_cli.live.devices import VIRTUAL, Device, pulse_devices
 
 try:
     import sounddevice

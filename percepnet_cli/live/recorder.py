@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli.audio import AudioError, Writer, open_writer
+from percepnet_cli.audio import Writer, open_writer
+from percepnet_cli.errors import AudioError
 from percepnet_cli.formats import Layout
 
 

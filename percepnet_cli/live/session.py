@@ -11,9 +11,10 @@ import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.errors import DeviceError
 from percepnet_cli.live import exchange, portaudio
 from percepnet_cli.live.chain import Chain
-from percepnet_cli.live.devices import DeviceError, choose, find
+from percepnet_cli.live.devices import choose, find
 from percepnet_cli.live.engine import Engine, Levels, Ring
 from percepnet_cli.live.settings import Settings, channels_of, rate_of
 from percepnet_cli.live.status import SILENCE_DB, Status, decibels

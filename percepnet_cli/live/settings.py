@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from percepnet_cli.constants import SAMPLE_RATE
+from percepnet_cli.errors import DeviceError
 from percepnet_cli.live import portaudio
-from percepnet_cli.live.devices import Device, DeviceError
+from percepnet_cli.live.devices import Device
 
 
 @dataclass(frozen=True)

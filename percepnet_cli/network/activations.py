@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.jit import kernel
+from percepnet_cli.compute.jit import kernel
 
 ACTIVATION_SCALE = np.float32(127)
 """Activations lie in -1..1 and are kept as round(127 x): their bound is known, so one scale serves all."""

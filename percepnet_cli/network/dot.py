@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.cpu import tier
-from percepnet_cli.jit import kernel
+from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.network import dot_tiles
 
 

@@ -20,8 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from percepnet_cli.cpu import tier
-from percepnet_cli.jit import kernel
+from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.jit import kernel
 
 REGISTERS = 3
 """Vector registers of weights per column group and panel."""

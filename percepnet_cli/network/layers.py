@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from percepnet_cli.jit import kernel
-from percepnet_cli.memory import Line
+from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.network.activations import round8, sigmoid, tanh
 from percepnet_cli.network.dot import pack, padded, rows_times_vectors
 
@@ -187,7 +187,7 @@ class Conv:
         self._linear = linear
         self._old = kernel_hops - 1
         columns = linear.columns // kernel_hops
-        self._inputs = Line(self._old, max_hops, (columns,), np.int8)
+        self._inputs = DelayLine(self._old, max_hops, (columns,), np.int8)
         self._stacked = np.zeros((max_hops, kernel_hops * columns), np.int8)
         self._sums = linear.sums(max_hops)
 

@@ -28,15 +28,12 @@ from percepnet_cli.constants import (
     NUM_FEATURES,
     SAMPLE_RATE,
 )
+from percepnet_cli.errors import ModelError
 
 FORMAT_VERSION = 1
 METADATA_KEY = "percepnet"
 LARGEST_WIDTH = 4096
 """Layer sizes above this are taken for damage."""
-
-
-class ModelError(Exception):
-    """A model cannot be found or read; the text is one sentence for the user."""
 
 
 class Sizes(NamedTuple):

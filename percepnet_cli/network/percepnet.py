@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
-from percepnet_cli.jit import kernel
 from percepnet_cli.network.activations import ACTIVATION_SCALE
 from percepnet_cli.network.layers import Conv, Dense, FloatDense, Gru, Linear, linear
 from percepnet_cli.network.modelfile import Model

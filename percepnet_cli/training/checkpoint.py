@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from percepnet_cli.atomic import write_atomically
+from percepnet_cli.storage.atomic import write_atomically
 
 FORMAT_VERSION = 2
 """Version of the checkpoint."""

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from percepnet_cli import remote
-from percepnet_cli.audio import AudioError
 from percepnet_cli.constants import SAMPLE_RATE
+from percepnet_cli.errors import AudioError
 from percepnet_cli.files import read_mono
+from percepnet_cli.storage import remote
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aif", ".aiff", ".w64", ".caf"}
 CACHE_SHARE = 0.1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from percepnet_cli import plots
-from percepnet_cli.atomic import write_atomically
+from percepnet_cli.storage.atomic import write_atomically
 
 HISTORY_COLUMNS = (
     "step",

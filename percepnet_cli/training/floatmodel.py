@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from percepnet_cli.atomic import write_atomically
-from percepnet_cli.network.modelfile import Model, ModelError, load_model, model_bytes
+from percepnet_cli.errors import ModelError
+from percepnet_cli.network.modelfile import Model, load_model, model_bytes
 from percepnet_cli.network.quantize import restore_tensors
+from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.training.torch_model import PercepNet
 
 KIND = "float"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from percepnet_cli import __version__, remote
 from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_FEATURES, SAMPLE_RATE
-from percepnet_cli.formats import AudioError
-from percepnet_cli.pool import Crash, Pool
+from percepnet_cli.errors import PercepnetError
+from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.storage import remote
 from percepnet_cli.training import shards
 from percepnet_cli.training.corpus import Recording, find, split
 from percepnet_cli.training.mixture import Mixture, draw
@@ -26,6 +26,7 @@ from percepnet_cli.training.recipe import RECIPE, Recipe
 from percepnet_cli.training.targets import example
 from percepnet_cli.training.teachers import teach
 from percepnet_cli.training.tracks import Sources, Tracks
+from percepnet_cli.version import __version__
 
 SEQUENCES_PER_SHARD = 64
 
@@ -161,7 +162,7 @@ def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[
     try:
         with remote.stored(place) as path:
             shards.write_shard(path, arrays, plan.description())
-    except (OSError, AudioError) as error:
+    except (OSError, PercepnetError) as error:
         return str(error)
     return set(_sources(plan).library.unreadable)
 
@@ -179,7 +180,7 @@ def generate(
     folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
     paths that could not be read and counted as silence; scheduler: address of a Dask scheduler that does it instead. A
     shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; OSError if it
-    cannot be written; AudioError or ClusterError if a store or cluster cannot be used.
+    cannot be written; StorageError or ClusterError if a store or cluster cannot be used.
     """
     folder = str(folder)
     if not remote.is_url(folder):
@@ -194,7 +195,7 @@ def generate(
         return
     results: Iterator[tuple[int, Any]]
     if scheduler is not None:
-        from percepnet_cli import cluster
+        from percepnet_cli.parallel import cluster
 
         results = cluster.run(scheduler, _make_shard, plan, missing)
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from percepnet_cli.jit import kernel
+from percepnet_cli.compute.jit import kernel
 
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)

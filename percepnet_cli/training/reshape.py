@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS, NUM_BINS, SAMPLE_RATE, WINDOW_SIZE
 from percepnet_cli.dsp import bands, stft
-from percepnet_cli.jit import kernel
 
 LARGEST_GAIN = np.float32(30.0)
 """Bands are raised by at most this (30 dB): what the carrier lacks is not made of its rounding noise."""

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save
 
-from percepnet_cli.atomic import write_atomically
 from percepnet_cli.constants import NUM_BANDS, NUM_FEATURES
+from percepnet_cli.storage.atomic import write_atomically
 
 FORMAT_VERSION = 1
 """Version of the layout above."""

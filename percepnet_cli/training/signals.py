@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.jit import kernel
 
 ACTIVE_RANGE_DB = 30
 """Frames within this of a loud one count as active when a level is measured."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import (
     BAND_HZ,
     COMB_PERIODS,
@@ -21,7 +22,6 @@ from percepnet_cli.constants import (
     SILENCE_ENERGY,
 )
 from percepnet_cli.dsp import bands, comb
-from percepnet_cli.jit import kernel
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer
 from percepnet_cli.training.mixture import Mixture
 from percepnet_cli.training.shards import mean_by_roots

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from percepnet_cli.audio import AudioError, open_reader, open_writer
+from percepnet_cli.audio import open_reader, open_writer
 from percepnet_cli.constants import SAMPLE_RATE
+from percepnet_cli.errors import AudioError
 from percepnet_cli.formats import Layout
 
 LEVEL_DB = -26.0

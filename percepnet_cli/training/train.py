@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from percepnet_cli.atomic import remove_leftovers
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.storage.atomic import remove_leftovers
 from percepnet_cli.training.loudness import SPAN_HOPS
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.shards import Shards

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-class Line:
+class DelayLine:
     """A delay line of rows: each call writes new ones behind the old ones that it still sees.
 
     The rows lie in a buffer with room for ``most`` new ones; the old ones move to its front only when it is full, so

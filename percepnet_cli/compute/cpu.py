@@ -12,6 +12,8 @@ import os
 import llvmlite.binding as llvm
 from numba import config
 
+from percepnet_cli.errors import KernelError
+
 VARIABLE = "PERCEPNET_KERNEL"
 """Environment variable that names a tier, for tests and for comparisons."""
 
@@ -23,10 +25,6 @@ TIERS: dict[str, frozenset[str]] = {
     "portable": frozenset(),
 }
 """Tier and the CPU features, in LLVM's names, that it needs; the fastest first."""
-
-
-class TierError(ValueError):
-    """The environment asks for a tier that this CPU has not; the text is one sentence for the user."""
 
 
 def features() -> frozenset[str]:
@@ -52,10 +50,10 @@ def available() -> list[str]:
 
 @functools.cache
 def tier() -> str:
-    """Return the tier in use: what the environment names, else the fastest. Raises TierError if it cannot be had."""
+    """Return the tier in use: what the environment names, else the fastest. Raises KernelError if it cannot be had."""
     fastest, wanted = available(), os.environ.get(VARIABLE)
     if not wanted:
         return fastest[0]
     if wanted not in fastest:
-        raise TierError(f"{VARIABLE} is '{wanted}'; this CPU has {', '.join(fastest)}")
+        raise KernelError(f"{VARIABLE} is '{wanted}'; this CPU has {', '.join(fastest)}")
     return wanted

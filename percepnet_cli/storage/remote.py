@@ -15,7 +15,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-from percepnet_cli.formats import AudioError
+from percepnet_cli.errors import StorageError
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "r2", "memory"}
 """Stores where an object cannot be seen before it is complete."""
@@ -54,11 +54,11 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise AudioError(f"{url} needs fsspec: pip install 'percepnet-cli[cluster]'") from None
+        raise StorageError(f"{url} needs fsspec: pip install 'percepnet-cli[cluster]'") from None
     try:
         return fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise AudioError(f"{url} cannot be reached: {_sentence(error)}") from None
+        raise StorageError(f"{url} cannot be reached: {_sentence(error)}") from None
 
 
 def _sentence(error: BaseException) -> str:
@@ -70,12 +70,12 @@ def _named(url: str, doing: str) -> Iterator[None]:
     """Turn what goes wrong over there into one sentence; every store has exceptions of its own."""
     try:
         yield
-    except AudioError:
+    except StorageError:
         raise
     except FileNotFoundError:
-        raise AudioError(f"{url} does not exist") from None
+        raise StorageError(f"{url} does not exist") from None
     except Exception as error:
-        raise AudioError(f"{url} cannot be {doing}: {_sentence(error)}") from error
+        raise StorageError(f"{url} cannot be {doing}: {_sentence(error)}") from error
 
 
 def fixed_part(pattern: str) -> str:
@@ -88,7 +88,7 @@ def fixed_part(pattern: str) -> str:
 def find(url: str) -> list[tuple[str, str, int]]:
     """List files as (URL, name below the folder or the fixed part of the glob, bytes), sorted.
 
-    The one file that the URL itself is has an empty name. Raises AudioError if the place cannot be reached.
+    The one file that the URL itself is has an empty name. Raises StorageError if the place cannot be reached.
     """
     system, path = _filesystem(url)
     with _named(url, "listed"):
@@ -103,7 +103,7 @@ def find(url: str) -> list[tuple[str, str, int]]:
 
 
 def exists(path: str) -> bool:
-    """Return whether there is such a file, here or elsewhere. Raises AudioError if the place cannot be reached."""
+    """Return whether there is such a file, here or elsewhere. Raises StorageError if the place cannot be reached."""
     if not is_url(path):
         return os.path.exists(local(path))
     system, inner = _filesystem(path)
@@ -114,7 +114,7 @@ def exists(path: str) -> bool:
 def existing(paths: Sequence[str]) -> set[str]:
     """Return which of many files there are, here or elsewhere; many URLs cost one listing of their common folder.
 
-    Raises AudioError if the place cannot be reached.
+    Raises StorageError if the place cannot be reached.
     """
     urls = [path for path in paths if is_url(path)]
     if len(urls) < MANY:
@@ -128,14 +128,14 @@ def existing(paths: Sequence[str]) -> set[str]:
 
 
 def read_start(path: str, size: int) -> bytes:
-    """Return the first bytes of a file, here or elsewhere. Raises AudioError."""
+    """Return the first bytes of a file, here or elsewhere. Raises StorageError."""
     system, inner = _filesystem(path)
     with _named(path, "read"):
         return bytes(system.cat_file(inner, start=0, end=size))
 
 
 def size(path: str) -> int:
-    """Return the bytes of a file elsewhere. Raises AudioError."""
+    """Return the bytes of a file elsewhere. Raises StorageError."""
     system, inner = _filesystem(path)
     with _named(path, "looked at"):
         return int(system.size(inner))
@@ -143,7 +143,7 @@ def size(path: str) -> int:
 
 @contextmanager
 def fetched(path: str) -> Iterator[str]:
-    """Give a file a local name for the length of a ``with`` block. Raises AudioError."""
+    """Give a file a local name for the length of a ``with`` block. Raises StorageError."""
     if not is_url(path):
         yield local(path)
         return
@@ -162,14 +162,14 @@ def stored(path: str) -> Iterator[str]:
     """Give a new file a local name, and put it in its place when the ``with`` block ends well.
 
     On the local disk the folder is made and the name is the file's own: the writer must see to it that it appears
-    whole. Elsewhere the file replaces what is there. Raises AudioError.
+    whole. Elsewhere the file replaces what is there. Raises StorageError.
     """
     if not is_url(path):
         target = local(path)
         try:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise AudioError(f"{target} cannot be written: {error.strerror}") from None
+            raise StorageError(f"{target} cannot be written: {error.strerror}") from None
         yield target
         return
     system, inner = _filesystem(path)

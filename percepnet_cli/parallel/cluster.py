@@ -12,7 +12,8 @@ from typing import Any
 
 from distributed import Client, KilledWorker, WorkerPlugin, as_completed
 
-from percepnet_cli import __version__
+from percepnet_cli.errors import ClusterError
+from percepnet_cli.version import __version__
 
 WAIT_SECONDS = 30
 """How long the scheduler may take to answer, and the first worker to be there."""
@@ -22,10 +23,6 @@ AHEAD = 3
 
 contexts: dict[str, Any] = {}
 """In a worker: what is the same for all pieces of a run, by the run's key."""
-
-
-class ClusterError(Exception):
-    """The cluster cannot be used; the text is one sentence for the user."""
 
 
 class Context(WorkerPlugin):  # type: ignore[misc]
@@ -58,7 +55,7 @@ def _call(function: Callable[[Any, Any], Any], key: str, version: tuple[str, str
 def own_version() -> tuple[str, str]:
     """Return the version and a hash of the sources: other sources may give other results."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return __version__, digest.hexdigest()
 

@@ -1,0 +1,51 @@
+"""The errors that a user can cause or mend: one family, whose text is a sentence for the user.
+
+Catch :class:`PercepnetError` to catch them all. Whatever else is raised is a bug, or a wrong argument (ValueError,
+TypeError).
+"""
+
+from __future__ import annotations
+
+
+class PercepnetError(Exception):
+    """Something cannot be read, written or used; the text is one sentence for the user."""
+
+
+class StorageError(PercepnetError):
+    """A folder, an object store or a report cannot be read or written."""
+
+
+class AudioError(PercepnetError):
+    """A sound file cannot be read, or not be written in the wanted format."""
+
+
+class UnknownFormatError(AudioError):
+    """No decoder knows what this file is."""
+
+
+class ModelError(PercepnetError):
+    """A model file cannot be found, read or used."""
+
+
+class KernelError(PercepnetError, ValueError):
+    """The environment asks for machine code that this CPU cannot run."""
+
+
+class ExtraError(PercepnetError):
+    """An optional package is missing."""
+
+
+class ClusterError(PercepnetError):
+    """A cluster cannot be reached, or cannot do the work."""
+
+
+class DeviceError(PercepnetError):
+    """A sound device cannot be found or used."""
+
+
+class BenchError(PercepnetError):
+    """An earlier measurement cannot be read."""
+
+
+class PlotError(PercepnetError):
+    """A picture cannot be drawn or written."""

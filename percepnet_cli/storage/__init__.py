@@ -1,0 +1,1 @@
+"""Where bytes go: files that appear whole or not at all, and object stores."""
