@@ -12,8 +12,8 @@ import wave
 from pathlib import Path
 from typing import Any
 
-from percepnet_cli.bench_report import rows_of
-from percepnet_cli.files import read_mono
+from percepnet_cli.audio.whole import read_mono
+from percepnet_cli.benchmark.report import rows_of
 
 
 def benchmarks(root: Path, peers: Path | None) -> None:

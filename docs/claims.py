@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli import constants
-from percepnet_cli.catalogue import measured, shipped
 from percepnet_cli.dsp import comb
 from percepnet_cli.network.modelfile import PRESETS, matrices
+from percepnet_cli.network.shipped import measured, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 Table = dict[str, list[str]]

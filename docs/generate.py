@@ -89,8 +89,10 @@ def options(check: bool) -> None:
 
 def pictures() -> None:
     """Draw spectrograms of the example before and after."""
-    from percepnet_cli import plots, views
-    from percepnet_cli.files import denoise_file, read_mono
+    from percepnet_cli.audio.whole import read_mono
+    from percepnet_cli.file_denoiser import denoise_file
+    from percepnet_cli.plotting import figure as plots
+    from percepnet_cli.plotting import views
 
     source = ROOT / "examples" / "street.flac"
     with tempfile.TemporaryDirectory() as folder:

@@ -30,17 +30,17 @@ from percepnet_cli.version import __version__
 __all__ = ["Denoiser", "PercepnetError", "__version__", "denoise_file", "denoise_files", "load_model"]
 
 if TYPE_CHECKING:
-    from percepnet_cli.batch import denoise_files
+    from percepnet_cli.batch.run import denoise_files
     from percepnet_cli.denoiser import Denoiser
     from percepnet_cli.errors import PercepnetError
-    from percepnet_cli.files import denoise_file
+    from percepnet_cli.file_denoiser import denoise_file
     from percepnet_cli.network.modelfile import load_model
 
 _HOMES = {
     "Denoiser": "denoiser",
     "PercepnetError": "errors",
-    "denoise_file": "files",
-    "denoise_files": "batch",
+    "denoise_file": "file_denoiser",
+    "denoise_files": "batch.run",
     "load_model": "network.modelfile",
 }
 

@@ -99,7 +99,7 @@ def small(text: str) -> str:
 
 def held_out(prefix: str, suffix: str = "") -> str:
     """Return a name that is kept for validation."""
-    from percepnet_cli.training.corpus import Recording, split
+    from percepnet_cli.training.data.corpus import Recording, split
 
     names = (f"{prefix}{number}{suffix}" for number in range(1000))
     return next(name for name in names if split([Recording("", name)], "validation"))

@@ -14,10 +14,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli import formats
-from percepnet_cli.audio import open_reader, open_writer
+from percepnet_cli.audio.files import formats, open_reader, open_writer
+from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.errors import AudioError
-from percepnet_cli.resample import Resampler
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 192000)
 

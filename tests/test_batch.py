@@ -20,12 +20,13 @@ import soundfile
 from batch_files import digests, group_is_gone, kill_and_resume, make_files, run, start, wait_for
 from click.testing import CliRunner
 
-from percepnet_cli import batch, denoise_file, denoise_files
-from percepnet_cli.batch import Outcome
+from percepnet_cli import denoise_file, denoise_files
+from percepnet_cli.batch import run as batch
+from percepnet_cli.batch.inputs import Item
+from percepnet_cli.batch.run import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
 from percepnet_cli.constants import DEFAULT_MODEL
-from percepnet_cli.inputs import Item
 from percepnet_cli.storage import atomic, remote
 
 FILES = 6

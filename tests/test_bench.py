@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from percepnet_cli import bench, bench_report, machine, stages
+from percepnet_cli.benchmark import machine, measure, profile
+from percepnet_cli.benchmark import report as reports
 from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import stft
@@ -19,12 +20,12 @@ from percepnet_cli.network.modelfile import Sizes
 
 
 @pytest.fixture(scope="module")
-def report() -> bench.Report:
+def report() -> measure.Report:
     samples = np.random.default_rng(0).standard_normal(48000).astype(np.float32) * 0.1
-    return bench.measure(bench.random_model(Sizes(16, 24, 24, 24, 24, 16)), samples, 2, 0.3)
+    return measure.measure(measure.random_model(Sizes(16, 24, 24, 24, 24, 16)), samples, 2, 0.3)
 
 
-def test_times_agree_with_each_other(report: bench.Report) -> None:
+def test_times_agree_with_each_other(report: measure.Report) -> None:
     assert report.seconds == 1.0
     assert report.times_realtime == pytest.approx(1 / report.realtime_factor)
     assert report.live_us is not None and report.live_core_percent is not None
@@ -35,20 +36,20 @@ def test_times_agree_with_each_other(report: bench.Report) -> None:
     assert report.latency_ms == 30
 
 
-def test_stages_are_all_there_and_add_up(report: bench.Report) -> None:
+def test_stages_are_all_there_and_add_up(report: measure.Report) -> None:
     for shares in (report.stage_percent, report.hop_stage_percent):
-        assert set(shares) == {label for label, _, _ in stages.STAGES} | {"rest"}
+        assert set(shares) == {label for label, _, _ in profile.STAGES} | {"rest"}
         assert sum(shares.values()) == pytest.approx(100)
         assert all(share > 0 for label, share in shares.items() if label != "rest")
 
 
-def test_start_up_and_memory_are_those_of_processes_of_their_own(report: bench.Report) -> None:
+def test_start_up_and_memory_are_those_of_processes_of_their_own(report: measure.Report) -> None:
     assert report.help_cpu_seconds is not None and report.start_cpu_seconds is not None
     assert 0.01 < report.help_cpu_seconds < report.start_cpu_seconds
     assert report.peak_memory_mib is not None and 60 < report.peak_memory_mib < 250
 
 
-def test_limits_are_below_what_is_needed(report: bench.Report) -> None:
+def test_limits_are_below_what_is_needed(report: measure.Report) -> None:
     limit = report.limit_us
     assert limit["read_gb_per_s"] > 1 and limit["rate_gmac_per_s"] > 0.5
     assert 0 < limit["live_us"] < 10_000
@@ -66,17 +67,17 @@ def test_memory_of_another_process_is_not_ours() -> None:
 
 def test_clocks_are_taken_off_again() -> None:
     before = stft.transform
-    with stages.clocks({}):
+    with profile.clocks({}):
         assert stft.transform is not before
     assert stft.transform is before
 
 
 def test_clocked_run_gives_the_same_samples() -> None:
-    model = bench.random_model(Sizes(16, 24, 24, 24, 24, 16))
+    model = measure.random_model(Sizes(16, 24, 24, 24, 24, 16))
     samples = np.random.default_rng(1).standard_normal(9600).astype(np.float32)
     plain = Denoiser(model).process(samples)
     spent: dict[str, float] = {}
-    with stages.clocks(spent):
+    with profile.clocks(spent):
         clocked = Denoiser(model).process(samples)
     assert np.array_equal(plain, clocked)
     assert spent["network"] > 0
@@ -89,14 +90,14 @@ def test_article_shape_runs_and_reports_json() -> None:
     assert report["weights"] == 7_948_288 and report["live_us"] is None and "hop_times_us" not in report
 
 
-def test_text_holds_every_number(report: bench.Report) -> None:
-    text = bench_report.text_of(report)
-    for label, *_ in bench_report.ROWS:
+def test_text_holds_every_number(report: measure.Report) -> None:
+    text = reports.text_of(report)
+    for label, *_ in reports.ROWS:
         assert f"\n{label} " in text
     assert report.system["kernel"] in text and f"{report.times_realtime:.1f}" in text
 
 
-def test_results_are_compared(report: bench.Report, tmp_path: Path) -> None:
+def test_results_are_compared(report: measure.Report, tmp_path: Path) -> None:
     first, second = tmp_path / "1.json", tmp_path / "2.json"
     values = report.json()
     first.write_text(json.dumps(values))
@@ -120,20 +121,20 @@ def test_a_wrong_result_is_one_sentence(tmp_path: Path, content: str) -> None:
     assert result.exit_code == 1 and "cannot be read" in result.stderr
 
 
-def test_pictures_are_whole_or_not_there(report: bench.Report, tmp_path: Path) -> None:
-    bench_report.draw(report, tmp_path / "a.png")
+def test_pictures_are_whole_or_not_there(report: measure.Report, tmp_path: Path) -> None:
+    reports.draw(report, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     for wrong in (tmp_path / "a.abc", tmp_path / "no" / "a.png"):
         with pytest.raises(PlotError, match=r"a\.(abc|png)"):
-            bench_report.draw(report, wrong)
+            reports.draw(report, wrong)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_hours_cost_the_same_and_keep_no_memory() -> None:
     samples = (0.1 * np.random.default_rng(2).standard_normal(48000 * 4)).astype(np.float32)
-    model = bench.random_model(Sizes(16, 24, 24, 24, 24, 16))
-    found = bench.measure_hours(model, samples, 0.05)
+    model = measure.random_model(Sizes(16, 24, 24, 24, 24, 16))
+    found = measure.measure_hours(model, samples, 0.05)
     assert len(found) == 1 and found[0]["cpu_seconds"] is not None and 1 < found[0]["cpu_seconds"] < 1000
-    again = bench.measure_hours(model, samples, 0.05)
+    again = measure.measure_hours(model, samples, 0.05)
     if found[0]["memory_mib"] is not None and again[0]["memory_mib"] is not None:
         assert again[0]["memory_mib"] - found[0]["memory_mib"] < 5

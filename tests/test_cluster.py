@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from test_generate import SHARD_HOURS, plan_of
 
 from percepnet_cli.cli import main
-from percepnet_cli.training.generate import generate
+from percepnet_cli.training.data.generate import generate
 
 pytest.importorskip("distributed")
 from percepnet_cli.errors import ClusterError

@@ -10,7 +10,7 @@ import soundfile
 from click.testing import CliRunner
 
 from percepnet_cli.cli import main
-from percepnet_cli.compare import compare
+from percepnet_cli.evaluation.quantization import compare
 from percepnet_cli.network.modelfile import Model, Sizes, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 

@@ -8,8 +8,8 @@ import soundfile
 from scipy.signal import butter, sosfiltfilt
 from signals import noise, snr_db, tone
 
-from percepnet_cli.training import corpus as corpus_module
-from percepnet_cli.training.corpus import Library, Recording, find, measure_bandwidth, split
+from percepnet_cli.training.data import corpus as corpus_module
+from percepnet_cli.training.data.corpus import Library, Recording, find, measure_bandwidth, split
 
 
 def test_a_folder_is_searched_and_its_sub_folders_are_the_speakers(corpus):

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from percepnet_cli import cli
 from percepnet_cli.errors import ModelError
-from percepnet_cli.files import BLOCK_HOPS, denoise_blocks, denoise_file
+from percepnet_cli.file_denoiser import BLOCK_HOPS, denoise_blocks, denoise_file
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 192000)
 

@@ -18,7 +18,7 @@ MODULES = sorted(
 
 
 def test_the_public_api_has_examples():
-    assert {"percepnet_cli", "percepnet_cli.batch", "percepnet_cli.files"} <= set(MODULES)
+    assert {"percepnet_cli", "percepnet_cli.batch.run", "percepnet_cli.file_denoiser"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)

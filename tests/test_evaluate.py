@@ -12,10 +12,10 @@ import soundfile
 from click.testing import CliRunner
 from signals import noise, speech
 
-from percepnet_cli import evaluate, evaluate_report
 from percepnet_cli.cli import main
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import AudioError
+from percepnet_cli.evaluation import report, score
 
 QUICK = ["--no-dnsmos", "--no-wer", "--jobs", "1", "--draws", "50"]
 LEVELS = {"a": 0, "b": 10, "deep/c": 10}
@@ -81,7 +81,8 @@ def test_the_shipped_model_when_there_is_nothing_else(folder, tmp_path):
     assert result.exit_code == 0, result.output
     (noisy, ours) = json.loads((tmp_path / "s.json").read_text())["rows"]
     assert noisy["system"] == "noisy" and ours["system"] == f"model {DEFAULT_MODEL}"
-    from percepnet_cli.files import denoise_file, read_mono
+    from percepnet_cli.audio.whole import read_mono
+    from percepnet_cli.file_denoiser import denoise_file
     from percepnet_cli.metrics.levels import si_sdr
 
     denoise_file(folder / "noisy" / "a.flac", tmp_path / "out.wav")
@@ -102,13 +103,13 @@ def test_processes_find_the_same(folder, tmp_path):
 def test_a_manifest_gives_snr_and_text(folder, tmp_path):
     table = tmp_path / "list.tsv"
     table.write_text("file\tsnr_db\ttext\na.wav\t3\tHello world\nc.wav\t-2.5\t\ndeep/c.flac\t7\t\n")
-    pairs = {p.name: p for p in evaluate.find_pairs(folder / "clean", folder / "noisy", {}, table)}
+    pairs = {p.name: p for p in score.find_pairs(folder / "clean", folder / "noisy", {}, table)}
     assert (pairs["a"].snr_db, pairs["a"].text) == (3, "Hello world")
     assert pairs["b"].snr_db is None and pairs["b"].text is None
     assert pairs["deep/c"].snr_db == 7
     (folder / "clean" / "b.txt").write_text("beside")
     try:
-        pairs = {p.name: p for p in evaluate.find_pairs(folder / "clean", folder / "noisy", {}, table)}
+        pairs = {p.name: p for p in score.find_pairs(folder / "clean", folder / "noisy", {}, table)}
     finally:
         (folder / "clean" / "b.txt").unlink()
     assert pairs["b"].text == "beside"
@@ -133,22 +134,22 @@ def test_bad_manifests_are_sentences(folder, tmp_path, content):
 
 def test_words_are_counted_over_all_files(folder, monkeypatch):
     heard = iter([["the", "cat"], ["the"], ["a", "dog", "ran"], ["a", "dog", "ran"], ["x"], ["y", "z"]])
-    monkeypatch.setattr(evaluate.recognition, "recognise", lambda samples: next(heard))
-    pairs = evaluate.find_pairs(folder / "clean", None, {"mine": folder / "better"})
-    settings = evaluate.Settings(groups=frozenset(), words=True)
-    rows = [row for _, rows in evaluate.run(pairs, settings) for row in rows]
-    table = evaluate_report.Table(rows)
+    monkeypatch.setattr(score.recognition, "recognise", lambda samples: next(heard))
+    pairs = score.find_pairs(folder / "clean", None, {"mine": folder / "better"})
+    settings = score.Settings(groups=frozenset(), words=True)
+    rows = [row for _, rows in score.run(pairs, settings) for row in rows]
+    table = report.Table(rows)
     assert table.columns["wer"][0] == "WER vs clean %"
     assert table.estimate("wer", "mine", table.files).mean == pytest.approx(100 * (1 + 0 + 2) / 6)
 
 
 def test_words_against_what_is_spoken_rate_the_clean_recording_too(folder, monkeypatch):
     heard = iter([["the", "cat"], ["the"]])
-    monkeypatch.setattr(evaluate.recognition, "recognise", lambda samples: next(heard))
-    (pair,) = evaluate.find_pairs(folder / "clean" / "a.wav", None, {"mine": folder / "better" / "a.flac"})
-    pair = evaluate.Pair(pair.name, pair.clean, pair.tests, text="The cat sat.")
-    rows = evaluate.score(evaluate.Settings(groups=frozenset(), words=True, transcripts=True), pair)
-    table = evaluate_report.Table(rows, transcripts=True)
+    monkeypatch.setattr(score.recognition, "recognise", lambda samples: next(heard))
+    (pair,) = score.find_pairs(folder / "clean" / "a.wav", None, {"mine": folder / "better" / "a.flac"})
+    pair = score.Pair(pair.name, pair.clean, pair.tests, text="The cat sat.")
+    rows = score.score(score.Settings(groups=frozenset(), words=True, transcripts=True), pair)
+    table = report.Table(rows, transcripts=True)
     assert {row["system"]: row["word_errors"] for row in rows} == {"clean": 1, "mine": 2}
     assert table.columns["wer"][0] == "WER %" and "66.7" in table.summary()
 
@@ -166,7 +167,7 @@ def test_scores_that_one_file_lacks_are_left_out_for_all():
         for file, scores in (("a", (1.0, 2.0)), ("b", (3.0, math.nan)))
         for system, score in zip("xy", scores, strict=True)
     ]
-    table = evaluate_report.Table(rows, draws=20)
+    table = report.Table(rows, draws=20)
     assert table.estimate("pesq_wb", "x", table.files).mean == 1
     assert table.gaps() == ["PESQ-wb: not defined for 1 of 2 files (b), left out"]
 
@@ -229,4 +230,4 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     for suffix in ("wav", "flac"):
         soundfile.write(tmp_path / f"a.{suffix}", np.zeros(10), 48000)
     with pytest.raises(AudioError, match="same name"):
-        evaluate.recordings(tmp_path)
+        score.recordings(tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from percepnet_cli import Denoiser
-from percepnet_cli.files import read_mono
+from percepnet_cli.audio.whole import read_mono
 
 ROOT = Path(__file__).resolve().parents[1]
 

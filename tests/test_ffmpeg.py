@@ -10,8 +10,7 @@ import pytest
 import soundfile
 from signals import tone
 
-from percepnet_cli import ffmpeg
-from percepnet_cli.audio import open_reader
+from percepnet_cli.audio.files import ffmpeg, open_reader
 from percepnet_cli.errors import AudioError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")

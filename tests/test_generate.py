@@ -20,14 +20,14 @@ import pytest
 from click.testing import CliRunner
 
 from percepnet_cli.cli import main
-from percepnet_cli.training import generate as module
-from percepnet_cli.training.corpus import Recording
-from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
-from percepnet_cli.training.mixture import draw
-from percepnet_cli.training.recipe import RECIPE, RECIPES
-from percepnet_cli.training.shards import Shards, shard_path
-from percepnet_cli.training.targets import example
-from percepnet_cli.training.tracks import Sources, noise_track, speech_track
+from percepnet_cli.training.data import generate as module
+from percepnet_cli.training.data.corpus import Recording
+from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
+from percepnet_cli.training.data.mixture import draw
+from percepnet_cli.training.data.recipe import RECIPE, RECIPES
+from percepnet_cli.training.data.shards import Shards, shard_path
+from percepnet_cli.training.data.targets import example
+from percepnet_cli.training.data.tracks import Sources, noise_track, speech_track
 
 RECIPE_S = replace(RECIPE, seconds=0.3, delayed_start=0)
 SHARD_HOURS = SEQUENCES_PER_SHARD * 0.3 / 3600
@@ -37,8 +37,8 @@ KILLED = """
 import sys
 from pathlib import Path
 from dataclasses import replace
-from percepnet_cli.training.generate import generate, make_plan
-from percepnet_cli.training.recipe import RECIPE
+from percepnet_cli.training.data.generate import generate, make_plan
+from percepnet_cli.training.data.recipe import RECIPE
 
 if __name__ == "__main__":
     corpus, folder = map(Path, sys.argv[1:3])

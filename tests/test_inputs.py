@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from percepnet_cli.batch.inputs import Item, collect
 from percepnet_cli.errors import AudioError
-from percepnet_cli.inputs import Item, collect
 
 
 @pytest.fixture

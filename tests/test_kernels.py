@@ -25,9 +25,9 @@ import numpy as np
 
 import percepnet_cli
 from percepnet_cli import Denoiser, load_model
-from percepnet_cli.training import reshape, signals
-from percepnet_cli.training.mixture import Mixture
-from percepnet_cli.training.targets import example
+from percepnet_cli.training.data import noise_synthesis, filters
+from percepnet_cli.training.data.mixture import Mixture
+from percepnet_cli.training.data.targets import example
 
 rng = np.random.default_rng(1)
 samples = rng.standard_normal(70 * 480).astype(np.float32) / 10
@@ -38,10 +38,10 @@ for channels in (1, 2):
         denoiser.process(np.stack([samples[start:end]] * channels, axis=1))
     denoiser.flush()
 example(Mixture(samples, samples / 2, 24000.0, 24000.0), 0.5)
-reshape.cross_synthesis(samples, samples[::-1].copy())
-signals.random_filter(samples, np.random.default_rng(5))
+noise_synthesis.cross_synthesis(samples, samples[::-1].copy())
+filters.random_filter(samples, np.random.default_rng(5))
 coefficients = np.array([1.0, 0.5, 0.1])
-signals.biquad(samples, coefficients, coefficients, np.empty_like(samples))
+filters.biquad(samples, coefficients, coefficients, np.empty_like(samples))
 
 found = {}
 for module in pkgutil.walk_packages(percepnet_cli.__path__, "percepnet_cli."):

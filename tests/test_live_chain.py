@@ -13,7 +13,7 @@ from signals import speech
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
-from percepnet_cli.files import denoise_blocks
+from percepnet_cli.file_denoiser import denoise_blocks
 from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.polyphase import HALF_WIDTH, Polyphase
 

@@ -18,9 +18,10 @@ import soundfile
 from batch_files import wait_for
 from click.testing import CliRunner
 
+from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
-from percepnet_cli.files import denoise_blocks, read_mono
+from percepnet_cli.file_denoiser import denoise_blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 SECOND = pulse.RATE

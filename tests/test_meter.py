@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals import noise
 
-from percepnet_cli.meter import LARGEST_SNR_DB, Measures, Meter
+from percepnet_cli.metrics.blind import LARGEST_SNR_DB, Measures, Meter
 
 RATE = 16000
 

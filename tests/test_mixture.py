@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy.signal import fftconvolve, lfilter
 from signals import noise, snr_db, speech, tone
 
-from percepnet_cli.resample import change_speed
-from percepnet_cli.training import signals, synthetic
-from percepnet_cli.training.corpus import Recording, find
-from percepnet_cli.training.mixture import draw
-from percepnet_cli.training.recipe import RECIPE, Recipe
-from percepnet_cli.training.tracks import Sources, silence_pauses, speech_track
+from percepnet_cli.audio.resample import change_speed
+from percepnet_cli.training.data import filters, synthetic
+from percepnet_cli.training.data.corpus import Recording, find
+from percepnet_cli.training.data.mixture import draw
+from percepnet_cli.training.data.recipe import RECIPE, Recipe
+from percepnet_cli.training.data.tracks import Sources, silence_pauses, speech_track
 
 PLAIN = Recipe(
     seconds=3.0,
@@ -224,26 +224,26 @@ def test_building_blocks_equal_slow_ones(rng):
     samples = noise(4800, rng)
     b, a = np.array([1.0, -0.4, 0.3]), np.array([1.0, -0.5, 0.2])
     out = np.empty_like(samples)
-    signals.biquad(samples, b, a, out)
+    filters.biquad(samples, b, a, out)
     assert snr_db(lfilter(b, a, samples.astype(float)), out) > 120
     response = noise(700, rng)
-    assert snr_db(fftconvolve(samples.astype(float), response)[:4800], signals.convolve(samples, response)) > 100
-    assert 20 * np.log10(signals.active_rms(samples)) == pytest.approx(level_db(samples), abs=1e-3)
-    assert signals.active_rms(np.zeros(4800, np.float32)) == 0 == signals.active_rms(samples[:100])
+    assert snr_db(fftconvolve(samples.astype(float), response)[:4800], filters.convolve(samples, response)) > 100
+    assert 20 * np.log10(filters.active_rms(samples)) == pytest.approx(level_db(samples), abs=1e-3)
+    assert filters.active_rms(np.zeros(4800, np.float32)) == 0 == filters.active_rms(samples[:100])
 
 
 def test_a_shortened_tail_keeps_20_ms_and_decays_as_told(rng):
     decay = 10 ** (-3 * np.arange(48000) / 48000 / 0.8)
     response = (rng.standard_normal(48000) * decay * 0.1).astype(np.float32)
     response[50] = 1
-    assert signals.reverberation_time(response[51:]) == pytest.approx(0.8, rel=0.1)
-    shortened = signals.shorten_tail(response, 0.2)
+    assert filters.reverberation_time(response[51:]) == pytest.approx(0.8, rel=0.1)
+    shortened = filters.shorten_tail(response, 0.2)
     assert np.array_equal(shortened[:1010], response[:1010])
-    assert signals.reverberation_time(shortened[1010:]) == pytest.approx(0.2, rel=0.15)
-    assert np.array_equal(signals.shorten_tail(shortened[1010:], 0.5), shortened[1010:])
+    assert filters.reverberation_time(shortened[1010:]) == pytest.approx(0.2, rel=0.15)
+    assert np.array_equal(filters.shorten_tail(shortened[1010:], 0.5), shortened[1010:])
     assert (
-        np.abs(signals.shorten_tail(response, 0)[1200:]).max() < 1e-9
-        and len(signals.shorten_tail(response[:500], 0)) == 500
+        np.abs(filters.shorten_tail(response, 0)[1200:]).max() < 1e-9
+        and len(filters.shorten_tail(response[:500], 0)) == 500
     )
 
 
@@ -257,7 +257,7 @@ def test_synthetic_noises_are_finite_sound(maker):
 
 def test_synthetic_rooms_start_with_the_direct_sound_and_decay():
     for seed in range(20):
-        response = signals.synthetic_room(np.random.default_rng(seed))
+        response = filters.synthetic_room(np.random.default_rng(seed))
         assert response[0] == 1 and np.all(np.isfinite(response))
         halves = np.array_split(response[1:].astype(float) ** 2, 2)
         assert halves[1].sum() < 0.2 * halves[0].sum() and 10 ** (-1.5) < halves[0].sum() + halves[1].sum() < 10**0.31
@@ -265,5 +265,5 @@ def test_synthetic_rooms_start_with_the_direct_sound_and_decay():
 
 def test_random_filters_are_stable_and_differ(rng):
     samples = noise(48000, rng)
-    levels = [np.std(signals.random_filter(samples, rng)) / np.std(samples) for _ in range(60)]
+    levels = [np.std(filters.random_filter(samples, rng)) / np.std(samples) for _ in range(60)]
     assert max(levels) < 30 and min(levels) > 0.01 and len(np.unique(levels)) > 30

@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from percepnet_cli import catalogue
 from percepnet_cli.cli import main
 from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.network import shipped
 from percepnet_cli.network.modelfile import load_model, shipped_names
 
 
@@ -39,13 +39,13 @@ def test_json_holds_the_same_and_more():
 def test_scores_of_another_file_are_not_shown(monkeypatch, same):
     digest = load_model(DEFAULT_MODEL).digest if same else "0" * 64
     scores = {"pesq_wb": 1.234, "stoi": 0.5678, "si_sdr": 6.04, "dnsmos_ovrl": 2.555}
-    monkeypatch.setattr(catalogue, "measured", lambda: {DEFAULT_MODEL: {"sha256": digest, "scores": scores}})
+    monkeypatch.setattr(shipped, "measured", lambda: {DEFAULT_MODEL: {"sha256": digest, "scores": scores}})
     shown = run().splitlines()[1].split()
     assert shown[-5:-1] == (["1.23", "0.568", "6.0", "2.56"] if same else ["-"] * 4)
 
 
 def test_the_scores_that_ship_are_of_the_models_that_ship():
-    records = catalogue.measured()
+    records = shipped.measured()
     assert records.keys() == set(shipped_names())
     for name, record in records.items():
         assert record["sha256"] == load_model(name).digest, f"{name} was not measured since it changed"

@@ -10,9 +10,9 @@ from conftest import SMALL, random_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.modelfile import Sizes
 from percepnet_cli.network.percepnet import State, normalize
-from percepnet_cli.network.quantize import FloatState
 
 
 def random_features(rng, hops):
@@ -55,7 +55,7 @@ def test_8_bits_stay_near_float_with_other_kernels_and_widths(make_models, rng):
 
 def test_float_twin_equals_torch(small_models, rng):
     torch = pytest.importorskip("torch")
-    from percepnet_cli.training import torch_model
+    from percepnet_cli.training.model import torch_model
 
     tensors = random_tensors(Sizes(*SMALL), 1)
     network = torch_model.PercepNet(torch_model.Sizes(*SMALL))

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from signals import noise, snr_db, speech
 
-from percepnet_cli import oracle
 from percepnet_cli.cli import main
 from percepnet_cli.constants import HIGHPASS_A, HIGHPASS_B
 from percepnet_cli.dsp import stft
 from percepnet_cli.errors import AudioError
-from percepnet_cli.files import denoise_file
+from percepnet_cli.evaluation import oracle
+from percepnet_cli.file_denoiser import denoise_file
 from percepnet_cli.metrics.levels import si_sdr, snr
+from percepnet_cli.plotting import figure as plots
 
 RATE = 48000
 
@@ -198,7 +199,6 @@ def test_titles_name_the_network_and_score_what_is_scored():
 
 
 def test_without_the_extras_the_audio_is_written(pair, tmp_path, monkeypatch):
-    from percepnet_cli import plots
     from percepnet_cli.metrics import scores
 
     monkeypatch.setattr(scores, "missing", lambda *modules: list(modules))

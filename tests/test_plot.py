@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals import noise, speech, tone
 
+from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
-from percepnet_cli.files import read_mono
-from percepnet_cli.watch import watch
+from percepnet_cli.plotting import figure as plots
+from percepnet_cli.plotting.trace import watch
 
 pytest.importorskip("matplotlib")
 
@@ -70,7 +71,7 @@ def test_what_is_quiet_gets_small_gains(recording):
 
 
 def test_spectrograms_have_decibels_of_full_scale():
-    from percepnet_cli import views
+    from percepnet_cli.plotting import views
 
     level_db = views.spectrogram_db(tone(3000.0, RATE, amplitude=0.5))
     middle = level_db[len(level_db) // 2]
@@ -80,7 +81,7 @@ def test_spectrograms_have_decibels_of_full_scale():
 
 
 def test_the_loudest_stretch_is_found():
-    from percepnet_cli import views
+    from percepnet_cli.plotting import views
 
     samples = np.r_[np.zeros(1000), np.ones(50), 0.9 * np.ones(100), np.zeros(30)].astype(np.float32)
     assert views.loudest(samples, 100) == 1000
@@ -88,7 +89,7 @@ def test_the_loudest_stretch_is_found():
 
 
 def test_axes_tell_time_and_frequency(recording):
-    from percepnet_cli import views
+    from percepnet_cli.plotting import views
 
     samples = read_mono(recording)
     figure = views.overview("a recording", samples, watch(samples), start_seconds=7.0)
@@ -172,7 +173,6 @@ def test_bad_input_is_a_sentence_and_the_others_are_drawn(recording, tmp_path, m
 
 
 def test_without_matplotlib_there_is_a_sentence(recording, monkeypatch):
-    from percepnet_cli import plots
 
     monkeypatch.setattr(plots, "missing", lambda *modules: list(modules))
     result = run(recording)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from percepnet_cli.training.recolour import LARGEST_DB, recolour
+from percepnet_cli.training.augment import LARGEST_DB, recolour
 
 
 def test_each_sequence_gets_its_own_smooth_filter(rng):

@@ -5,7 +5,7 @@ import pytest
 import reference
 from signals import noise, snr_db, tone
 
-from percepnet_cli.training.reshape import cross_synthesis, shuffle_grains
+from percepnet_cli.training.data.noise_synthesis import cross_synthesis, shuffle_grains
 
 
 def levels(samples):

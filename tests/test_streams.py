@@ -15,10 +15,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli import streams
+from percepnet_cli.audio.files import pipes
+from percepnet_cli.audio.formats import Layout
+from percepnet_cli.audio.pipes import ENCODINGS, PipeReader, PipeWriter, RawFormat, decode, encode, wav_header
 from percepnet_cli.errors import AudioError
-from percepnet_cli.formats import Layout
-from percepnet_cli.streams import ENCODINGS, PipeReader, PipeWriter, RawFormat, decode, encode, wav_header
 
 ROOT = Path(__file__).resolve().parents[1]
 LITTLE = [name for name in ENCODINGS if name != "s8" and not name.endswith("be")]
@@ -85,8 +85,8 @@ def test_trickling_changes_nothing(name, channels, frames, sizes, block, known):
     if name[0] == "f":
         data = encode(np.random.default_rng(frames).standard_normal(frames * channels).astype(np.float32), name)
     expected = decode(data, name).reshape(-1, channels)
-    size = len(data) if known and data else streams.UNKNOWN_SIZE
-    trailer = b"LIST\4\0\0\0abcd" if size != streams.UNKNOWN_SIZE else b""
+    size = len(data) if known and data else pipes.UNKNOWN_SIZE
+    trailer = b"LIST\4\0\0\0abcd" if size != pipes.UNKNOWN_SIZE else b""
     found, reader = read_pipe(wav_header(raw, size) + data + trailer, sizes, block)
     np.testing.assert_array_equal(found, expected)
     assert reader.frames == (frames if known and data else None)
@@ -181,7 +181,7 @@ def test_output_starts_before_the_input_ends_and_is_that_of_a_file(tmp_path, raw
     assert percepnet(tmp_path / "in.wav", tmp_path / "out.wav", "--quiet").wait() == 0
     data = samples[:144000].tobytes()
     options = ["--raw", raw] if raw else []
-    head = b"" if raw else wav_header(RawFormat(48000, 1, "s16le"), streams.UNKNOWN_SIZE)
+    head = b"" if raw else wav_header(RawFormat(48000, 1, "s16le"), pipes.UNKNOWN_SIZE)
     with percepnet(*options, "-", "-", "--quiet", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdin.write(head + data[:96000])
         process.stdin.flush()

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals import RATE, harmonics, noise, snr_db, speech
 
+from percepnet_cli import ideal as ideal_values
 from percepnet_cli.constants import BAND_TIPS, LATENCY_SAMPLES
 from percepnet_cli.dsp import comb
 from percepnet_cli.signal_path import Analyzer, Synthesizer
-from percepnet_cli.training import targets
-from percepnet_cli.training.mixture import Mixture
+from percepnet_cli.training.data import targets
+from percepnet_cli.training.data.mixture import Mixture
 
 BAND_HZ = np.array(BAND_TIPS) * 50
 TAPS = reference.comb_taps(100)
@@ -25,7 +26,7 @@ def ideal(E=1.0, Ex=1.0, Ephat=1.0, c=0.5, qx=0.8, qy=0.5, qphat=0.9, floor=0.0)
     rows = np.broadcast_arrays(*np.atleast_1d(E, Ex, Ephat, c, qx, qy, qphat, floor))
     arrays = [np.repeat(row.astype(np.float32)[:, None], 34, axis=1) for row in rows[:-1]]
     out = [np.full_like(arrays[0], np.nan) for _ in range(3)]
-    targets.ideal(*arrays, np.ascontiguousarray(rows[-1], np.float32), *out)
+    ideal_values.ideal(*arrays, np.ascontiguousarray(rows[-1], np.float32), *out)
     assert all(np.abs(x - x[:, :1]).max() < 1e-3 for x in out)  # rounding apart
     return tuple(x[:, 0].astype(float) for x in out)
 
@@ -154,7 +155,7 @@ def test_white_noise_has_the_stated_coherence_with_its_comb(rng, period):
     periods = np.full(hops, period, np.int32)
     windows, noise_gain = np.empty((hops, 960), np.float32), np.empty(hops, np.float32)
     comb.filter_hops(samples, 5 * 768, periods, comb.TAPS, np.ones(960, np.float32), windows, noise_gain)
-    stated = targets.noise_coherence(noise_gain)
+    stated = ideal_values.noise_coherence(noise_gain)
     taps = reference.comb_taps(period)
     assert stated == pytest.approx(taps[0] / np.sqrt(sum(w * w for w in taps.values())), abs=1e-4)
     plain = np.array([samples[5 * 768 + 480 * hop :][:960] for hop in range(hops)])
@@ -240,7 +241,7 @@ def test_ideal_values_clean_a_harmonic_tone_in_noise(rng):
     noisy = clean + noise(RATE, rng, 0.1)
     out = {}
     analyses = [Analyzer(100).analyze(x.reshape(100, 480)) for x in (noisy, clean)]
-    gain, attenuation, strength = targets.band_targets(*analyses)
+    gain, attenuation, strength = ideal_values.band_targets(*analyses)
     for name, r in (("gain", np.zeros_like(strength)), ("gain and comb", strength)):
         out[name] = np.empty((100, 480), np.float32)
         Synthesizer(100).synthesize(analyses[0], gain * attenuation, r, 0.0, out[name])

@@ -12,12 +12,12 @@ import pytest
 import small_shards
 from signals import RATE, noise, speech
 
-from percepnet_cli.training.generate import SEQUENCES_PER_SHARD, generate, make_plan
-from percepnet_cli.training.mixture import Mixture
-from percepnet_cli.training.recipe import RECIPE
-from percepnet_cli.training.shards import Shards, shard_path, write_shard
-from percepnet_cli.training.targets import example
-from percepnet_cli.training.teachers import LEVEL_DB, teach, without_folders
+from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, generate, make_plan
+from percepnet_cli.training.data.mixture import Mixture
+from percepnet_cli.training.data.recipe import RECIPE
+from percepnet_cli.training.data.shards import Shards, shard_path, write_shard
+from percepnet_cli.training.data.targets import example
+from percepnet_cli.training.data.teachers import LEVEL_DB, teach, without_folders
 
 PROGRAM = """
 import sys

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from percepnet_cli.training.shards import Shards, shard_path
+from percepnet_cli.training.data.shards import Shards, shard_path
 
 torch = pytest.importorskip("torch")
 
 from percepnet_cli.network.modelfile import Sizes  # noqa: E402
-from percepnet_cli.training.floatmodel import read_float_model  # noqa: E402
 from percepnet_cli.training.losses import residue  # noqa: E402
 from percepnet_cli.training.loudness import disturbance_loss, heard_energy  # noqa: E402
+from percepnet_cli.training.model.floatmodel import read_float_model  # noqa: E402
+from percepnet_cli.training.model.torch_model import PercepNet  # noqa: E402
 from percepnet_cli.training.options import Options  # noqa: E402
-from percepnet_cli.training.torch_model import PercepNet  # noqa: E402
 from percepnet_cli.training.train import run  # noqa: E402
 from percepnet_cli.training.trainer import Trainer, learning_rate  # noqa: E402
 

@@ -10,11 +10,11 @@ from small_shards import broken
 
 from percepnet_cli.cli.train import train as command
 from percepnet_cli.network.modelfile import Sizes
-from percepnet_cli.training.shards import shard_path
+from percepnet_cli.training.data.shards import shard_path
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training.floatmodel import read_float_model  # noqa: E402
+from percepnet_cli.training.model.floatmodel import read_float_model  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

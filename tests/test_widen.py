@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import random_tensors
 
+from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.modelfile import Model, Sizes, layout
-from percepnet_cli.network.quantize import FloatState
-from percepnet_cli.training.widen import widen
+from percepnet_cli.training.model.widen import widen
 
 OLD = Sizes(6, 5, 8, 7, 6, 5)
 

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import (
     BAND_HZ,
     COMB_PERIODS,
@@ -21,7 +22,6 @@ from percepnet_cli.constants import (
 )
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import bands, comb, gains, stft
-from percepnet_cli.files import read_mono
 from percepnet_cli.network.modelfile import load_model
 from percepnet_cli.network.percepnet import State
 from percepnet_cli.signal_path import MAX_HOPS, Analyzer

@@ -131,11 +131,11 @@ def modules() -> list[str]:
 
 
 RETURNED = {
-    "FileReport": "percepnet_cli.files.FileReport",
-    "Measures": "percepnet_cli.meter.Measures",
+    "FileReport": "percepnet_cli.file_denoiser.FileReport",
+    "Measures": "percepnet_cli.metrics.blind.Measures",
     "Model": "percepnet_cli.network.modelfile.Model",
     "Sizes": "percepnet_cli.network.modelfile.Sizes",
-    "RawFormat": "percepnet_cli.streams.RawFormat",
+    "RawFormat": "percepnet_cli.audio.pipes.RawFormat",
     "AudioError": "percepnet_cli.errors.AudioError",
     "ModelError": "percepnet_cli.errors.ModelError",
 }

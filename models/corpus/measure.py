@@ -27,11 +27,11 @@ import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
+from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.errors import AudioError
-from percepnet_cli.files import read_mono
 from percepnet_cli.signal_path import Analyzer
-from percepnet_cli.training.corpus import AUDIO_SUFFIXES, BANDWIDTH_RANGE_DB
+from percepnet_cli.training.data.corpus import AUDIO_SUFFIXES, BANDWIDTH_RANGE_DB
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "sources.tsv"

@@ -73,13 +73,13 @@ def bench(
     """  # noqa: D301  (click wants the control character)
     import json
 
-    from percepnet_cli.bench_report import compared, draw, read, text_of
+    from percepnet_cli.benchmark.report import compared, draw, read, text_of
 
     if compare:
         click.echo(compared(*(read(path) for path in compare)))
         return
 
-    from percepnet_cli.bench import measure, measure_hours, random_model
+    from percepnet_cli.benchmark.measure import measure, measure_hours, random_model
     from percepnet_cli.network.modelfile import PRESETS, load_model
 
     samples = _samples(seconds, audio)
@@ -107,8 +107,8 @@ def bench(
 def _samples(seconds: float, audio: Path | None):  # type: ignore[no-untyped-def]  # an array; numpy comes in here
     import numpy as np
 
+    from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.constants import SAMPLE_RATE
-    from percepnet_cli.files import read_mono
 
     size = int(seconds * SAMPLE_RATE)
     if audio is None:

@@ -13,16 +13,16 @@ import click
 from percepnet_cli.cli.options import EXIT_CODES, Manual, denoiser_options, jobs_option, scheduler_option
 
 if TYPE_CHECKING:
-    from percepnet_cli.batch import Outcome
-    from percepnet_cli.inputs import Item
+    from percepnet_cli.audio.pipes import RawFormat
+    from percepnet_cli.batch.inputs import Item
+    from percepnet_cli.batch.run import Outcome
     from percepnet_cli.network.modelfile import Model
-    from percepnet_cli.streams import RawFormat
 
 
 def _raw_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> RawFormat | None:
     if value is None:
         return None
-    from percepnet_cli.streams import RawFormat
+    from percepnet_cli.audio.pipes import RawFormat
 
     try:
         return RawFormat.parse(value)
@@ -33,7 +33,7 @@ def _raw_format(ctx: click.Context, parameter: click.Parameter, value: str | Non
 def _suffix(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
-    from percepnet_cli.formats import CONTAINERS
+    from percepnet_cli.audio.suffixes import CONTAINERS
 
     suffix = f".{value.lower().lstrip('.')}"
     if suffix not in CONTAINERS:
@@ -133,7 +133,7 @@ def denoise(
         "force": force,
     }
     if report is not None:
-        from percepnet_cli import report as reports
+        from percepnet_cli.batch import report as reports
 
         reports.check(report, replace=force or skip_existing)
     folder = _means_folder(sources, target)
@@ -145,10 +145,10 @@ def denoise(
         from percepnet_cli.parallel import pool
 
         if jobs != 1 and folder and not scheduler:
-            pool.prepare("percepnet_cli.warm")  # first of all: it takes its time, beside what follows
+            pool.prepare("percepnet_cli.batch.preload")  # first of all: it takes its time, beside what follows
         with pool.uninterrupted():  # libraries have crashed when interrupted while they were being loaded
-            import percepnet_cli.report  # noqa: F401  (and all that this needs)
-            from percepnet_cli.inputs import Item, collect
+            import percepnet_cli.batch.report  # noqa: F401  (and all that this needs)
+            from percepnet_cli.batch.inputs import Item, collect
 
         items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
         _many(items, model, settings | {"skip_existing": skip_existing}, jobs, scheduler, report, quiet)
@@ -158,8 +158,8 @@ def denoise(
 
 def _means_folder(sources: Sequence[str], target: str) -> bool:
     """Return whether OUT is a folder. Raises AudioError if it must be one and is not."""
+    from percepnet_cli.audio.suffixes import CONTAINERS
     from percepnet_cli.errors import AudioError
-    from percepnet_cli.formats import CONTAINERS
     from percepnet_cli.storage import remote
 
     path = remote.local(target)
@@ -183,7 +183,7 @@ def _one(
     source: str, target: str, model: str | None, settings: dict[str, Any], report: Path | None, quiet: bool
 ) -> None:
     from percepnet_cli.cli.progress import one_file
-    from percepnet_cli.files import denoise_file
+    from percepnet_cli.file_denoiser import denoise_file
 
     with one_file(quiet) as progress:
         try:
@@ -191,8 +191,8 @@ def _one(
         except ValueError as error:
             raise click.ClickException(str(error)) from error
     if report is not None:
-        from percepnet_cli.batch import DONE, Outcome
-        from percepnet_cli.inputs import Item
+        from percepnet_cli.batch.inputs import Item
+        from percepnet_cli.batch.run import DONE, Outcome
         from percepnet_cli.network.modelfile import load_model
 
         _write_report(report, [Outcome(Item(source, target, 0), DONE, done)], load_model(model))
@@ -207,7 +207,7 @@ def _many(
     report: Path | None,
     quiet: bool,
 ) -> None:
-    from percepnet_cli import batch
+    from percepnet_cli.batch import run as batch
     from percepnet_cli.cli.progress import BatchBar, in_red
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.parallel.pool import available_cores
@@ -240,8 +240,8 @@ def _many(
 
 def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
     """Write the report; what an earlier one says of files that were there already stays."""
-    from percepnet_cli import report
-    from percepnet_cli.batch import SKIPPED
+    from percepnet_cli.batch import report
+    from percepnet_cli.batch.run import SKIPPED
 
     earlier = report.read(path) if any(outcome.status == SKIPPED for outcome in outcomes) else {}
     rows = []

@@ -107,9 +107,9 @@ def evaluate(
         raise click.UsageError("--model denoises NOISY, which is missing.")
     if csv_path is not None and csv_path == json_path:
         raise click.UsageError("--csv and --json name the same file.")
-    from percepnet_cli import evaluate as evaluation
-    from percepnet_cli import evaluate_report
     from percepnet_cli.cli.progress import prepare
+    from percepnet_cli.evaluation import report
+    from percepnet_cli.evaluation import score as evaluation
     from percepnet_cli.extras import missing, sentence
     from percepnet_cli.metrics import recognition, scores
     from percepnet_cli.network.modelfile import load_model
@@ -117,7 +117,7 @@ def evaluate(
 
     for path in (csv_path, json_path):
         if path is not None:
-            evaluate_report.check(path, force)
+            report.check(path, force)
     pairs = evaluation.find_pairs(clean, noisy, compared, manifest)
     chosen = [load_model(name) for name in models or ((None,) if noisy is not None and not compared else ())]
     labels = [f"model {model.name}" for model in chosen]
@@ -159,16 +159,16 @@ def evaluate(
                 results[which] = result
     rows = [row for result in results for row in result]
     if rows:
-        table = evaluate_report.Table(rows, transcripts, draws, seed)
+        table = report.Table(rows, transcripts, draws, seed)
         if not quiet:
             click.echo(table.by_file())
             if len(table.levels()) > 1:
                 click.echo(table.by_snr())
         click.echo(table.summary() + "\n" + table.notes())
         if csv_path is not None:
-            evaluate_report.write_csv(rows, csv_path)
+            report.write_csv(rows, csv_path)
         if json_path is not None:
-            evaluate_report.write_json(table.json() | {"failed": failures}, json_path)
+            report.write_json(table.json() | {"failed": failures}, json_path)
     for text in failures:
         click.echo(f"Error: {text}", err=True)
     if failures:

@@ -53,7 +53,7 @@ def _describe(path: str) -> dict[str, Any]:
 
     if (not os.path.exists(path) and path in shipped_names()) or path.lower().endswith(".safetensors"):
         return _describe_model(path)
-    from percepnet_cli.audio import open_reader
+    from percepnet_cli.audio.files import open_reader
 
     with open_reader(path) as reader:
         return {

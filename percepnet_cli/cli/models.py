@@ -30,7 +30,7 @@ def models(as_json: bool) -> None:
     """  # noqa: D301  (click wants the control character)
     import json
 
-    from percepnet_cli.catalogue import shipped
+    from percepnet_cli.network.shipped import shipped
 
     entries = shipped()
     if as_json:

@@ -50,13 +50,14 @@ def oracle(
         raise click.UsageError("give CLEAN NOISY OUTDIR, or CLEAN OUTDIR with --noise FILE.")
     if snr_db is not None and noise is None:
         raise click.UsageError("--snr needs --noise.")
-    from percepnet_cli import oracle as rungs
-    from percepnet_cli import plots
+    from percepnet_cli.audio import whole
     from percepnet_cli.cli.progress import prepare
     from percepnet_cli.errors import AudioError
-    from percepnet_cli.evaluate_report import COLUMNS, check, finite, markdown, number, write_csv, write_json
+    from percepnet_cli.evaluation import oracle as rungs
+    from percepnet_cli.evaluation.report import COLUMNS, check, finite, markdown, number, write_csv, write_json
     from percepnet_cli.metrics import scores
     from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.plotting import figure as plots
 
     folder = paths[-1]
     if folder.exists() and not folder.is_dir():
@@ -66,13 +67,13 @@ def oracle(
         if path.exists():
             check(path, force)
     loaded = load_model(model)
-    clean, like = rungs.read(paths[0])
+    clean, like = whole.read(paths[0])
     if noise is not None:
-        noise_samples, _ = rungs.read(noise)
+        noise_samples, _ = whole.read(noise)
         clean, noisy = rungs.mix(clean, noise_samples, 5.0 if snr_db is None else snr_db)
         notes: list[str] = []
     else:
-        noisy, like = rungs.read(paths[1])
+        noisy, like = whole.read(paths[1])
         clean, noisy, notes = rungs.match(clean, noisy, (str(paths[0]), str(paths[1])))
     groups, lacking = scores.available()
     no_picture = plots.lacking()
@@ -94,12 +95,12 @@ def oracle(
         raise AudioError(f"{folder} cannot be made: {error.strerror}") from None
     # what takes long comes first: an interrupted run leaves no audio without its scores
     if not no_picture:
-        from percepnet_cli import views
+        from percepnet_cli.plotting import views
 
         titles = {_title(row, loaded.name): samples for row, samples in zip(rows, mono.values(), strict=True)}
         plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "ladder.png")
     for path, samples in zip(results, found.values(), strict=True):
-        rungs.write(samples, path, like, force)
+        whole.write(samples, path, like, force)
     write_csv(rows, folder / "ladder.csv")
     write_json(
         {
@@ -119,7 +120,7 @@ def oracle(
 
 def _title(row: dict[str, Any], model: str) -> str:
     """Return what stands above a rung in the picture."""
-    from percepnet_cli.evaluate_report import number
+    from percepnet_cli.evaluation.report import number
 
     meaning = row["meaning"]
     if row["rung"] == "6-clean":  # against itself: there is nothing to score

@@ -73,8 +73,8 @@ def plot(
 
     Needs the extra plots. With --start, three seconds before it are heard, so that the network knows the noise.
     """
-    from percepnet_cli import plots
     from percepnet_cli.errors import ExtraError
+    from percepnet_cli.plotting import figure as plots
 
     lacking = plots.lacking()
     if lacking:
@@ -134,12 +134,13 @@ def _one(
     highest_khz: float,
     force: bool,
 ) -> None:
-    from percepnet_cli import plots, views
+    from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
     from percepnet_cli.errors import AudioError
-    from percepnet_cli.files import read_mono
     from percepnet_cli.network.modelfile import Model
-    from percepnet_cli.watch import watch
+    from percepnet_cli.plotting import figure as plots
+    from percepnet_cli.plotting import views
+    from percepnet_cli.plotting.trace import watch
 
     assert isinstance(model, Model)
     lead_hops = int(min(LEAD_SECONDS, start_seconds) * SAMPLE_RATE / HOP_SIZE)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from percepnet_cli.batch import Outcome
-    from percepnet_cli.inputs import Item
+    from percepnet_cli.batch.inputs import Item
+    from percepnet_cli.batch.run import Outcome
 
 
 def prepare(quiet: bool = False) -> None:

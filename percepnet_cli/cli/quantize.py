@@ -37,7 +37,7 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     Example:
         percepnet quantize runs/lite/model.safetensors lite.safetensors --audio noisy.wav
     """  # noqa: D301  (click wants the control character)
-    from percepnet_cli.files import read_mono
+    from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.network.modelfile import load_model, model_bytes
     from percepnet_cli.network.quantize import half_tensors, quantize_tensors
     from percepnet_cli.storage.atomic import write_atomically
@@ -60,7 +60,7 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     small = load_model(target, "int8" if bits == "8" else "float")
     click.echo(f"{target}: {small.num_weights:,} weights, {len(data):,} bytes, sha256 {small.digest[:12]}")
     if recordings:
-        from percepnet_cli.compare import compare
+        from percepnet_cli.evaluation.quantization import compare
 
         click.echo(f"{'float against 8 bits':<40} |dg| mean  p99    |dr| mean  p99    output SNR")
         for path, samples in recordings:

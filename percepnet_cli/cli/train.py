@@ -163,7 +163,7 @@ def train(
             "Training needs torch, which is not installed: pip install 'percepnet-cli[train]'"
         ) from error
     from percepnet_cli.network.modelfile import PRESETS, Sizes
-    from percepnet_cli.training.floatmodel import read_weights
+    from percepnet_cli.training.model.floatmodel import read_weights
     from percepnet_cli.training.options import Options
     from percepnet_cli.training.train import run
 

@@ -100,8 +100,8 @@ def train_targets(
     from tqdm import tqdm
 
     from percepnet_cli.parallel.pool import available_cores
-    from percepnet_cli.training.generate import generate, make_plan
-    from percepnet_cli.training.recipe import RECIPES
+    from percepnet_cli.training.data.generate import generate, make_plan
+    from percepnet_cli.training.data.recipe import RECIPES
 
     unreadable: set[str] = set()
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli.audio import Writer, open_writer
+from percepnet_cli.audio.files import Writer, open_writer
+from percepnet_cli.audio.formats import Layout
 from percepnet_cli.errors import AudioError
-from percepnet_cli.formats import Layout
 
 
 class Recorder:

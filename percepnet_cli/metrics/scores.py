@@ -11,11 +11,11 @@ from collections.abc import Collection
 
 import numpy as np
 
+from percepnet_cli.audio.resample import resample
 from percepnet_cli.extras import listed, missing, sentence
 from percepnet_cli.metrics import perceptual
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
 from percepnet_cli.metrics.levels import segmental_snr, si_sdr
-from percepnet_cli.resample import resample
 
 SCORES = (
     "pesq_wb", "stoi", "estoi", "si_sdr", "segmental_snr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli import plots
+from percepnet_cli.plotting import figure as plots
 from percepnet_cli.storage.atomic import write_atomically
 
 HISTORY_COLUMNS = (

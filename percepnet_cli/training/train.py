@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.storage.atomic import remove_leftovers
+from percepnet_cli.training.data.shards import Shards
 from percepnet_cli.training.loudness import SPAN_HOPS
 from percepnet_cli.training.options import Options
-from percepnet_cli.training.shards import Shards
 from percepnet_cli.training.stopper import Stopper
 from percepnet_cli.training.trainer import HOPS_PER_HOUR, Trainer
 

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.training.augment import recolour
 from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
-from percepnet_cli.training.floatmodel import read_weights, write_float_model
+from percepnet_cli.training.data.shards import Batch, Shards
+from percepnet_cli.training.data.teachers import without_folders
 from percepnet_cli.training.losses import losses, residue
 from percepnet_cli.training.loudness import SPAN_HOPS, disturbance_loss, heard_energy, level_weight
+from percepnet_cli.training.model.floatmodel import read_weights, write_float_model
+from percepnet_cli.training.model.torch_model import Dropout, PercepNet, State
+from percepnet_cli.training.model.widen import widen
 from percepnet_cli.training.options import Options
-from percepnet_cli.training.recolour import recolour
-from percepnet_cli.training.shards import Batch, Shards
-from percepnet_cli.training.teachers import without_folders
-from percepnet_cli.training.torch_model import Dropout, PercepNet, State
-from percepnet_cli.training.widen import widen
 
 HOPS_PER_HOUR = 3600 * SAMPLE_RATE // HOP_SIZE
 """Hops in an hour of audio."""

@@ -20,12 +20,13 @@ import soundfile
 from dev_table import COLUMNS
 from extremes import dry_files, lost_blocks
 
-from percepnet_cli import Denoiser, load_model, oracle
+from percepnet_cli import Denoiser, load_model
+from percepnet_cli.audio.resample import resample
 from percepnet_cli.constants import SAMPLE_RATE as RATE
-from percepnet_cli.evaluate_report import markdown
+from percepnet_cli.evaluation import oracle
+from percepnet_cli.evaluation.report import markdown
 from percepnet_cli.metrics.scores import score_pair
-from percepnet_cli.resample import resample
-from percepnet_cli.training import corpus
+from percepnet_cli.training.data import corpus
 
 REVERBERATION_S = 1.0
 """Time in which the tail falls by 60 dB; it starts as loud as the direct sound."""

@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import SAMPLE_RATE as RATE
-from percepnet_cli.evaluate_report import markdown, number
-from percepnet_cli.files import read_mono
+from percepnet_cli.evaluation.report import markdown, number
 from percepnet_cli.metrics.scores import SCORES, score_pair
 
 AUDIO = (".wav", ".flac")

@@ -16,9 +16,9 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.constants import SAMPLE_RATE
-from percepnet_cli.training.generate import make_plan
-from percepnet_cli.training.mixture import Sources, draw
-from percepnet_cli.training.recipe import RECORDED
+from percepnet_cli.training.data.generate import make_plan
+from percepnet_cli.training.data.mixture import Sources, draw
+from percepnet_cli.training.data.recipe import RECORDED
 
 RECIPE = replace(
     RECORDED,

@@ -23,9 +23,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import pulse  # noqa: E402
 
+from percepnet_cli.audio.whole import read_mono  # noqa: E402
 from percepnet_cli.constants import HOP_SIZE  # noqa: E402
 from percepnet_cli.denoiser import Denoiser  # noqa: E402
-from percepnet_cli.files import read_mono  # noqa: E402
 from percepnet_cli.live import exchange, portaudio  # noqa: E402
 from percepnet_cli.live.priority import frozen_garbage  # noqa: E402
 from percepnet_cli.live.session import Session  # noqa: E402

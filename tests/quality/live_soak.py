@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import pulse  # noqa: E402
 
-from percepnet_cli.files import read_mono  # noqa: E402
+from percepnet_cli.audio.whole import read_mono  # noqa: E402
 
 
 def rss_mib(pid):

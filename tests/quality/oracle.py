@@ -17,7 +17,7 @@ from pathlib import Path
 import soundfile
 
 from percepnet_cli.constants import SAMPLE_RATE
-from percepnet_cli.oracle import RUNGS, climb
+from percepnet_cli.evaluation.oracle import RUNGS, climb
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 
 from percepnet_cli import Denoiser, load_model
-from percepnet_cli.compare import FloatDenoiser
 from percepnet_cli.constants import SAMPLE_RATE as RATE
+from percepnet_cli.evaluation.quantization import FloatDenoiser
 from percepnet_cli.metrics.scores import score_pair
-from percepnet_cli.training.floatmodel import read_float_model
+from percepnet_cli.training.model.floatmodel import read_float_model
 
 
 def main() -> None:

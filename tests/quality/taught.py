@@ -17,9 +17,9 @@ import soundfile
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, LOOKAHEAD_HOPS, SAMPLE_RATE
 from percepnet_cli.signal_path import MAX_HOPS, Analyzer, Synthesizer
-from percepnet_cli.training.mixture import Mixture
-from percepnet_cli.training.recipe import RECIPE
-from percepnet_cli.training.targets import example
+from percepnet_cli.training.data.mixture import Mixture
+from percepnet_cli.training.data.recipe import RECIPE
+from percepnet_cli.training.data.targets import example
 
 
 def read(path: Path, size: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Sound in files, pipes and arrays: formats, decoders, resampling."""

@@ -1,0 +1,225 @@
+"""Sound files from outside: which container and encoding to write, and what can be told without decoding.
+
+Names of containers and encodings are soundfile's ("WAV", "PCM_24").
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from percepnet_cli.audio.suffixes import CONTAINERS
+from percepnet_cli.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MIN_SAMPLE_RATE = 8000
+MAX_SAMPLE_RATE = 192000
+"""Hz; what ``open_reader`` lets through."""
+
+
+@dataclass(eq=False)
+class Layout:
+    """What a sound file says of itself.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Hz.
+    channels : int
+        At least 1.
+    frames : int or None
+        Length by the header, None if it does not say; what can be read may be less.
+    format, subtype : str
+        Container and encoding.
+    tags : dict
+        Text tags by soundfile's names: title, artist, comment...
+    path : Path or str
+        Its name for the user; what was never a file is "the recording".
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int | None
+    format: str
+    subtype: str
+    tags: dict[str, str] = field(default_factory=dict)
+    path: Path | str = field(default="the recording", init=False)
+
+
+class Source(Layout):
+    """What can be read, once, from start to end; a context manager."""
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End reading; doing it twice is harmless."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def check_sample_rate(path: object, sample_rate: int) -> None:
+    """Raise AudioError if the rate of a file, Hz, is out of range."""
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"{path} has a sample rate of {sample_rate} Hz; {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz can be processed"
+        )
+
+
+BYTES_PER_SAMPLE = {
+    "PCM_U8": 1, "PCM_S8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4,
+    "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
+"""Uncompressed encodings."""
+
+_RIFF = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
+_APPLE = _RIFF - {"PCM_U8"} | {"PCM_S8"}
+ENCODINGS = {
+    "WAV": _RIFF, "WAVEX": _RIFF, "RF64": _RIFF, "W64": _RIFF,
+    "AIFF": _APPLE | {"PCM_U8"}, "AU": _APPLE,
+    "CAF": _APPLE | {"ALAC_16", "ALAC_24", "ALAC_32"},
+    "FLAC": {"PCM_S8", "PCM_16", "PCM_24"},
+    "OGG": {"VORBIS", "OPUS"}, "MP3": {"MPEG_LAYER_III"},
+}  # fmt: skip
+"""What is written into a container: the encodings that keep the number of frames. (ADPCM, GSM and
+their kind fill up their last packet; libsndfile's ALAC_20 does not return what went in.)"""
+
+SUBSTITUTES = {
+    "DOUBLE": ("FLOAT", "PCM_24"), "FLOAT": ("PCM_24",), "PCM_32": ("PCM_24",),
+    "PCM_U8": ("PCM_S8",), "PCM_S8": ("PCM_U8",), "DWVW_24": ("PCM_24",),
+    "ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "ALAC_32": ("PCM_32", "PCM_24"),
+}  # fmt: skip
+"""Next best encodings where a container lacks the input's own."""
+
+LAST_RESORTS = ("PCM_16", "VORBIS", "MPEG_LAYER_III")
+"""One of them fits into every container."""
+
+UNBOUNDED_ENCODINGS = {"FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III"}
+"""These hold values beyond full scale, or deal with them."""
+
+OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
+
+SIZE_LIMIT = 2**32 - 2**20
+"""Bytes of samples for which the 32-bit sizes in WAV, AIFF and AU suffice, with room for the tags."""
+
+
+def choose(path: Path, like: Layout) -> tuple[str, str]:
+    """Return container and encoding for a new file.
+
+    Parameters
+    ----------
+    path : Path
+        Its extension decides on the container.
+    like : Layout
+        The input.
+
+    Raises
+    ------
+    AudioError
+        If the extension is unknown, or the format cannot hold this sound.
+    """
+    extension = path.suffix.lower()
+    if extension not in CONTAINERS:
+        raise AudioError(f"{path} needs an extension that tells its format: {' '.join(CONTAINERS)}")
+    container = CONTAINERS[extension]
+    if container == "WAV" and like.format in ("WAVEX", "RF64"):
+        container = like.format
+    encoding = "OPUS" if extension == ".opus" else _choose_encoding(container, like)
+    if encoding == "OPUS" and like.sample_rate not in OPUS_SAMPLE_RATES:
+        rates = ", ".join(str(rate) for rate in OPUS_SAMPLE_RATES)
+        raise AudioError(f"{path} cannot be written: Opus takes {rates} Hz, not {like.sample_rate} Hz")
+    if (like.frames or 0) * like.channels * BYTES_PER_SAMPLE.get(encoding, 0) > SIZE_LIMIT:
+        if container in ("WAV", "WAVEX"):
+            container = "RF64"
+        elif container in ("AIFF", "AU"):
+            raise AudioError(f"{path} would pass 4 GiB, too much for {container}: use .wav or .w64")
+    return container, encoding
+
+
+def _choose_encoding(container: str, like: Layout) -> str:
+    usable = ENCODINGS[container]
+    if container == "AIFF" and like.channels % 2:
+        # libsndfile counts the padding after an odd number of bytes as one more frame
+        usable = {encoding for encoding in usable if BYTES_PER_SAMPLE[encoding] > 1}
+    wanted = (like.subtype, *SUBSTITUTES.get(like.subtype, ()), *LAST_RESORTS)
+    return next(encoding for encoding in wanted if encoding in usable)
+
+
+def readable_size(path: Path) -> int | None:
+    """Return the bytes of a file, None for a pipe; raise AudioError if it cannot be read."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise AudioError(f"{path} does not exist") from None
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"{path} is a folder, not a sound file")
+    if not os.access(path, os.R_OK):
+        raise AudioError(f"{path} cannot be read: permission denied")
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if status.st_size == 0:
+        raise AudioError(f"{path} is empty")
+    return status.st_size
+
+
+class Tail(io.FileIO):
+    """A file as if it began at a later byte."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        super().__init__(path)
+        self._start = start
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; return the new position."""
+        return super().seek(offset + (self._start if whence == os.SEEK_SET else 0), whence) - self._start
+
+    def tell(self) -> int:
+        """Return the position."""
+        return super().tell() - self._start
+
+
+def unfinished_wav(path: Path, size: int) -> Tail | None:
+    """Open the samples of a WAV that declares none but goes on to its ``size`` bytes, else None."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"RIFF":
+            return None
+        riff_end = 8 + int.from_bytes(file.read(4), "little")
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                unfinished = length == 0 and riff_end <= file.tell() < size
+                return Tail(path, file.tell()) if unfinished else None
+            file.seek(length + length % 2, os.SEEK_CUR)
+    return None
+
+
+def forget_peak_time(file: BinaryIO) -> None:
+    """Clear the time of writing in the PEAK chunk of an RF64, so that the same sound gives the same bytes.
+
+    libsndfile can be told to leave the chunk out of other containers only.
+    """
+    file.seek(12)
+    while len(head := file.read(8)) == 8 and head[:4] != b"data":
+        if head[:4] == b"PEAK":
+            file.seek(4, os.SEEK_CUR)
+            file.write(bytes(4))
+            return
+        length = int.from_bytes(head[4:], "little")
+        file.seek(length + length % 2, os.SEEK_CUR)

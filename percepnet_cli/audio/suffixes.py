@@ -1,0 +1,21 @@
+"""The extensions of sound files: what is written, what only ffmpeg reads, what is looked for in folders."""
+
+from __future__ import annotations
+
+CONTAINERS = {
+    ".wav": "WAV", ".wave": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG",
+    ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF", ".aifc": "AIFF", ".caf": "CAF", ".au": "AU",
+    ".snd": "AU", ".w64": "W64", ".rf64": "RF64",
+}  # fmt: skip
+"""What is written for an extension, by soundfile's names."""
+
+FFMPEG_SUFFIXES = {
+    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dts", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov",
+    ".mp2", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".tta", ".webm", ".wma", ".wmv", ".wv",
+}  # fmt: skip
+"""Extensions of what only ffmpeg reads."""
+
+SOUND_SUFFIXES = {
+    *CONTAINERS, *FFMPEG_SUFFIXES, ".amb", ".avr", ".htk", ".nist", ".paf", ".sf", ".sph", ".voc", ".wve",
+}  # fmt: skip
+"""Extensions of what is taken from a folder."""

@@ -1,0 +1,85 @@
+"""What became of the files of a batch, as a table: JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from percepnet_cli.batch.run import SKIPPED, Outcome
+from percepnet_cli.errors import AudioError
+from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.version import __version__
+
+COLUMNS = (
+    "source", "target", "status", "error", "seconds", "sample_rate", "channels", "input_level_db", "output_level_db",
+    "snr_db", "speech_share", "gain_reduction_db", "elapsed_seconds", "cpu_seconds",
+)  # fmt: skip
+"""Names of the values of a file; empty, or null, where there is none."""
+
+DECIMALS = 3
+
+
+def row(outcome: Outcome) -> dict[str, Any]:
+    """Return the values of ``COLUMNS`` for one file."""
+    values: dict[str, Any] = {
+        "source": outcome.item.source,
+        "target": outcome.item.target,
+        "status": outcome.status,
+        "error": outcome.error,
+        "cpu_seconds": None if outcome.status == SKIPPED else outcome.cpu_seconds,
+    }
+    if outcome.report is not None:
+        values |= asdict(outcome.report.measures)
+        values |= {
+            name: getattr(outcome.report, name) for name in ("seconds", "sample_rate", "channels", "elapsed_seconds")
+        }
+    rounded = {name: round(value, DECIMALS) if isinstance(value, float) else value for name, value in values.items()}
+    return {name: rounded.get(name) for name in COLUMNS}
+
+
+def check(path: Path, replace: bool) -> None:
+    """Raise AudioError if a report cannot be written to a file."""
+    if path.suffix.lower() not in (".json", ".csv"):
+        raise AudioError(f"{path}: a report is a .json or a .csv")
+    if path.exists() and not replace:
+        raise AudioError(f"{path} already exists; use --force to replace it")
+    if not path.parent.is_dir():
+        raise AudioError(f"{path} cannot be written: there is no such folder")
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of an earlier report by their source; none if there is no report. Raises AudioError."""
+    try:
+        if not path.exists():
+            return {}
+        if path.suffix.lower() == ".json":
+            rows = json.loads(path.read_text("utf-8"))["files"]
+        else:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = [{name: value or None for name, value in found.items()} for found in csv.DictReader(file)]
+        return {found["source"]: {name: found.get(name) for name in COLUMNS} for found in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise AudioError(f"{path} is not a report of an earlier run") from None
+
+
+def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> None:
+    """Write a report, whole or not at all. model: name and sha256. Raises AudioError."""
+
+    def fill(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            if path.suffix.lower() == ".json":
+                json.dump({"percepnet": __version__, "model": model, "files": list(rows)}, file, indent=1)
+                file.write("\n")
+            else:
+                table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                table.writeheader()
+                table.writerows(rows)
+
+    try:
+        write_atomically(path, fill)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be written: {error.strerror}") from None

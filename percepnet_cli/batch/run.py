@@ -1,0 +1,219 @@
+"""Many files: by processes of this machine, or by a cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from percepnet_cli.batch.inputs import Item, collect
+from percepnet_cli.errors import PercepnetError
+from percepnet_cli.file_denoiser import FileReport, denoise_file
+from percepnet_cli.network.modelfile import Model, load_model
+from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.storage import atomic, remote
+
+if TYPE_CHECKING:
+    Told = Callable[[Item, float], object]
+    """Gets how far an item is, 0..1."""
+
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all files of a batch."""
+
+    model: Model
+    post_filter: bool | None = None
+    attenuation_limit_db: float | None = None
+    linked: bool = True
+    force: bool = False
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file of a batch."""
+
+    item: Item
+    status: str
+    """``done``, ``skipped`` (the target was there) or ``failed``."""
+    report: FileReport | None = None
+    """Of what is done."""
+    error: str | None = None
+    """One sentence, of what failed."""
+    cpu_seconds: float = 0.0
+
+
+def do_item(settings: Settings, item: Item, tell: Callable[[float], object] = lambda share: None) -> Outcome:
+    """Denoise one file of a batch; what goes wrong is in the outcome. tell: gets how far it is, 0..1."""
+    begin = time.process_time()
+    try:
+        with remote.stored(item.target) as target, remote.fetched(item.source) as source:
+            report = denoise_file(
+                source,
+                target,
+                model=settings.model,
+                post_filter=settings.post_filter,
+                attenuation_limit_db=settings.attenuation_limit_db,
+                linked=settings.linked,
+                force=settings.force,
+                threads=None if parent_process() is None else 1,  # a process among others keeps to its core
+                progress=lambda done, total: tell(done / total if total else 0.0),
+            )
+    except (PercepnetError, ValueError) as error:
+        return Outcome(item, FAILED, error=str(error), cpu_seconds=time.process_time() - begin)
+    except Exception as error:  # one file must not end the others
+        sentence = f"{item.source}: unexpected {type(error).__name__}: {error}"
+        return Outcome(item, FAILED, error=sentence, cpu_seconds=time.process_time() - begin)
+    return Outcome(item, DONE, report, cpu_seconds=time.process_time() - begin)
+
+
+def run(
+    items: Sequence[Item], settings: Settings, jobs: int = 1, scheduler: str | None = None, told: Told | None = None
+) -> Generator[Outcome, None, None]:
+    """Denoise files; yield an outcome for each as they come.
+
+    Results are whole files or none, whatever ends the run. Leaving the iterator early stops the work at once.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        From ``inputs.collect``.
+    settings : Settings
+        For all of them.
+    jobs : int
+        Processes; with 1, this one does the work.
+    scheduler : str or None
+        Address of a Dask scheduler whose workers shall do the work instead.
+    told : callable or None
+        Gets an item and how far it is, 0..1, now and then.
+
+    Raises
+    ------
+    OSError
+        If processes cannot be started.
+    ClusterError
+        If the cluster cannot be used.
+    """
+    checked = settings.skip_existing or not settings.force
+    there = remote.existing([item.target for item in items]) if checked else set()
+    waiting = []
+    for item in items:
+        if item.target not in there:
+            waiting.append(item)
+        elif settings.skip_existing:
+            yield Outcome(item, SKIPPED)
+        else:
+            sentence = f"{remote.local(item.target)} already exists; use --force to replace it"
+            yield Outcome(item, FAILED, error=sentence)
+    targets = [Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)]
+    atomic.remove_all_leftovers(targets)
+    # A worker may die after its file is whole and before that is known; who does it again replaces it.
+    repeatable = replace(settings, force=True)
+    if scheduler is not None:
+        from percepnet_cli.parallel import cluster
+
+        results = cluster.run(scheduler, do_item, repeatable, waiting)
+        yield from (
+            result if isinstance(result, Outcome) else Outcome(waiting[n], FAILED, error=_blame(waiting[n], result))
+            for n, result in results
+        )
+    elif min(jobs, len(waiting)) <= 1:
+        for item in waiting:
+            yield do_item(settings, item, partial(told or _ignore, item))
+    else:
+        yield from _run_in_processes(waiting, repeatable, jobs, told)
+
+
+def _ignore(item: Item, share: float) -> None:
+    pass
+
+
+def _run_in_processes(items: Sequence[Item], settings: Settings, jobs: int, told: Told | None) -> Iterator[Outcome]:
+    pool = Pool(do_item, settings, jobs)
+    try:
+        for number, result in pool.run(items):
+            if isinstance(result, float):
+                if told:
+                    told(items[number], result)
+            elif isinstance(result, Crash):
+                yield Outcome(items[number], FAILED, error=_blame(items[number], result.reason))
+            else:
+                yield result
+    finally:
+        atomic.remove_all_leftovers([Path(items[number].target) for number in pool.in_hand()])
+
+
+def _blame(item: Item, reason: Any) -> str:
+    return f"{item.source}: {reason}"
+
+
+def denoise_files(
+    sources: Iterable[str | Path],
+    folder: str | Path,
+    *,
+    model: Model | str | Path | None = None,
+    post_filter: bool | None = None,
+    attenuation_limit_db: float | None = None,
+    linked: bool = True,
+    force: bool = False,
+    skip_existing: bool = False,
+    suffix: str | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+) -> list[Outcome]:
+    """Denoise files, folders and globs into a folder.
+
+    A file that fails does not keep the others from being done; look at the outcomes. With ``jobs`` above 1, processes
+    are started: a script must then have its work under ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    sources : iterable of str or Path
+        Files, folders (searched recursively, their tree is mirrored), globs, or URLs that fsspec knows.
+    folder : str or Path
+        Where the results go; made if needed.
+    model, post_filter, attenuation_limit_db, linked, force
+        See ``denoise_file``.
+    skip_existing : bool
+        Leave out what has a result already: an interrupted run goes on.
+    suffix : str or None
+        Extension of the results, such as ".flac"; None keeps the inputs' own.
+    jobs : int
+        Processes.
+    scheduler : str or None
+        Address of a Dask scheduler to work on instead.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of the inputs.
+
+    Raises
+    ------
+    AudioError
+        If a folder or glob holds no sound files, or two results would have the same name.
+    ModelError
+        If the model cannot be loaded.
+
+    Examples
+    --------
+    >>> from percepnet_cli import denoise_files
+    >>> outcomes = denoise_files(["examples/street.flac"], "clean", suffix=".wav", jobs=1)
+    >>> [(outcome.status, outcome.item.target) for outcome in outcomes]
+    [('done', 'clean/street.wav')]
+    >>> round(outcomes[0].report.measures.input_level_db)
+    -25
+    """
+    items = collect(map(str, sources), str(folder), suffix)
+    loaded = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
+    settings = Settings(loaded, post_filter, attenuation_limit_db, linked, force, skip_existing)
+    outcomes = {outcome.item: outcome for outcome in run(items, settings, jobs, scheduler)}
+    return [outcomes[item] for item in items]

@@ -1,0 +1,1 @@
+"""How fast: time and memory of the denoiser on this machine."""

@@ -1,0 +1,1 @@
+"""How good: scores of pairs, oracle stages, what 8 bits change."""

@@ -1,0 +1,205 @@
+"""Files and the signal path: one file through the denoiser, or a file as the samples that it sees."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from percepnet_cli.audio.files import Writer, open_reader, open_writer
+from percepnet_cli.audio.formats import Source, readable_size
+from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
+from percepnet_cli.audio.resample import Resampler
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.metrics.blind import Measures, Meter
+
+if TYPE_CHECKING:
+    from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.network.modelfile import Model
+
+BLOCK_HOPS = 128
+"""Hops read at once, 1.28 s: enough for the kernels to work in batches, little memory."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What happened to one file."""
+
+    source: str
+    target: str
+    seconds: float
+    """Duration of the audio."""
+    sample_rate: int
+    channels: int
+    measures: Measures
+    elapsed_seconds: float
+    """Time it took."""
+
+
+def denoise_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    model: Model | str | Path | None = None,
+    post_filter: bool | None = None,
+    attenuation_limit_db: float | None = None,
+    linked: bool = True,
+    force: bool = False,
+    raw: RawFormat | None = None,
+    threads: int | None = None,
+    progress: Callable[[float, float | None], object] | None = None,
+) -> FileReport:
+    """Denoise a sound file into another, in constant memory.
+
+    The target appears when it is complete, or not at all. Both files are checked before the
+    model is loaded and numba imported.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        See ``open_reader`` and ``open_writer``. "-" is standard input, which must be WAV or raw, and standard
+        output, which gets the like as it is made.
+    model : Model, str, Path or None
+        Loaded, or a name or file; None is the shipped default.
+    post_filter : bool or None
+        Sharpen the spectral envelope at the end; None: as the model was trained for.
+    attenuation_limit_db : float or None
+        dB >= 0 by which noise is lowered at most; None is without limit.
+    linked : bool
+        Give all channels the same gains.
+    force : bool
+        Replace the target if it exists.
+    raw : RawFormat or None
+        The source is bare samples of this kind; standard output then gets the same.
+    threads : int or None
+        Channels that are worked on at the same time; None: as many as there are CPUs to run on.
+    progress : callable or None
+        Called with the seconds of audio written and the seconds expected (None if unknown):
+        first with 0 when all checks have passed, then after each block.
+
+    Returns
+    -------
+    FileReport
+        Length, levels, speech and noise found.
+
+    Raises
+    ------
+    AudioError
+        If the source cannot be read or the target not be written.
+    ModelError
+        If the model cannot be loaded.
+    ValueError
+        If the denoiser does not take a setting.
+
+    Examples
+    --------
+    >>> from percepnet_cli import denoise_file
+    >>> report = denoise_file("examples/street.flac", "quieter.flac", attenuation_limit_db=12)
+    >>> report.seconds
+    8.0
+    >>> denoise_file("examples/street.flac", "quieter.flac")
+    Traceback (most recent call last):
+    percepnet_cli.errors.AudioError: quieter.flac already exists; use --force to replace it
+    """
+    begin = time.perf_counter()
+    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw) as writer:
+        rate = reader.sample_rate
+        total = None if reader.frames is None else reader.frames / rate
+        if progress:
+            progress(0.0, total)
+
+        from percepnet_cli.denoiser import Denoiser
+
+        denoiser = Denoiser(
+            model,
+            channels=reader.channels,
+            post_filter=post_filter,
+            attenuation_limit_db=attenuation_limit_db,
+            linked=linked,
+            threads=threads,
+        )
+        meter = Meter(rate)
+
+        def metered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            for block in blocks:
+                meter.add_input(block)
+                yield block
+
+        blocks = metered(reader.blocks(BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE))
+        for block in denoise_blocks(blocks, rate, reader.channels, denoiser):
+            meter.add_output(block)
+            writer.write(block)
+            if progress:
+                progress(writer.frames / rate, total)
+        reader.close()  # some systems do not let an open file be replaced, should it be the target
+    elapsed = time.perf_counter() - begin
+    return FileReport(str(source), str(target), writer.frames / rate, rate, reader.channels, meter.finish(), elapsed)
+
+
+def _open_source(source: str | Path, raw: RawFormat | None) -> Source:
+    if str(source) == "-":
+        return PipeReader(sys.stdin.buffer, STANDARD_INPUT, raw)
+    if raw is None:
+        return open_reader(source)
+    size = readable_size(Path(source))
+    frames = None if size is None else size // raw.frame_bytes
+    return PipeReader(open(source, "rb"), str(source), raw, frames)
+
+
+def _open_target(target: str | Path, like: Source, force: bool, raw: RawFormat | None) -> Writer | PipeWriter:
+    if str(target) == "-":
+        return PipeWriter(sys.stdout.buffer, like, raw)
+    return open_writer(target, like, force)
+
+
+def denoise_blocks(
+    blocks: Iterable[np.ndarray], sample_rate: int, channels: int, denoiser: Denoiser
+) -> Iterator[np.ndarray]:
+    """Denoise a stream of any sample rate and undo the delay.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        float32 [n, channels], any n.
+    sample_rate : int
+        Hz of the blocks.
+    channels : int
+        That of the blocks and of the denoiser.
+    denoiser : Denoiser
+        Fresh or reset.
+
+    Yields
+    ------
+    ndarray
+        float32 [m, channels], m > 0, valid until the next one is asked for; in total as many
+        frames as came in, each in its old place.
+    """
+    upward = Resampler(sample_rate, SAMPLE_RATE, channels)
+    downward = Resampler(SAMPLE_RATE, sample_rate, channels)
+    frames_in = frames_out = 0
+
+    def denoised() -> Iterator[np.ndarray]:
+        nonlocal frames_in
+        for block in blocks:
+            frames_in += len(block)
+            yield denoiser.process(upward.process(block))
+        yield denoiser.process(upward.flush())
+        yield denoiser.flush()
+
+    early = denoiser.latency
+    for samples in denoised():
+        kept = samples[early:]
+        early -= len(samples) - len(kept)
+        # Both conversions round up, so there may be a few frames too many at the end, never too few.
+        converted = downward.process(kept)[: frames_in - frames_out]
+        frames_out += len(converted)
+        if len(converted):
+            yield converted
+    rest = downward.flush()[: frames_in - frames_out]
+    if len(rest):
+        yield rest

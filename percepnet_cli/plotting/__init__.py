@@ -1,0 +1,1 @@
+"""Pictures of sound and of what the signal path sees in it."""

@@ -1,0 +1,172 @@
+"""Recordings to train from: find them, know whose they are and how far they reach, read them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from percepnet_cli.audio.suffixes import SOUND_SUFFIXES
+from percepnet_cli.audio.whole import read_mono
+from percepnet_cli.constants import SAMPLE_RATE
+from percepnet_cli.errors import AudioError
+from percepnet_cli.storage import remote
+
+CACHE_SHARE = 0.1
+"""Part of the machine's memory that one process may fill with decoded audio, int16."""
+BANDWIDTH_RANGE_DB = 60
+"""A recording reaches as far as its mean power stays within this of the peak."""
+VALIDATION_SHARE = 0.06
+"""Share of speakers, noises and rooms that only validation sees."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file. ``group`` is the speaker of speech, the file itself for noise and rooms."""
+
+    path: str
+    group: str
+    bandwidth_hz: float | None = None
+    """Where the recording's content ends, Hz; None: measure it."""
+    seconds: float | None = None
+    """How long it is, if its table says so."""
+
+
+def find(source: Path | str) -> list[Recording]:
+    """List the recordings of a folder (or the URL of one), of a table or of a plain list.
+
+    A folder is searched recursively; a file's parent folder counts as its speaker. A table
+    (``.tsv`` or ``.csv``) needs a column ``path`` and may have ``speaker``, ``bandwidth_hz`` and ``seconds``;
+    any other file lists one path a line. Relative paths start at the list's folder.
+    Raises ValueError where nothing is found, naming the source.
+    """
+    if remote.is_url(str(source)):
+        return _find_remote(str(source))
+    source = Path(remote.local(str(source)))
+    if source.is_dir():
+        paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
+        found = [Recording(str(p), p.stem if p.parent == source else str(p.parent.relative_to(source))) for p in paths]
+    elif source.suffix.lower() in {".tsv", ".csv"}:
+        found = list(_read_table(source))
+    elif source.is_file():
+        lines = [line.strip() for line in source.read_text("utf-8").splitlines()]
+        paths = [source.parent / line for line in lines if line and not line.startswith("#")]
+        found = [Recording(str(p), p.parent.name) for p in paths]
+    else:
+        raise ValueError(f"{source}: no such file or folder")
+    if not found:
+        raise ValueError(f"{source}: no recordings in it")
+    return found
+
+
+def _find_remote(url: str) -> list[Recording]:
+    listed = [(PurePosixPath(name), found) for found, name, _ in remote.find(url)]
+    found = [
+        Recording(path, name.stem if len(name.parts) == 1 else str(name.parent))
+        for name, path in listed
+        if name.suffix.lower() in SOUND_SUFFIXES
+    ]
+    if not found:
+        raise ValueError(f"{url}: no recordings in it")
+    return found
+
+
+def _read_table(source: Path) -> Iterable[Recording]:
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t" if source.suffix.lower() == ".tsv" else ",")
+        if "path" not in (rows.fieldnames or []):
+            raise ValueError(f"{source}: the table has no column 'path'")
+        for row in rows:
+            if not row["path"]:
+                raise ValueError(f"{source}: line {rows.line_num} has no path")
+            path = source.parent / row["path"]
+            numbers = {}
+            for name in ("bandwidth_hz", "seconds"):
+                try:
+                    numbers[name] = float(row.get(name) or 0) or None
+                except ValueError:
+                    raise ValueError(f"{source}: line {rows.line_num}: {name} is no number") from None
+            yield Recording(str(path), row.get("speaker") or str(path), **numbers)
+
+
+def split(recordings: Sequence[Recording], part: str) -> list[Recording]:
+    """Keep the groups that belong to a part: ``train``, ``validation`` or ``all``.
+
+    A group's part depends on its name alone, so adding recordings moves nobody.
+    """
+    if part == "all":
+        return list(recordings)
+
+    def held_out(group: str) -> bool:
+        digest = hashlib.sha256(group.encode()).digest()
+        return int.from_bytes(digest[:4], "big") < VALIDATION_SHARE * 2**32
+
+    return [r for r in recordings if held_out(r.group) == (part == "validation")]
+
+
+def measure_bandwidth(samples: np.ndarray) -> float:
+    """Return the frequency above which a recording holds nothing, Hz.
+
+    samples: float32 [n] at 48 kHz. Mean power spectrum of the louder half of 20 ms windows, smoothed over
+    500 Hz; the highest bin within 60 dB of the peak.
+    """
+    frames = len(samples) // 960
+    if frames == 0:
+        return SAMPLE_RATE / 2
+    power = np.abs(np.fft.rfft(samples[: frames * 960].reshape(frames, 960) * np.hanning(960), axis=1)) ** 2
+    total = power.sum(axis=1)
+    mean = power[total >= np.median(total)].mean(axis=0)
+    smooth = np.convolve(mean, np.full(10, 0.1), "same")
+    reach = np.flatnonzero(smooth > smooth.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10))
+    return float(reach[-1] * 50) if len(reach) and smooth.max() > 0 else SAMPLE_RATE / 2
+
+
+def cache_bytes() -> int:
+    """Return the decoded audio that a process keeps unless told otherwise, bytes; 600 MB where memory is unknown."""
+    try:
+        return int(CACHE_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return 600_000_000
+
+
+class Library:
+    """Reads recordings as mono at 48 kHz and keeps the latest ones in memory."""
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit = cache_bytes() if limit_bytes is None else limit_bytes
+        self._held = 0
+        self._samples: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._bandwidth: dict[str, float] = {}
+        self.unreadable: set[str] = set()
+        """Paths of what could not be read so far; it counts as silence."""
+
+    def samples(self, recording: Recording) -> np.ndarray:
+        """Return the samples of a recording, float32 [n], peak at most 1; empty if it cannot be read."""
+        held = self._samples.pop(recording.path, None)
+        if held is None:
+            try:
+                with remote.fetched(recording.path) as path:
+                    audio = read_mono(path)
+            except AudioError:
+                audio = np.zeros(0, np.float32)
+                self.unreadable.add(recording.path)
+            held = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+            self._held += held.nbytes
+        self._samples[recording.path] = held
+        while self._held > self._limit and len(self._samples) > 1:
+            self._held -= self._samples.popitem(last=False)[1].nbytes
+        return held.astype(np.float32) / np.float32(32767)
+
+    def bandwidth_hz(self, recording: Recording) -> float:
+        """Return where the recording's content ends, measured if its table did not say."""
+        if recording.bandwidth_hz is not None:
+            return recording.bandwidth_hz
+        if recording.path not in self._bandwidth:
+            self._bandwidth[recording.path] = measure_bandwidth(self.samples(recording))
+        return self._bandwidth[recording.path]

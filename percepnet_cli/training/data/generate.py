@@ -1,0 +1,212 @@
+"""Many shards of mixtures and targets, by many processes; what is whole is never made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_FEATURES, SAMPLE_RATE
+from percepnet_cli.errors import PercepnetError
+from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.storage import remote
+from percepnet_cli.training.data import shards
+from percepnet_cli.training.data.corpus import Recording, find, split
+from percepnet_cli.training.data.mixture import Mixture, draw
+from percepnet_cli.training.data.recipe import RECIPE, Recipe
+from percepnet_cli.training.data.targets import example
+from percepnet_cli.training.data.teachers import teach
+from percepnet_cli.training.data.tracks import Sources, Tracks
+from percepnet_cli.version import __version__
+
+SEQUENCES_PER_SHARD = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides the content of every shard."""
+
+    speech: tuple[Recording, ...]
+    noise: tuple[Recording, ...]
+    rooms: tuple[Recording, ...]
+    part: str
+    seed: int
+    recipe: Recipe = RECIPE
+    teachers: tuple[str, ...] = ()
+    """Commands, see ``training/teachers.py``."""
+
+    def description(self) -> dict[str, Any]:
+        """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
+        taught = {"teachers": list(self.teachers)} if self.teachers else {}
+        return taught | {
+            "percepnet": __version__,
+            "sample_rate": SAMPLE_RATE,
+            "hop": HOP_SIZE,
+            "lookahead_hops": LOOKAHEAD_HOPS,
+            "features": NUM_FEATURES,
+            "band_tips": list(BAND_TIPS),
+            "part": self.part,
+            "seed": self.seed,
+            "recipe": json.loads(json.dumps(asdict(self.recipe))),
+            "recordings": {
+                name: {"count": len(group), "sha256": _digest(group)}
+                for name, group in (("speech", self.speech), ("noise", self.noise), ("rooms", self.rooms))
+            },
+        }
+
+
+def _digest(recordings: Sequence[Recording]) -> str:
+    """Return a hash of the names, groups and bandwidths of recordings, not of where they lie."""
+    common = os.path.commonpath([os.path.dirname(r.path) for r in recordings]) if recordings else ""
+    rows = [(os.path.relpath(r.path, common), r.group, r.bandwidth_hz) for r in recordings]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def make_plan(
+    speech: Sequence[Path | str],
+    noise: Sequence[Path | str],
+    rooms: Sequence[Path | str],
+    part: str,
+    seed: int,
+    recipe: Recipe,
+    teachers: Sequence[str] = (),
+) -> Plan:
+    """Collect the recordings of folders and lists and keep those of a part.
+
+    Raises ValueError if a source holds nothing, or nothing is left of the speech or the noise.
+    """
+    parts = {}
+    for name, sources in (("speech", speech), ("noise", noise), ("rooms", rooms)):
+        found = [recording for source in sources for recording in find(source)]
+        if name != "speech":  # whole files are kept apart, not the folders that hold them
+            found = [Recording(r.path, r.path.rsplit(os.sep, 1)[-1], r.bandwidth_hz) for r in found]
+        parts[name] = tuple(split(found, part))
+        if not parts[name] and (found or name == "speech"):
+            raise ValueError(f"none of the {len(found)} {name} recordings belongs to the part '{part}'")
+    return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe, tuple(teachers))
+
+
+def is_whole(place: str, plan: Plan) -> bool:
+    """Return whether a shard of this very plan is there. Raises ValueError for a shard of another plan."""
+    if not remote.exists(place):
+        return False
+    try:
+        found = _read_description(place)
+    except (SafetensorError, ValueError, AttributeError, OSError):
+        return False
+    expected = plan.description()
+    differs = [key for key, value in expected.items() if found.get(key) != value]
+    if differs:
+        raise ValueError(
+            f"{place} was made from other settings ({', '.join(differs)}): choose another folder or remove it"
+        )
+    return True
+
+
+def _read_description(place: str) -> dict[str, Any]:
+    """Return what a shard says of itself. Raises SafetensorError, ValueError, AttributeError or OSError."""
+    if not remote.is_url(place):
+        with safe_open(remote.local(place), "numpy") as file:
+            metadata = file.metadata()
+    else:  # a store shows whole objects only: the header will do
+        length = int.from_bytes(remote.read_start(place, 8), "little")
+        metadata = json.loads(remote.read_start(place, 8 + length)[8:]).get("__metadata__")
+    description: dict[str, Any] = json.loads((metadata or {}).get(shards.METADATA_KEY, "{}"))
+    return description
+
+
+@lru_cache(maxsize=1)
+def _sources(plan: Plan) -> Sources:
+    """Return the recordings of a plan, kept by each process from shard to shard."""
+    return Sources.group(plan.speech, plan.noise, plan.rooms)
+
+
+def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
+    """Draw the mixtures of a shard, each when it is asked for: together they take 200 MB."""
+    sources = _sources(plan)
+    # seeded by number, so that a shard does not depend on who made it, or when
+    tracks = Tracks(sources, plan.recipe, plan.seed, index)
+    for sequence in range(SEQUENCES_PER_SHARD):
+        rng = np.random.default_rng((plan.seed, index, sequence))
+        speech = tracks.speech(sequence // plan.recipe.reuse)
+        noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse)) if sources.noise else None
+        yield draw(sources, rng, plan.recipe, speech, noise)
+
+
+def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[str] | str:
+    """Make a shard (number, path or URL); return what this process could not read so far, or an error."""
+    index, place = piece
+    mixtures: Iterable[Mixture] = _mixtures(plan, index)
+    answers: list[list[np.ndarray]] = []
+    if plan.teachers:  # they hear all of them at once
+        mixtures = list(mixtures)
+        try:
+            answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
+        except (OSError, ValueError) as error:
+            return str(error)
+    rows: dict[str, list[np.ndarray]] = {}
+    for mixture, *taught in zip(mixtures, *answers, strict=True):
+        for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
+            if array is not None:
+                rows.setdefault(name, []).append(array)
+    arrays = {name: np.stack(parts) for name, parts in rows.items()}
+    try:
+        with remote.stored(place) as path:
+            shards.write_shard(path, arrays, plan.description())
+    except (OSError, PercepnetError) as error:
+        return str(error)
+    return set(_sources(plan).library.unreadable)
+
+
+def generate(
+    plan: Plan,
+    folder: Path | str,
+    hours: float,
+    jobs: int,
+    unreadable: set[str] | None = None,
+    scheduler: str | None = None,
+) -> Iterator[tuple[float, float]]:
+    """Make the shards that are missing. Yields (hours of audio done, hours wanted) as they complete.
+
+    folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
+    paths that could not be read and counted as silence; scheduler: address of a Dask scheduler that does it instead. A
+    shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; OSError if it
+    cannot be written; StorageError or ClusterError if a store or cluster cannot be used.
+    """
+    folder = str(folder)
+    if not remote.is_url(folder):
+        Path(remote.local(folder)).mkdir(parents=True, exist_ok=True)
+    shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
+    count = max(1, round(hours / shard_hours))
+    places = [remote.join(folder, shards.shard_path("", index).name) for index in range(count)]
+    missing = [(index, places[index]) for index in range(count) if not is_whole(places[index], plan)]
+    done = count - len(missing)
+    yield done * shard_hours, count * shard_hours
+    if not missing:
+        return
+    results: Iterator[tuple[int, Any]]
+    if scheduler is not None:
+        from percepnet_cli.parallel import cluster
+
+        results = cluster.run(scheduler, _make_shard, plan, missing)
+    else:
+        results = Pool(_make_shard, plan, jobs).run(missing)
+    with closing(results):  # type: ignore[type-var]
+        for _, failed in results:
+            if isinstance(failed, Crash):
+                raise OSError(f"{failed.reason}; the same command goes on")
+            if isinstance(failed, str):
+                raise OSError(failed)
+            if unreadable is not None:
+                unreadable |= failed
+            done += 1
+            yield done * shard_hours, count * shard_hours

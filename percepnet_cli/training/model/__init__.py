@@ -1,0 +1,1 @@
+"""The network in torch, and its kernels for training on a CPU."""
