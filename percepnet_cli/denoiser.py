@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 
-from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS, SILENCE_ENERGY
-from percepnet_cli.dsp import gains
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS
+from percepnet_cli.dsp.link import link
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer, Synthesizer
@@ -44,6 +45,11 @@ class Denoiser:
     threads : int or None
         Channels that are worked on at the same time, 1 or more; None: as many as there are CPUs to run on. The
         samples do not depend on it.
+    predictor : callable or None
+        Makes what takes the network's place, of the model, for each channel and each new stream; None: the network.
+    observer : callable or None
+        Called for each channel and block with the number of the channel, the ``Analysis`` of its windows and their
+        gain and strength, float32 [hops, 34], as the network gave them. All are valid during the call only.
 
     Raises
     ------
@@ -62,13 +68,16 @@ class Denoiser:
         attenuation_limit_db: float | None = None,
         linked: bool = True,
         threads: int | None = None,
+        predictor: Callable[[Model], Predictor] | None = None,
+        observer: Callable[[int, Analysis, np.ndarray, np.ndarray], object] | None = None,
     ) -> None:
         if channels < 1:
             raise ValueError(f"channels is {channels}, it must be at least 1")
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, it must be at least 1")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
-        self._weights: Weights | None = None
+        self._new_predictor = predictor or _network()
+        self._observer = observer
         self.channels = channels
         self._post_filter = self.model.post_filter if post_filter is None else post_filter
         self.attenuation_limit_db = attenuation_limit_db
@@ -100,14 +109,9 @@ class Denoiser:
         """Pitch correlation of the newest hop that was processed, 0..1; the channel where it is highest."""
         return self._voicing
 
-    def _predictor(self) -> Predictor:
-        if self._weights is None:
-            self._weights = Weights(self.model)
-        return State(self._weights, MAX_HOPS)
-
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
-        self._channels = [_Channel(self._predictor()) for _ in range(self.channels)]
+        self._channels = [_Channel(self._new_predictor(self.model)) for _ in range(self.channels)]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
         self._voicing = 0.0
@@ -175,20 +179,23 @@ class Denoiser:
         # the kernels run without the lock of the interpreter; for a few hops a thread costs more than it brings
         each = self._pool.map if self._pool is not None and hops >= THREADED_HOPS else map
 
-        def understand(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
-            return self._channels[channel].understand(samples[:, channel])
+        def analyze(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
+            return self._channels[channel].analyze(samples[:, channel])
 
-        understood = list(each(understand, channels))
-        self._voicing = max(float(analysis.correlation[-1]) for analysis, _, _ in understood)
-        energies = [analysis.E for analysis, _, _ in understood]
+        analyzed = list(each(analyze, channels))
+        if self._observer is not None:
+            for channel in channels:
+                self._observer(channel, *analyzed[channel])
+        self._voicing = max(float(analysis.correlation[-1]) for analysis, _, _ in analyzed)
+        energies = [analysis.E for analysis, _, _ in analyzed]
         if self._linked:
-            gain, strength = (np.stack([one[part] for one in understood]) for part in (1, 2))
+            gain, strength = (np.stack([one[part] for one in analyzed]) for part in (1, 2))
             linked = link(np.stack(energies), gain, strength)
             energies = [np.sum(energies, axis=0)] * self.channels
-            understood = [(analysis, *linked) for analysis, _, _ in understood]
+            analyzed = [(analysis, *linked) for analysis, _, _ in analyzed]
 
         def render(channel: int) -> None:
-            analysis, gain, strength = understood[channel]
+            analysis, gain, strength = analyzed[channel]
             energy = energies[channel] if self._post_filter else None
             out[:, channel] = self._channels[channel].render(analysis, gain, strength, energy, self._dry)
 
@@ -202,9 +209,9 @@ class _Channel:
         self._analyzer, self._predictor, self._synthesizer = Analyzer(), predictor, Synthesizer()
         self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
         self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
-        self._gain, self._strength, self._wanted = np.zeros((3, MAX_HOPS, NUM_BANDS), np.float32)
+        self._gain, self._strength = np.zeros((2, MAX_HOPS, NUM_BANDS), np.float32)
 
-    def understand(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
+    def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
         """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""
         hops = self._hops[: len(samples) // HOP_SIZE]
         hops.reshape(-1)[:] = samples
@@ -221,13 +228,21 @@ class _Channel:
         gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by; None is
         without post-filter. dry: share of the input left in, 0..1.
         """
-        if energy is not None:
-            wanted = self._wanted[: len(gain)]
-            gains.postfilter_hops(gain, energy, wanted)
-            gain = wanted
         out = self._out[: len(gain)]
-        self._synthesizer.synthesize(analysis, gain, strength, dry, out)
+        self._synthesizer.synthesize(analysis, gain, strength, dry, out, energy)
         return out.reshape(-1)
+
+
+def _network() -> Callable[[Model], Predictor]:
+    """Return what makes the network of a channel; all channels share the weights, laid out once."""
+    laid_out: list[Weights] = []
+
+    def state(model: Model) -> State:
+        if not laid_out:
+            laid_out.append(Weights(model))
+        return State(laid_out[0], MAX_HOPS)
+
+    return state
 
 
 def _usable_cpus() -> int:
@@ -235,15 +250,3 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def link(E: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find one gain and strength for all channels.
-
-    The gain keeps the energy that the channels' own gains would have kept in all: the root of the mean of g^2
-    weighted by band energies; the strength is the mean weighted likewise.
-    E, gain, strength: float32 [channels, hops, 34]. Returns two arrays float32 [hops, 34].
-    """
-    weight = E + np.float32(SILENCE_ENERGY)
-    weight /= weight.sum(axis=0)
-    return np.sqrt((weight * gain * gain).sum(axis=0)), (weight * strength).sum(axis=0)

@@ -1,12 +1,30 @@
-"""The signal path of one channel but for the network: the only place where the order of the stages is written.
+"""The signal path: all stages and their order. This is the only place where the order is written.
 
-``Analyzer`` turns hops into everything that can be seen of them; training targets use it as it is.
-``Synthesizer`` is the way back to samples. Both take any number of hops at a time, and the result never
-depends on how a stream was cut.
+::
+
+    samples [hops, 480] at 48 kHz
+      |  high-pass              dsp.highpass                constant out, NaN out
+      |  windows, transform     dsp.stft                    Y [hops, 481]
+      |  band energies          dsp.bands                   E [hops, 34]
+      |  pitch                  dsp.whitening, dsp.pitch    period, correlation
+      |  comb filter            dsp.comb, dsp.stft          P [hops, 481], band coherence q [hops, 34]
+      |  features               dsp.features                [hops, 70]
+      v
+    network                     network                     gain g, strength r [hops, 34]
+      |  link of channels       dsp.link                    one g and r for all, if ``Denoiser`` has several
+      |  post-filter            dsp.gains                   g sharpened
+      |  mix, scale             dsp.gains                   (1 - r) Y + r P, each band to g Y, some input left in
+      |  synthesis              dsp.stft                    samples, 1440 behind
+      v
+
+``Analyzer`` is all before the network, ``Synthesizer`` all after it, for one channel. Both take any number of hops at
+a time; the result never depends on how a stream was cut. ``analyze_signal`` and ``synthesize_signal`` do a whole
+recording. The denoiser, training targets, the oracle and the plots all use these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -86,19 +104,26 @@ class Analyzer:
         given period instead of the tracked one (experiments only).
         """
         hops = len(samples)
+        newest = slice(LOOKAHEAD_HOPS, None)
+
+        # High-pass: what all later stages see
         signal = self._signal.extend(hops * HOP_SIZE)
         highpass.filter_hops(samples, self._highpass, signal[HISTORY:].reshape(hops, HOP_SIZE))
 
+        # Windows, transform, band energies of the newest hops
         windows = self._windows[:hops]
         Y, E = self._Y.extend(hops), self._E.extend(hops)
-        newest = slice(LOOKAHEAD_HOPS, None)
         stft.window_hops(signal, HISTORY - HOP_SIZE, stft.WINDOW, windows)
         stft.transform(windows, Y[newest])
         bands.energy(Y[newest], E[newest])
 
+        # Pitch: the path is followed back, so it describes the windows LOOKAHEAD_HOPS behind
         self._pitch.track(signal, HISTORY, hops, self._period[:hops], self._correlation[:hops])
         if period is not None:
             self._period[:hops] = period
+
+        # Comb filter on the windows LOOKAHEAD_HOPS behind, whose future is known by now
+        P = self._P[:hops]
         comb.filter_hops(
             signal,
             HISTORY - LATENCY_SAMPLES,
@@ -108,13 +133,15 @@ class Analyzer:
             windows,
             self._noise_gain[:hops],
         )
-        P = self._P[:hops]
         stft.transform(windows, P)
 
+        # How periodic each band is: its coherence with its comb-filtered copy
         newest_E, Y, E = E[newest], Y[:hops], E[:hops]
         bands.energy(P, self._Ep[:hops])
         bands.cross(Y, P, self._C[:hops])
         bands.coherence(self._C[:hops], E, self._Ep[:hops], self._coherence[:hops])
+
+        # Features: energies of the newest windows, pitch and coherence of those behind
         features.pack(
             newest_E,
             self._coherence[:hops],
@@ -122,6 +149,7 @@ class Analyzer:
             self._correlation[:hops],
             self._features[:hops],
         )
+
         return Analysis(
             Y,
             P,
@@ -140,20 +168,78 @@ class Synthesizer:
 
     def __init__(self, max_hops: int = MAX_HOPS) -> None:
         self._renderer = gains.Renderer()
+        self._sharpened = np.zeros((max_hops, NUM_BANDS), np.float32)
         self._spectra = np.zeros((max_hops, NUM_BINS), np.complex64)
         self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
         self._overlap = np.zeros(HOP_SIZE, np.float32)
 
     def synthesize(
-        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, dry: float, out: np.ndarray
+        self,
+        analysis: Analysis,
+        gain: np.ndarray,
+        strength: np.ndarray,
+        dry: float,
+        out: np.ndarray,
+        post_filter_energy: np.ndarray | None = None,
     ) -> None:
         """Turn gains and strengths into samples.
 
-        analysis: of this channel; gain: float32 [hops, 34], after the post-filter; strength: float32 [hops, 34],
-        0..1; dry: share of the input left in, 0..1. out: float32 [hops, 480], written: LATENCY_SAMPLES
-        behind the hops that were analyzed.
+        analysis: of this channel; gain, strength: float32 [hops, 34], 0..1; dry: share of the input left in, 0..1;
+        out: float32 [hops, 480], written: LATENCY_SAMPLES behind the hops that were analyzed; post_filter_energy:
+        float32 [hops, 34], the band energies by which the post-filter weighs, of all linked channels together; None is
+        without post-filter.
         """
         hops = len(gain)
+
+        # Post-filter: bands that are mostly noise go further down
+        if post_filter_energy is not None:
+            gains.postfilter_hops(gain, post_filter_energy, self._sharpened[:hops])
+            gain = self._sharpened[:hops]
+
+        # Mix with the comb-filtered copy, scale the bands
         spectra = self._spectra[:hops]
         self._renderer.render(analysis.Y, analysis.P, analysis.E, analysis.noise_gain, gain, strength, dry, spectra)
+
+        # Inverse transform, window, overlap-add
         stft.synthesize(spectra, self._overlap, self._windows[:hops], out)
+
+
+def analyze_blocks(samples: np.ndarray) -> Iterator[Analysis]:
+    """Yield the analyses of a whole recording, a block at a time, each valid until the next is asked for.
+
+    samples: float32 [n] at 48 kHz. The recording is continued with zeros until its last sample has left the path, so
+    the blocks have ceil(n / 480) + 3 rows in all; the first LOOKAHEAD_HOPS are windows before its start.
+    """
+    padded = np.zeros((-(-len(samples) // HOP_SIZE) + LATENCY_SAMPLES // HOP_SIZE, HOP_SIZE), np.float32)
+    padded.reshape(-1)[: len(samples)] = samples
+    analyzer = Analyzer()
+    for start in range(0, len(padded), MAX_HOPS):
+        yield analyzer.analyze(padded[start : start + MAX_HOPS])
+
+
+def analyze_signal(samples: np.ndarray) -> Analysis:
+    """Analyze a whole recording, float32 [n] at 48 kHz.
+
+    Returns arrays of their own with ceil(n / 480) + 1 rows; row l is the window whose middle is sample 480 l. A second
+    of audio takes 0.8 MB; ``analyze_blocks`` is for long recordings.
+    """
+    blocks = [[part.copy() for part in analysis] for analysis in analyze_blocks(samples)]
+    return Analysis(*(np.concatenate(parts)[LOOKAHEAD_HOPS:] for parts in zip(*blocks, strict=True)))
+
+
+def synthesize_signal(
+    analysis: Analysis, gain: np.ndarray, strength: np.ndarray, dry: float = 0.0, post_filter: bool = False
+) -> np.ndarray:
+    """Return the recording that ``analyze_signal`` analyzed with gains and strengths put in, float32 [hops * 480].
+
+    gain, strength: float32 [hops + 1, 34], one row per window of the analysis; dry: share of the input left in, 0..1.
+    Without the delay; as long as the recording in whole hops.
+    """
+    synthesizer = Synthesizer()
+    out = np.zeros((len(gain), HOP_SIZE), np.float32)
+    for start in range(0, len(gain), MAX_HOPS):
+        rows = slice(start, start + MAX_HOPS)
+        part = Analysis(*(array[rows] for array in analysis))
+        energy = part.E if post_filter else None
+        synthesizer.synthesize(part, gain[rows], strength[rows], dry, out[rows], energy)
+    return out[1:].reshape(-1)  # window 0 completes the hop before the recording

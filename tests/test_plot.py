@@ -14,7 +14,7 @@ from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.plotting import figure as plots
-from percepnet_cli.plotting.trace import watch
+from percepnet_cli.plotting.trace import trace
 
 pytest.importorskip("matplotlib")
 
@@ -39,34 +39,34 @@ def recording(tmp_path_factory):
 
 def test_watching_changes_nothing(recording, random_model):
     samples = read_mono(recording)
-    assert np.array_equal(watch(samples, random_model).output, Denoiser(random_model).denoise(samples))
+    assert np.array_equal(trace(samples, random_model).output, Denoiser(random_model).denoise(samples))
 
 
 @settings(deadline=None, max_examples=10)
 @given(st.integers(1, 5000))
 def test_there_is_a_row_for_every_hop_begun(size):
-    sight = watch(np.zeros(size, np.float32))
-    assert len(sight.output) == size
+    seen = trace(np.zeros(size, np.float32))
+    assert len(seen.output) == size
     hops = -(-size // 480) + 1
-    assert all(len(part) == hops for part in sight[:5])
+    assert all(len(part) == hops for part in seen[:5])
 
 
 def test_the_pitch_is_where_the_voice_is():
     rng = np.random.default_rng(4)
     samples, period = speech(2 * RATE, rng, f0_hz=150.0)
-    sight = watch(samples)
+    seen = trace(samples)
     middles = np.arange(0, len(samples), 480)
     true = period[middles]
-    voiced = (true > 0) & (sight.correlation[: len(true)] > 0.7)
-    error = np.abs(sight.period[: len(true)][voiced] / true[voiced] - 1)
+    voiced = (true > 0) & (seen.correlation[: len(true)] > 0.7)
+    error = np.abs(seen.period[: len(true)][voiced] / true[voiced] - 1)
     assert voiced.sum() > 40 and np.median(error) < 0.02
-    late = np.abs(np.roll(sight.period[: len(true)], 3)[voiced] / true[voiced] - 1)
+    late = np.abs(np.roll(seen.period[: len(true)], 3)[voiced] / true[voiced] - 1)
     assert np.median(error) < np.median(late)
 
 
 def test_what_is_quiet_gets_small_gains(recording):
-    sight = watch(read_mono(recording))
-    voiced, silent = (sight.gain[place : place + 5, 5:15].mean() for place in (140, 115))
+    seen = trace(read_mono(recording))
+    voiced, silent = (seen.gain[place : place + 5, 5:15].mean() for place in (140, 115))
     assert voiced > 2 * silent
 
 
@@ -92,7 +92,7 @@ def test_axes_tell_time_and_frequency(recording):
     from percepnet_cli.plotting import views
 
     samples = read_mono(recording)
-    figure = views.overview("a recording", samples, watch(samples), start_seconds=7.0)
+    figure = views.overview("a recording", samples, trace(samples), start_seconds=7.0)
     rows = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert len(rows) == 6 and rows[0].get_xlim() == pytest.approx((7, 10))
     for row, values in zip(rows[3:], ("coherence", "gains", "strengths"), strict=True):

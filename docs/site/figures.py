@@ -24,7 +24,7 @@ from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import bands, comb, gains, stft
 from percepnet_cli.network.modelfile import load_model
 from percepnet_cli.network.percepnet import State
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer
+from percepnet_cli.signal_path import analyze_signal
 
 HOP_SECONDS = HOP_SIZE / SAMPLE_RATE
 BIN_HZ = SAMPLE_RATE / WINDOW_SIZE
@@ -54,17 +54,11 @@ def run(root: Path) -> Run:
     """Analyze the example and ask the shipped network."""
     noisy = read_mono(root / "examples" / "street.flac")
     model = load_model(None)
-    analyzer, state = Analyzer(), State(model, MAX_HOPS)
-    hops = np.pad(noisy, (0, -len(noisy) % HOP_SIZE + LOOKAHEAD_HOPS * HOP_SIZE)).reshape(-1, HOP_SIZE)
-    rows = []
-    for start in range(0, len(hops), MAX_HOPS):
-        a = analyzer.analyze(hops[start : start + MAX_HOPS])
-        gain, strength, filtered = np.zeros((3, len(a.E), NUM_BANDS), np.float32)
-        state.run(a.features, gain, strength)
-        gains.postfilter_hops(gain, a.E, filtered)
-        parts = (a.Y, a.P, a.period, a.correlation, a.features, gain, strength, filtered)
-        rows.append([part.copy() for part in parts])
-    columns = [np.concatenate(column)[LOOKAHEAD_HOPS:] for column in zip(*rows, strict=True)]
+    a = analyze_signal(noisy)
+    gain, strength, filtered = np.zeros((3, len(a.E), NUM_BANDS), np.float32)
+    State(model, len(a.E)).run(a.features, gain, strength)
+    gains.postfilter_hops(gain, a.E, filtered)
+    columns = (a.Y, a.P, a.period, a.correlation, a.features, gain, strength, filtered)
     clean = Denoiser(model).denoise(noisy)
     voiced = SHOWN.start + int(np.argmax(columns[3][SHOWN] * (columns[2][SHOWN] > 200)))
     return Run(noisy, clean, *columns, voiced)

@@ -140,7 +140,7 @@ def _one(
     from percepnet_cli.network.modelfile import Model
     from percepnet_cli.plotting import figure as plots
     from percepnet_cli.plotting import views
-    from percepnet_cli.plotting.trace import watch
+    from percepnet_cli.plotting.trace import trace
 
     assert isinstance(model, Model)
     lead_hops = int(min(LEAD_SECONDS, start_seconds) * SAMPLE_RATE / HOP_SIZE)
@@ -149,7 +149,7 @@ def _one(
     samples = read_mono(path, begin, None if seconds is None else seconds + lead / SAMPLE_RATE)
     if len(samples) <= lead:
         raise AudioError(f"{path} ends before {start_seconds:g} s" if start_seconds else f"{path} holds no samples")
-    sight = watch(samples, model, post_filter).after(lead_hops)
-    figure = views.overview(str(path), samples[lead:], sight, start_seconds, highest_khz)
+    seen = trace(samples, model, post_filter).after(lead_hops)
+    figure = views.overview(str(path), samples[lead:], seen, start_seconds, highest_khz)
     plots.check(target, force)
     plots.save(figure, target, force)

@@ -12,11 +12,11 @@ import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
-from percepnet_cli.dsp import gains, stft
+from percepnet_cli.dsp import stft
 from percepnet_cli.errors import AudioError
 from percepnet_cli.ideal import band_targets
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer, Synthesizer
+from percepnet_cli.signal_path import MAX_HOPS, Synthesizer, analyze_blocks
 
 if TYPE_CHECKING:
     from percepnet_cli.network.modelfile import Model
@@ -57,32 +57,23 @@ class BinSynthesizer:
 
 def climb(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
     """Return the output of every one of RUNGS, float32 [n], for one channel: noisy, clean float32 [n] at 48 kHz."""
-    size = len(noisy)
-    padded = -(-(size + LATENCY_SAMPLES) // HOP_SIZE) * HOP_SIZE - size
-    y = np.pad(noisy, (0, padded)).reshape(-1, HOP_SIZE)
-    x = np.pad(clean, (0, padded)).reshape(-1, HOP_SIZE)
-    noisy_analyzer, clean_analyzer = Analyzer(), Analyzer()
     bins, synthesizers = BinSynthesizer(), {rung: Synthesizer() for rung in RUNGS[1:]}
     outputs: dict[str, list[np.ndarray]] = {rung: [] for rung in RUNGS}
-    for start in range(0, len(y), MAX_HOPS):
-        a = noisy_analyzer.analyze(y[start : start + MAX_HOPS])
-        b = clean_analyzer.analyze(x[start : start + MAX_HOPS])
+    for a, b in zip(analyze_blocks(noisy), analyze_blocks(clean), strict=True):
         gain, attenuation, strength = band_targets(a, b)
-        filtered = np.empty_like(gain)
-        gains.postfilter_hops(gain, a.E, filtered)
         settings = {
-            "bands": (gain, np.zeros_like(strength)),
-            "comb": (gain, strength),
-            "attenuated": (gain * attenuation, strength),
-            "postfilter": (filtered, strength),
+            "bands": (gain, np.zeros_like(strength), None),
+            "comb": (gain, strength, None),
+            "attenuated": (gain * attenuation, strength, None),
+            "postfilter": (gain, strength, a.E),
         }
         out = np.empty((len(gain), HOP_SIZE), np.float32)
         bins.synthesize(a.Y, b.Y, out)
         outputs["bins"].append(out.ravel().copy())
-        for rung, (g, r) in settings.items():
-            synthesizers[rung].synthesize(a, g, r, 0.0, out)
+        for rung, (g, r, energy) in settings.items():
+            synthesizers[rung].synthesize(a, g, r, 0.0, out, energy)
             outputs[rung].append(out.ravel().copy())
-    return {rung: np.concatenate(parts)[LATENCY_SAMPLES:][:size] for rung, parts in outputs.items()}
+    return {rung: np.concatenate(parts)[LATENCY_SAMPLES:][: len(noisy)] for rung, parts in outputs.items()}
 
 
 def ladder(noisy: np.ndarray, clean: np.ndarray, model: Model | None = None) -> dict[str, np.ndarray]:

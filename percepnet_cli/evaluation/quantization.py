@@ -11,14 +11,7 @@ from percepnet_cli.denoiser import Denoiser, Predictor
 from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.modelfile import Model
 from percepnet_cli.network.percepnet import State
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer
-
-
-class FloatDenoiser(Denoiser):
-    """The same signal path with the float network."""
-
-    def _predictor(self) -> Predictor:
-        return FloatState(self.model)
+from percepnet_cli.signal_path import MAX_HOPS, analyze_signal
 
 
 @dataclass(frozen=True)
@@ -43,16 +36,20 @@ def compare(float_model: Model, model: Model, samples: np.ndarray) -> Difference
     hops = len(samples) // HOP_SIZE
     if hops < 100:
         raise ValueError("at least one second of audio is needed to compare on")
-    analyzer = Analyzer()
-    states: tuple[Predictor, Predictor] = (FloatState(float_model), State(model, MAX_HOPS))
-    gain, strength = np.zeros((2, hops, NUM_BANDS), np.float32), np.zeros((2, hops, NUM_BANDS), np.float32)
     cut = np.ascontiguousarray(samples[: hops * HOP_SIZE], np.float32)
-    for start in range(0, hops, MAX_HOPS):
-        block = slice(start, min(start + MAX_HOPS, hops))
-        features = analyzer.analyze(cut.reshape(hops, HOP_SIZE)[block]).features
+
+    # Gains and strengths of both networks, from the same features
+    features = analyze_signal(cut).features
+    rows = len(features)
+    gain, strength = np.zeros((2, rows, NUM_BANDS), np.float32), np.zeros((2, rows, NUM_BANDS), np.float32)
+    states: tuple[Predictor, Predictor] = (FloatState(float_model), State(model, MAX_HOPS))
+    for start in range(0, rows, MAX_HOPS):
+        block = slice(start, min(start + MAX_HOPS, rows))
         for which, state in enumerate(states):
-            state.run(features, gain[which, block], strength[which, block])
-    reference = FloatDenoiser(float_model).process(cut)
+            state.run(features[block], gain[which, block], strength[which, block])
+
+    # Samples of both
+    reference = Denoiser(float_model, predictor=FloatState).process(cut)
     error = Denoiser(model).process(cut) - reference
     dg, dr = np.abs(gain[1] - gain[0]), np.abs(strength[1] - strength[0])
     power = float(np.mean(np.square(reference, dtype=np.float64)))

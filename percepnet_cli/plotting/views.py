@@ -10,7 +10,7 @@ import numpy as np
 from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, NUM_BANDS, PERIOD_MAX, PERIOD_MIN, SAMPLE_RATE, WINDOW_SIZE
 from percepnet_cli.dsp.stft import WINDOW
 from percepnet_cli.plotting import figure as plots
-from percepnet_cli.plotting.trace import Sight
+from percepnet_cli.plotting.trace import Trace
 
 if TYPE_CHECKING:
     from percepnet_cli.plotting.figure import Axes, AxesImage, Figure
@@ -119,24 +119,24 @@ def side_by_side(signals: Mapping[str, np.ndarray], highest_khz: float = HIGHEST
 
 
 def overview(
-    title: str, samples: np.ndarray, sight: Sight, start_seconds: float = 0.0, highest_khz: float = HIGHEST_KHZ
+    title: str, samples: np.ndarray, trace: Trace, start_seconds: float = 0.0, highest_khz: float = HIGHEST_KHZ
 ) -> Figure:
     """Draw a recording before and after, and between them what the network was told and answered.
 
-    samples: float32 [n] at 48 kHz, what ``sight`` was seen of; start_seconds: the time of its first sample.
+    samples: float32 [n] at 48 kHz, what ``trace`` was seen of; start_seconds: the time of its first sample.
     """
     figure = plots.new_figure(11, 13)
     figure.suptitle(title, parse_math=False)  # the name of a file may have dollars in it
     rows = figure.subplots(6, 1, sharex=True, height_ratios=[3, 3, 2, 2, 2, 2])
-    for axes, (label, sound) in zip(rows, {"before": samples, "after": sight.output}.items(), strict=False):
+    for axes, (label, sound) in zip(rows, {"before": samples, "after": trace.output}.items(), strict=False):
         image = draw_spectrogram(axes, sound, start_seconds, highest_khz)
         axes.set_ylabel(f"{label}\nfrequency, kHz")
         figure.colorbar(image, ax=axes, label="dB of full scale", pad=0.01)
-    _draw_pitch(figure, rows[2], sight, start_seconds)
+    _draw_pitch(figure, rows[2], trace, start_seconds)
     for axes, label, values, cmap in (
-        (rows[3], "coherence with the\ncomb-filtered window", sight.coherence, "cividis"),
-        (rows[4], "gains", sight.gain, "viridis"),
-        (rows[5], "filtering strengths", sight.strength, "plasma"),
+        (rows[3], "coherence with the\ncomb-filtered window", trace.coherence, "cividis"),
+        (rows[4], "gains", trace.gain, "viridis"),
+        (rows[5], "filtering strengths", trace.strength, "plasma"),
     ):
         image = draw_bands(axes, values, start_seconds, cmap)
         axes.set_ylabel(f"{label}\nband, kHz")
@@ -146,10 +146,10 @@ def overview(
     return figure
 
 
-def _draw_pitch(figure: Figure, axes: Axes, sight: Sight, start_seconds: float) -> None:
-    time = start_seconds + np.arange(len(sight.period)) * _HOP_SECONDS
+def _draw_pitch(figure: Figure, axes: Axes, trace: Trace, start_seconds: float) -> None:
+    time = start_seconds + np.arange(len(trace.period)) * _HOP_SECONDS
     dots = axes.scatter(
-        time, SAMPLE_RATE / sight.period, c=sight.correlation, s=6, vmin=0, vmax=1, cmap="Greys", rasterized=True
+        time, SAMPLE_RATE / trace.period, c=trace.correlation, s=6, vmin=0, vmax=1, cmap="Greys", rasterized=True
     )
     axes.set(yscale="log", ylim=(0.95 * SAMPLE_RATE / PERIOD_MAX, 1.05 * SAMPLE_RATE / PERIOD_MIN))
     axes.set_yticks([75, 100, 150, 200, 300, 400], ["75", "100", "150", "200", "300", "400"])

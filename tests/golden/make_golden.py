@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from percepnet_cli.constants import HOP_SIZE
+from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS
 from percepnet_cli.denoiser import Denoiser
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer
+from percepnet_cli.signal_path import analyze_signal
 
 HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parent.parent / "examples" / "street.flac"
@@ -40,10 +40,7 @@ def denoised() -> np.ndarray:
 
 def features() -> np.ndarray:
     """Return the features of the stretch, float32 [150, 70]."""
-    analyzer = Analyzer()
-    hops = noisy().reshape(-1, HOP_SIZE)
-    parts = [analyzer.analyze(hops[i : i + MAX_HOPS]).features.copy() for i in range(0, len(hops), MAX_HOPS)]
-    return np.concatenate(parts)[START // HOP_SIZE :]
+    return analyze_signal(noisy()).features[START // HOP_SIZE - LOOKAHEAD_HOPS : -1 - LOOKAHEAD_HOPS]
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS, PERIOD_MAX, SAMPLE_RATE
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer
+from percepnet_cli.constants import HOP_SIZE, PERIOD_MAX, SAMPLE_RATE
+from percepnet_cli.signal_path import analyze_signal
 
 DECIMATION = 4
 WINDOW = 480
@@ -56,10 +56,7 @@ def reference(clean: np.ndarray) -> np.ndarray:
 
 def tracked(samples: np.ndarray) -> np.ndarray:
     """Return the tracker's fundamental of each hop, Hz, float64 [hops]."""
-    hops = np.pad(samples, (0, -len(samples) % HOP_SIZE)).astype(np.float32).reshape(-1, HOP_SIZE)
-    analyzer = Analyzer()
-    periods = [analyzer.analyze(hops[i : i + MAX_HOPS]).period.copy() for i in range(0, len(hops), MAX_HOPS)]
-    return SAMPLE_RATE / np.concatenate(periods)[LOOKAHEAD_HOPS:].astype(np.float64)
+    return SAMPLE_RATE / analyze_signal(samples.astype(np.float32)).period.astype(np.float64)
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ import soundfile
 
 from percepnet_cli import Denoiser, load_model
 from percepnet_cli.constants import SAMPLE_RATE as RATE
-from percepnet_cli.evaluation.quantization import FloatDenoiser
 from percepnet_cli.metrics.scores import score_pair
+from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.training.model.floatmodel import read_float_model
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         clean = soundfile.read(path)[0]
         noisy = soundfile.read(args.pairs / "noisy" / path.name, dtype="float32")[0]
         row = []
-        for denoiser in (FloatDenoiser(exact), Denoiser(rounded)):
+        for denoiser in (Denoiser(exact, predictor=FloatState), Denoiser(rounded)):
             row.append(score_pair(clean, denoiser.denoise(noisy), RATE, ("PESQ",))["pesq_wb"])
         scores.append(row)
     in_float, in_8_bits = np.mean(scores, axis=0)

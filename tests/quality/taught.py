@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, LOOKAHEAD_HOPS, SAMPLE_RATE
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer, Synthesizer
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.signal_path import analyze_signal, synthesize_signal
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.recipe import RECIPE
 from percepnet_cli.training.data.targets import example
@@ -32,16 +32,8 @@ def read(path: Path, size: int) -> np.ndarray:
 
 def synthesize(noisy: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """Return the noisy signal, float32 [hops * 480], with gains and strengths of its windows, float16 [hops, 34]."""
-    pad = LATENCY_SAMPLES // HOP_SIZE
-    hops = np.pad(noisy, (0, LATENCY_SAMPLES)).reshape(-1, HOP_SIZE)
-    around = ((LOOKAHEAD_HOPS, pad - LOOKAHEAD_HOPS), (0, 0))
-    g, r = (np.pad(answer.astype(np.float32), around) for answer in (gain, strength))
-    analyzer, synthesizer = Analyzer(), Synthesizer()
-    out = np.empty(hops.shape, np.float32)
-    for start in range(0, len(hops), MAX_HOPS):
-        part = slice(start, start + MAX_HOPS)
-        synthesizer.synthesize(analyzer.analyze(hops[part]), g[part], r[part], 0.0, out[part])
-    return out.ravel()[LATENCY_SAMPLES:]
+    g, r = (np.pad(values.astype(np.float32), ((0, 1), (0, 0))) for values in (gain, strength))
+    return synthesize_signal(analyze_signal(noisy), g, r)
 
 
 def main() -> None:
