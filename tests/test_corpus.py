@@ -148,3 +148,56 @@ def test_bandwidth_is_taken_from_the_table_or_measured_once(corpus, monkeypatch)
     assert library.bandwidth_hz(Recording(hiss, "")) > 23000
     monkeypatch.setattr(corpus_module, "measure_bandwidth", lambda samples: 1.0)
     assert library.bandwidth_hz(Recording(hiss, "")) > 23000
+
+
+def test_a_table_names_collection_and_kind(tmp_path):
+    rows = ["path\tcollection\tkind", "a.wav\tone\twords", "b.wav\ttwo\tsentences", "c.wav\t\t", "d.wav\tx\tother"]
+    (tmp_path / "t.tsv").write_text("\n".join(rows) + "\n")
+    assert [(r.collection, r.kind) for r in find(tmp_path / "t.tsv")] == [
+        ("one", "words"),
+        ("two", "sentences"),
+        ("", ""),
+        ("x", ""),
+    ]
+
+
+def test_decoded_recordings_are_kept_for_all_processes(corpus, tmp_path, monkeypatch):
+    recording = find(corpus / "speech")[0]
+    plain = Library().samples(recording)
+    assert np.array_equal(Library(folder=tmp_path / "cache").samples(recording), plain)
+    kept = list((tmp_path / "cache").rglob("*.s16"))
+    assert [p.stat().st_size for p in kept] == [2 * len(plain)]
+
+    monkeypatch.setattr(corpus_module, "read_mono", None)  # nothing is decoded again
+    assert np.array_equal(Library(folder=tmp_path / "cache").samples(recording), plain)
+    monkeypatch.undo()
+
+    changed = tmp_path / "changed.wav"
+    for level in (0.1, 0.2):  # a file that was replaced is another
+        soundfile.write(changed, np.full(480, level), 48000)
+        assert Library(folder=tmp_path / "cache").samples(Recording(str(changed), "")).max() == pytest.approx(
+            level, abs=1e-4
+        )
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    for library in (Library(folder=tmp_path / "cache") for _ in range(2)):
+        assert len(library.samples(Recording(str(tmp_path / "broken.wav"), ""))) == 0
+        assert library.unreadable == {str(tmp_path / "broken.wav")}
+
+
+def test_a_stretch_of_a_long_recording_is_drawn(corpus, rng):
+    library, recording = Library(), find(corpus / "speech")[0]
+    whole = library.samples(recording)
+    starts = set()
+    for _ in range(20):
+        part = library.samples(recording, 1000, rng)
+        start = np.flatnonzero([np.array_equal(whole[n : n + 1000], part) for n in range(len(whole) - 999)])
+        assert len(part) == 1000 and len(start)
+        starts.add(start[0])
+    assert len(starts) > 10
+    assert np.array_equal(library.samples(recording, len(whole), rng), whole)
+
+
+def test_the_cache_leaves_room_for_other_processes(monkeypatch):
+    assert corpus_module.cache_bytes() <= 800_000_000
+    monkeypatch.setattr(corpus_module.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**6}[name])
+    assert corpus_module.cache_bytes() == 409_600_000

@@ -85,7 +85,7 @@ def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
     assert (shards.sequences, shards.hops) == (SHARDS * SEQUENCES_PER_SHARD, 30)
     assert shards.description["seed"] == 5 and shards.description["recipe"]["seconds"] == 0.3
     plan = plan_of(corpus)
-    sources = Sources.group(plan.speech, plan.noise, plan.rooms)
+    sources = Sources(plan.speech, plan.noise, plan.rooms)
     for index, sequence in ((0, 0), (2, 63)):
         rng, speech_rng, noise_rng = (
             np.random.default_rng(seed)
@@ -246,7 +246,7 @@ def test_recordings_that_cannot_be_read_are_named(corpus, tmp_path):
     assert unreadable == {str(damaged)}
 
 
-@pytest.mark.parametrize("name", ["varied", "recorded"])
+@pytest.mark.parametrize("name", ["balanced", "varied", "recorded"])
 def test_the_command_takes_a_recipe_and_teachers(corpus, monkeypatch, tmp_path, name):
     seen = []
     monkeypatch.setattr(module, "generate", lambda plan, *_: seen.append(plan) or iter(()))

@@ -14,9 +14,9 @@ from signals import noise, snr_db, speech, tone
 from percepnet_cli.audio.resample import change_speed
 from percepnet_cli.training.data import filters, synthetic
 from percepnet_cli.training.data.corpus import Recording, find
-from percepnet_cli.training.data.mixture import draw
-from percepnet_cli.training.data.recipe import RECIPE, Recipe
-from percepnet_cli.training.data.tracks import Sources, silence_pauses, speech_track
+from percepnet_cli.training.data.mixture import draw, phrases, step_levels, transients
+from percepnet_cli.training.data.recipe import BALANCED, RECIPE, Recipe
+from percepnet_cli.training.data.tracks import Sources, coming_and_going, noise_track, silence_pauses, speech_track
 
 PLAIN = Recipe(
     seconds=3.0,
@@ -40,7 +40,7 @@ PLAIN = Recipe(
 
 @pytest.fixture
 def sources(corpus):
-    return Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    return Sources(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
 
 
 def level_db(samples):
@@ -53,7 +53,7 @@ def level_db(samples):
 @given(snr=st.floats(-10, 50), level=st.floats(-50, -26), seed=st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_level_and_ratio_are_those_drawn(corpus, snr, level, seed):
-    sources = Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    sources = Sources(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
     recipe = replace(PLAIN, snr_db=(snr, snr), level_db=(level, level))
     mixture = draw(sources, np.random.default_rng(seed), recipe)
     assert len(mixture.noisy) == len(mixture.clean) == 3 * 48000
@@ -74,7 +74,7 @@ def test_the_usual_ratios_are_drawn_as_often_as_said(sources, rng):
 
 
 def test_the_same_generator_gives_the_same_samples_whatever_was_read_before(sources, corpus):
-    fresh = Sources.group(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    fresh = Sources(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
     for seed in range(6):
         draw(fresh, np.random.default_rng(seed + 100))
         a, b, c = (
@@ -123,7 +123,7 @@ def test_low_pass_empties_both_signals_above_the_cutoff(sources, rng):
         frequency = np.fft.rfftfreq(len(mixture.noisy), 1 / 48000)
         assert 3000 <= mixture.cutoff_hz < 24000
         for samples in (mixture.noisy, mixture.clean):
-            power = np.abs(np.fft.rfft(samples.astype(float))) ** 2
+            power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
             assert power[frequency > 1.04 * mixture.cutoff_hz].sum() < 1e-9 * power.sum()
             assert (
                 power[(frequency > 0.9 * mixture.cutoff_hz) & (frequency < mixture.cutoff_hz)].sum()
@@ -145,8 +145,9 @@ def test_what_would_overload_is_turned_down_with_its_target(sources, rng):
 
 
 def test_the_narrowest_recording_sets_the_bandwidth(sources, rng):
-    anna = [replace(r, bandwidth_hz=hz) for r, hz in zip(sources.speech["anna"], (9000.0, 4000.0), strict=True)]
-    narrow = replace(sources, speech={"anna": anna})
+    anna = [r for r in sources.speech.recordings if r.group == "anna"]
+    anna = [replace(r, bandwidth_hz=hz) for r, hz in zip(anna, (9000.0, 4000.0), strict=True)]
+    narrow = Sources(anna, sources.noise.recordings, [], replace(PLAIN, narrow_share=1))
     assert speech_track(narrow, 20 * 48000, rng, PLAIN)[1] == 4000
     assert draw(narrow, rng, replace(PLAIN, seconds=20.0)).bandwidth_hz == 4000
     for speed in (0.9, 1.25):
@@ -158,7 +159,7 @@ def test_the_narrowest_recording_sets_the_bandwidth(sources, rng):
 
 def test_noises_are_drawn_by_the_root_of_their_length():
     made = [Recording(f"{seconds}", "x", None, seconds) for seconds in (1.0, 4.0, 25.0, 3000.0)]
-    chance = Sources.group([], made, []).noise_chance
+    chance = Sources([], made, []).noise.chance
     assert chance == pytest.approx(np.sqrt([1, 4, 25, 30]) / np.sqrt([1, 4, 25, 30]).sum())
 
 
@@ -267,3 +268,180 @@ def test_random_filters_are_stable_and_differ(rng):
     samples = noise(48000, rng)
     levels = [np.std(filters.random_filter(samples, rng)) / np.std(samples) for _ in range(60)]
     assert max(levels) < 30 and min(levels) > 0.01 and len(np.unique(levels)) > 30
+
+
+def only(**changes):
+    """The plain recipe with something more."""
+    return replace(PLAIN, seconds=6.0, synthetic_noise=0, **changes)
+
+
+def test_music_is_one_piece_at_its_own_ratio(corpus, rng):
+    speech_recordings = find(corpus / "speech")
+    piece = replace(find(corpus / "noise")[0], kind="music")
+    sources = Sources(speech_recordings, [piece], [])
+    mixture = draw(sources, rng, only(music=1, music_snr_db=(3, 3)))
+    assert mixture.tags == ("music",)
+    assert level_db(mixture.clean) - level_db(mixture.noisy - mixture.clean) == pytest.approx(3, abs=0.2)
+    # it is drawn as nothing else
+    other = draw(sources, rng, only(music=0))
+    assert "recorded" not in other.tags
+
+
+def test_a_crowd_is_of_several_voices_at_its_own_ratio(sources, monkeypatch):
+    from percepnet_cli.training.data import tracks
+
+    heard = []
+    track = tracks.speech_track
+
+    def listen(sources, size, rng, recipe=RECIPE, speaker=None):
+        heard.append(speaker)
+        return track(sources, size, rng, recipe, speaker)
+
+    monkeypatch.setattr(tracks, "speech_track", listen)
+    for seed in range(12):
+        heard.clear()
+        mixture = draw(sources, np.random.default_rng(seed), only(crowd=1, crowd_snr_db=(-2, -2)))
+        voices = [speaker for speaker in heard if speaker is not None]
+        assert mixture.tags == ("crowd",) and 3 <= len(voices) <= 6
+        assert len(set(voices)) == 3  # as many speakers as there are
+        assert level_db(mixture.clean) - level_db(mixture.noisy - mixture.clean) == pytest.approx(-2, abs=0.2)
+
+
+def test_nearly_clean_speech_comes_before_what_a_noise_asks_for(sources, rng):
+    recipe = only(crowd=1, crowd_snr_db=(0, 0), nearly_clean=1, nearly_clean_snr_db=(30, 30))
+    mixture = draw(sources, rng, recipe)
+    assert mixture.tags == ("crowd", "nearly clean")
+    assert level_db(mixture.clean) - level_db(mixture.noisy - mixture.clean) == pytest.approx(30, abs=0.2)
+
+
+def test_soft_speech_keeps_its_ratio(sources, rng):
+    mixture = draw(sources, rng, only(soft=1, soft_level_db=(-58, -58)))
+    assert level_db(mixture.clean) == pytest.approx(-58, abs=0.1)
+    assert level_db(mixture.clean) - level_db(mixture.noisy - mixture.clean) == pytest.approx(7, abs=0.2)
+
+
+def test_phrases_are_what_lies_between_pauses(rng):
+    voice = np.zeros(480 * 300, np.float32)
+    for start, end in ((10, 50), (55, 90), (120, 200)):  # pauses of 50 and of 300 ms
+        voice[480 * start : 480 * end] = noise(480 * (end - start), rng)
+    assert phrases(voice, 0.2) == [(10, 90), (120, 200)]
+    assert phrases(voice, 0.03) == [(10, 50), (55, 90), (120, 200)]
+    assert phrases(np.zeros(48000, np.float32), 0.2) == []
+
+
+def test_levels_step_in_pauses_alone(rng):
+    voice = np.zeros(480 * 600, np.float32)
+    spans = [(start, start + 40) for start in range(0, 600, 60)]
+    for start, end in spans:
+        voice[480 * start : 480 * end] = tone(200, 480 * 40, 0.5)
+    recipe = replace(RECIPE, level_step_db=(10, 20))
+    steps = []
+    for seed in range(10):
+        stepped = step_levels(voice, np.random.default_rng(seed), recipe)
+        gains = []
+        for start, end in spans:
+            gain = stepped[480 * start + 50 : 480 * end] / np.where(voice[480 * start + 50 : 480 * end] == 0, np.nan, 1)
+            ratio = stepped[480 * start : 480 * end] @ voice[480 * start : 480 * end]
+            ratio /= voice[480 * start : 480 * end] @ voice[480 * start : 480 * end]
+            np.testing.assert_allclose(
+                stepped[480 * start : 480 * end], ratio * voice[480 * start : 480 * end], atol=1e-3
+            )
+            assert np.isfinite(gain[np.isfinite(gain)]).all()
+            gains.append(20 * np.log10(ratio))
+        assert max(gains) < 0.01 + 15 and min(gains) > -26
+        steps += [abs(step) for step in np.diff(gains) if abs(step) > 0.01]
+    assert len(steps) > 30 and min(steps) > 9.9 and max(steps) < 20.1
+
+
+@pytest.mark.parametrize("lead_ms", [20, 150])
+def test_knocks_come_right_before_speech_sets_in(corpus, lead_ms, rng):
+    sources = Sources(find(corpus / "speech"), [], [])
+    voice = np.zeros(480 * 400, np.float32)
+    for start, end in ((60, 120), (150, 200), (210, 300)):  # after 600, 300 and 100 ms
+        voice[480 * start : 480 * end] = noise(480 * (end - start), rng, 0.1)
+    recipe = replace(RECIPE, onset_share=1, onset_lead_ms=(lead_ms, lead_ms), onset_level_db=(6, 6))
+    loudest = np.abs(voice).max()
+    for seed in range(10):
+        knocks = transients(sources, voice, np.random.default_rng(seed), recipe)
+        peaks = [start * 480 - lead_ms * 48 for start in (60, 150)]
+        for peak in peaks:
+            assert np.abs(knocks[peak - 1 : peak + 2]).max() == pytest.approx(loudest * 10**0.3, rel=0.35)
+        quiet = np.ones(len(knocks), bool)
+        for peak in peaks:
+            quiet[max(0, peak - 19200) : peak + 19200] = False
+        assert not knocks[quiet].any()
+
+
+def test_knocks_are_no_part_of_the_target_and_change_no_level(sources):
+    recipe = only(onset_transients=1, onset_level_db=(0, 0), snr_db=(40, 40), delayed_start=1)
+    for seed in range(6):
+        with_knocks, without = (
+            draw(sources, np.random.default_rng(seed), replace(recipe, onset_share=share)) for share in (1, 0)
+        )
+        assert "onset transients" in with_knocks.tags
+        # the generators part ways after the knocks, but for the speech
+        assert np.abs(with_knocks.noisy - with_knocks.clean).max() > 10 * np.abs(without.noisy - without.clean).max()
+        assert level_db(with_knocks.clean) == pytest.approx(level_db(without.clean), abs=0.01)
+
+
+def test_noises_come_and_go(rng):
+    shapes = [coming_and_going(8 * 48000, np.random.default_rng(seed)) for seed in range(60)]
+    for gain in shapes:
+        assert gain.shape == (8 * 48000,) and gain.dtype == np.float32
+        assert np.all((gain >= 0) & (gain <= 1)) and gain.max() > 0.09
+        assert np.abs(np.diff(gain)).max() < 1 / 239  # no click
+    assert sum(gain[0] == 0 and gain[-1] == 1 for gain in shapes) > 6
+    assert sum(gain[0] == 1 and gain[-1] == 0 for gain in shapes) > 6
+    assert sum(gain[0] == gain[-1] == 1 and gain.min() == 0 for gain in shapes) > 6
+    assert sum(0 < gain.min() < gain.max() <= 1 for gain in shapes) > 6
+
+
+def test_a_noise_that_takes_turns_is_one_at_a_time(corpus, rng, monkeypatch):
+    from percepnet_cli.training.data import tracks
+
+    sources = Sources([], find(corpus / "noise"), [])
+    tones_hz = iter([400.0, 4000.0] * 50)
+    monkeypatch.setattr(
+        tracks, "_one_noise", lambda sources, size, rng, recipe: (tone(next(tones_hz), size, 0.3), "tone")
+    )
+    recipe = only(noise_switch=1, more_noises=(1, 0), colour=0)
+    changed = 0
+    for seed in range(12):
+        made = noise_track(sources, 6 * 48000, np.random.default_rng(seed), recipe)
+        assert made.tags == ("switch", "tone", "tone") and made.snr_db is None
+        spectra = np.abs(np.fft.rfft(made.samples.reshape(-1, 4800) * np.hanning(4800), axis=1))
+        low, high = spectra[:, 40], spectra[:, 400]
+        both = (low > 0.1 * low.max()) & (high > 0.1 * high.max())
+        assert both.mean() < 0.1 and (low[0] > low[-1] or low.max() == low[0]) and high[-1] >= high[0]
+        changed += low[0] > 10 * low[-1]
+    assert changed > 6
+
+
+def test_every_recipe_draws_what_it_says(corpus):
+    found = find(corpus / "noise")
+    sources = Sources(
+        find(corpus / "speech"), [*found, replace(found[0], kind="music")], find(corpus / "rooms"), BALANCED
+    )
+    tags = []
+    for seed in range(300):
+        tags += draw(sources, np.random.default_rng(seed), replace(BALANCED, seconds=1.0)).tags
+    for tag, chance in (
+        ("music", BALANCED.music * 0.95),
+        ("nearly clean", BALANCED.nearly_clean),
+        ("soft", BALANCED.soft),
+        ("room", BALANCED.room),
+        ("level steps", BALANCED.level_steps * 0.95),
+        ("onset transients", BALANCED.onset_transients * 0.95),
+    ):
+        assert tags.count(tag) / 300 == pytest.approx(chance, abs=4 * np.sqrt(chance / 300))
+    assert {name for name, _ in BALANCED.synthetic_kinds} == set(synthetic.MAKERS)
+    assert sum(share for _, share in BALANCED.synthetic_kinds) == pytest.approx(1)
+
+
+def test_convolution_with_several_responses_shares_the_signal(rng):
+    samples = noise(48000 - 11, rng)
+    responses = [noise(size, rng) for size in (1, 480, 481, 1920, 5000)]
+    for response, found in zip(responses, filters.convolve_each(samples, responses), strict=True):
+        assert snr_db(fftconvolve(samples.astype(float), response)[: len(samples)], found) > 100
+    trimmed = filters.trim_tail(np.concatenate((noise(500, rng), np.zeros(100, np.float32))))
+    assert len(trimmed) == 500 and filters.trim_tail(np.float32([1.0])).tolist() == [1.0]

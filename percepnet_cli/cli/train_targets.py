@@ -24,6 +24,9 @@ class Place(click.ParamType):
 
 SOURCE = Place(exists=True)
 
+NAMED = 10
+"""Recordings that could not be read of which the names are told."""
+
 EXAMPLES = """
     percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20
     percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --part validation
@@ -59,10 +62,16 @@ EXAMPLES = """
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["varied", "recorded"]),
-    default="varied",
+    type=click.Choice(["balanced", "varied", "recorded"]),
+    default="balanced",
     show_default=True,
-    help="A bit of everything, or mostly recorded noise at -6 to 16 dB.",
+    help="What calls hold, alarms, music, crowds and soft speech included; a bit of everything; or mostly recorded "
+    "noise at -6 to 16 dB.",
+)
+@click.option(
+    "--audio-cache",
+    type=click.Path(file_okay=False),
+    help="Keep decoded recordings in this folder, 0.35 GB an hour, so that each is decoded once.",
 )
 @click.option(
     "--teacher",
@@ -83,6 +92,7 @@ def train_targets(
     hours: float,
     seed: int,
     recipe: str,
+    audio_cache: str | None,
     teachers: tuple[str, ...],
     jobs: int | None,
     scheduler: str | None,
@@ -91,9 +101,11 @@ def train_targets(
     """Mix speech and noise, and write features and ideal gains to OUTDIR.
 
     A source is a folder or the URL of one (its sub-folders count as speakers), a .tsv or .csv table
-    with a column "path" (and, if known, "speaker" and "bandwidth_hz"), or a text file
-    with one path a line. The same seed and recordings give the same shards; after
-    an interruption the same command makes what is missing.
+    with a column "path" (and, if known, "speaker", "bandwidth_hz", "seconds", "collection", "kind"),
+    or a text file with one path a line. No collection floods the others, whatever its size. The
+    kind "words" marks single words, at most a tenth of the speech; "music" marks a noise that is
+    played by itself. The same seed and recordings give the same shards; after an interruption the
+    same command makes what is missing.
     """
     import sys
 
@@ -105,7 +117,7 @@ def train_targets(
 
     unreadable: set[str] = set()
     try:
-        plan = make_plan(speech, noise, rooms, part, seed, RECIPES[recipe], teachers)
+        plan = make_plan(speech, noise, rooms, part, seed, RECIPES[recipe], teachers, audio_cache)
         if not quiet:
             click.echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "
@@ -122,8 +134,11 @@ def train_targets(
                 bar.total = total
                 bar.update(done - bar.n)
         if unreadable:
+            names = sorted(unreadable)
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             click.echo(
-                f"{len(unreadable)} recordings could not be read and count as silence, {min(unreadable)} for one",
+                f"{len(names)} recordings could not be read or are silent, and were left out: "
+                f"{', '.join(names[:NAMED])}{more}",
                 err=True,
             )
     except (ValueError, OSError) as error:

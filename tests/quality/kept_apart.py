@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=77)
     args = parser.parse_args()
     plan = make_plan(args.speech, args.noise, args.rooms, "validation", args.seed, RECIPE)
-    sources = Sources.group(plan.speech, plan.noise, plan.rooms)
+    sources = Sources(plan.speech, plan.noise, plan.rooms)
     for part in ("noisy", "clean"):
         (args.out / part).mkdir(parents=True, exist_ok=True)
     for number in range(args.count):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,11 +19,16 @@ from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import remote
+from percepnet_cli.storage.atomic import write_atomically
 
 CACHE_SHARE = 0.1
 """Part of the machine's memory that one process may fill with decoded audio, int16."""
+LARGEST_CACHE_BYTES = 800_000_000
+FULL_SCALE = 32767
+"""Sample value that stands for 1 in decoded audio."""
 BANDWIDTH_RANGE_DB = 60
 """A recording reaches as far as its mean power stays within this of the peak."""
+KINDS = {"", "words", "sentences", "music"}
 VALIDATION_SHARE = 0.06
 """Share of speakers, noises and rooms that only validation sees."""
 
@@ -36,13 +43,18 @@ class Recording:
     """Where the recording's content ends, Hz; None: measure it."""
     seconds: float | None = None
     """How long it is, if its table says so."""
+    collection: str = ""
+    """Where it was published, if its table says so; collections are drawn evenly, whatever their size."""
+    kind: str = ""
+    """``words`` or ``sentences`` of speech, ``music`` among noise, else empty."""
 
 
 def find(source: Path | str) -> list[Recording]:
     """List the recordings of a folder (or the URL of one), of a table or of a plain list.
 
     A folder is searched recursively; a file's parent folder counts as its speaker. A table
-    (``.tsv`` or ``.csv``) needs a column ``path`` and may have ``speaker``, ``bandwidth_hz`` and ``seconds``;
+    (``.tsv`` or ``.csv``) needs a column ``path`` and may have ``speaker``, ``bandwidth_hz``, ``seconds``,
+    ``collection`` and ``kind`` (of speech ``words`` or ``sentences``, of noise ``music``; others are ignored);
     any other file lists one path a line. Relative paths start at the list's folder.
     Raises ValueError where nothing is found, naming the source.
     """
@@ -92,7 +104,14 @@ def _read_table(source: Path) -> Iterable[Recording]:
                     numbers[name] = float(row.get(name) or 0) or None
                 except ValueError:
                     raise ValueError(f"{source}: line {rows.line_num}: {name} is no number") from None
-            yield Recording(str(path), row.get("speaker") or str(path), **numbers)
+            kind = (row.get("kind") or "").strip()
+            yield Recording(
+                str(path),
+                row.get("speaker") or str(path),
+                **numbers,
+                collection=row.get("collection") or "",
+                kind=kind if kind in KINDS else "",
+            )
 
 
 def split(recordings: Sequence[Recording], part: str) -> list[Recording]:
@@ -128,40 +147,90 @@ def measure_bandwidth(samples: np.ndarray) -> float:
 
 
 def cache_bytes() -> int:
-    """Return the decoded audio that a process keeps unless told otherwise, bytes; 600 MB where memory is unknown."""
+    """Return how much decoded audio a process keeps unless told otherwise: a tenth of the memory, 800 MB at most.
+
+    600 MB where the memory is unknown.
+    """
     try:
-        return int(CACHE_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # not on Windows
         return 600_000_000
+    return min(LARGEST_CACHE_BYTES, int(CACHE_SHARE * memory))
 
 
 class Library:
-    """Reads recordings as mono at 48 kHz and keeps the latest ones in memory."""
+    """Reads recordings as mono at 48 kHz.
 
-    def __init__(self, limit_bytes: int | None = None) -> None:
+    Parameters
+    ----------
+    limit_bytes
+        Decoded audio kept in memory, the latest, int16; None: ``cache_bytes``.
+    folder
+        Where decoded audio is kept as files instead, 96 kB for each second, so that processes share it and each
+        recording is decoded once; made if needed. None: nowhere.
+    """
+
+    def __init__(self, limit_bytes: int | None = None, folder: str | Path | None = None) -> None:
         self._limit = cache_bytes() if limit_bytes is None else limit_bytes
+        self._folder = None if folder is None else Path(folder)
         self._held = 0
         self._samples: OrderedDict[str, np.ndarray] = OrderedDict()
         self._bandwidth: dict[str, float] = {}
         self.unreadable: set[str] = set()
-        """Paths of what could not be read so far; it counts as silence."""
+        """Paths of what was found so far to be no sound, or nothing but silence."""
 
-    def samples(self, recording: Recording) -> np.ndarray:
-        """Return the samples of a recording, float32 [n], peak at most 1; empty if it cannot be read."""
+    def samples(
+        self, recording: Recording, size: int | None = None, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Return the samples of a recording, float32 [n], peak at most 1; empty if it holds no sound that can be read.
+
+        size, rng: if it is longer than `size`, as many samples from a random place.
+        """
+        held = self._decoded(recording)
+        if size is not None and rng is not None and len(held) > size:
+            start = int(rng.integers(len(held) - size + 1))
+            held = held[start : start + size]
+        return held.astype(np.float32) / np.float32(FULL_SCALE)
+
+    def _decoded(self, recording: Recording) -> np.ndarray:
+        """Return a recording, int16 [n]."""
+        if recording.path in self.unreadable:
+            return np.zeros(0, np.int16)
         held = self._samples.pop(recording.path, None)
         if held is None:
-            try:
-                with remote.fetched(recording.path) as path:
-                    audio = read_mono(path)
-            except AudioError:
-                audio = np.zeros(0, np.float32)
+            held = self._decode(recording) if self._folder is None else self._kept_in(self._folder, recording)
+            if not held.any():
                 self.unreadable.add(recording.path)
-            held = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+                return held[:0]
             self._held += held.nbytes
         self._samples[recording.path] = held
         while self._held > self._limit and len(self._samples) > 1:
             self._held -= self._samples.popitem(last=False)[1].nbytes
-        return held.astype(np.float32) / np.float32(32767)
+        return held
+
+    def _decode(self, recording: Recording) -> np.ndarray:
+        try:
+            with remote.fetched(recording.path) as path:
+                audio = read_mono(path)
+        except AudioError:
+            audio = np.zeros(0, np.float32)
+        decoded: np.ndarray = np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype(np.int16)
+        return decoded
+
+    def _kept_in(self, folder: Path, recording: Recording) -> np.ndarray:
+        """Return a view of the file that holds a decoded recording; decode it if there is none."""
+        stamp: tuple[int, ...] = ()
+        if not remote.is_url(recording.path):
+            with suppress(OSError):
+                found = os.stat(recording.path)
+                stamp = (found.st_size, found.st_mtime_ns)
+        digest = hashlib.sha256(json.dumps([recording.path, *stamp]).encode()).hexdigest()[:32]
+        path = folder / digest[:2] / f"{digest}.s16"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            samples = self._decode(recording).tobytes()
+            write_atomically(path, lambda temporary: temporary.write_bytes(samples))
+        return np.memmap(path, np.int16, "r") if path.stat().st_size else np.zeros(0, np.int16)
 
     def bandwidth_hz(self, recording: Recording) -> float:
         """Return where the recording's content ends, measured if its table did not say."""

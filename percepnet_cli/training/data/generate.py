@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from percepnet_cli.errors import PercepnetError
 from percepnet_cli.parallel.pool import Crash, Pool
 from percepnet_cli.storage import remote
 from percepnet_cli.training.data import shards
-from percepnet_cli.training.data.corpus import Recording, find, split
+from percepnet_cli.training.data.corpus import Library, Recording, find, split
 from percepnet_cli.training.data.mixture import Mixture, draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
 from percepnet_cli.training.data.targets import example
@@ -43,6 +43,8 @@ class Plan:
     recipe: Recipe = RECIPE
     teachers: tuple[str, ...] = ()
     """Commands, see ``training/teachers.py``."""
+    audio_cache: str | None = None
+    """Folder of decoded recordings, see ``Library``; decides on nothing."""
 
     def description(self) -> dict[str, Any]:
         """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
@@ -65,9 +67,11 @@ class Plan:
 
 
 def _digest(recordings: Sequence[Recording]) -> str:
-    """Return a hash of the names, groups and bandwidths of recordings, not of where they lie."""
+    """Return a hash of the names of recordings and of what their tables say, not of where they lie."""
     common = os.path.commonpath([os.path.dirname(r.path) for r in recordings]) if recordings else ""
-    rows = [(os.path.relpath(r.path, common), r.group, r.bandwidth_hz) for r in recordings]
+    rows = [
+        (os.path.relpath(r.path, common), r.group, r.bandwidth_hz, r.seconds, r.collection, r.kind) for r in recordings
+    ]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
@@ -79,8 +83,11 @@ def make_plan(
     seed: int,
     recipe: Recipe,
     teachers: Sequence[str] = (),
+    audio_cache: str | None = None,
 ) -> Plan:
     """Collect the recordings of folders and lists and keep those of a part.
+
+    audio_cache: see ``Library``.
 
     Raises ValueError if a source holds nothing, or nothing is left of the speech or the noise.
     """
@@ -88,11 +95,11 @@ def make_plan(
     for name, sources in (("speech", speech), ("noise", noise), ("rooms", rooms)):
         found = [recording for source in sources for recording in find(source)]
         if name != "speech":  # whole files are kept apart, not the folders that hold them
-            found = [Recording(r.path, r.path.rsplit(os.sep, 1)[-1], r.bandwidth_hz) for r in found]
+            found = [replace(r, group=r.path.rsplit(os.sep, 1)[-1]) for r in found]
         parts[name] = tuple(split(found, part))
         if not parts[name] and (found or name == "speech"):
             raise ValueError(f"none of the {len(found)} {name} recordings belongs to the part '{part}'")
-    return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe, tuple(teachers))
+    return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe, tuple(teachers), audio_cache)
 
 
 def is_whole(place: str, plan: Plan) -> bool:
@@ -125,9 +132,15 @@ def _read_description(place: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
+def _description(plan: Plan) -> dict[str, Any]:
+    """Return the description of a plan, made once: it takes as long as some mixtures."""
+    return plan.description()
+
+
+@lru_cache(maxsize=1)
 def _sources(plan: Plan) -> Sources:
     """Return the recordings of a plan, kept by each process from shard to shard."""
-    return Sources.group(plan.speech, plan.noise, plan.rooms)
+    return Sources(plan.speech, plan.noise, plan.rooms, plan.recipe, Library(folder=plan.audio_cache))
 
 
 def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
@@ -138,7 +151,7 @@ def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
     for sequence in range(SEQUENCES_PER_SHARD):
         rng = np.random.default_rng((plan.seed, index, sequence))
         speech = tracks.speech(sequence // plan.recipe.reuse)
-        noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse)) if sources.noise else None
+        noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse))
         yield draw(sources, rng, plan.recipe, speech, noise)
 
 
@@ -148,20 +161,23 @@ def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[
     mixtures: Iterable[Mixture] = _mixtures(plan, index)
     answers: list[list[np.ndarray]] = []
     if plan.teachers:  # they hear all of them at once
-        mixtures = list(mixtures)
         try:
+            mixtures = list(mixtures)
             answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, PercepnetError) as error:
             return str(error)
     rows: dict[str, list[np.ndarray]] = {}
-    for mixture, *taught in zip(mixtures, *answers, strict=True):
-        for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
-            if array is not None:
-                rows.setdefault(name, []).append(array)
+    try:
+        for mixture, *taught in zip(mixtures, *answers, strict=True):
+            for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
+                if array is not None:
+                    rows.setdefault(name, []).append(array)
+    except (OSError, PercepnetError) as error:
+        return str(error)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
     try:
         with remote.stored(place) as path:
-            shards.write_shard(path, arrays, plan.description())
+            shards.write_shard(path, arrays, _description(plan))
     except (OSError, PercepnetError) as error:
         return str(error)
     return set(_sources(plan).library.unreadable)
@@ -178,9 +194,9 @@ def generate(
     """Make the shards that are missing. Yields (hours of audio done, hours wanted) as they complete.
 
     folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
-    paths that could not be read and counted as silence; scheduler: address of a Dask scheduler that does it instead. A
-    shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; OSError if it
-    cannot be written; StorageError or ClusterError if a store or cluster cannot be used.
+    paths that could not be read, or held silence alone, and were left out; scheduler: address of a Dask scheduler
+    that does it instead. A shard appears whole or not at all. Raises ValueError if the folder holds shards of another
+    plan; OSError if it cannot be written; StorageError or ClusterError if a store or cluster cannot be used.
     """
     folder = str(folder)
     if not remote.is_url(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,36 +12,55 @@ from percepnet_cli.audio.resample import change_speed
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.data import filters, noise_synthesis, synthetic
 from percepnet_cli.training.data.corpus import Library, Recording
+from percepnet_cli.training.data.draws import Draw, noise_draw, speech_draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
 
-USUAL_NOISE_S = 5.0
-"""Taken for the length of a noise that no table gives."""
-LONGEST_NOISE_S = 30.0
-"""Length beyond which a noise is drawn no more often."""
+EVENT_S = 1.2
+"""Noises shorter than this are single events: keys, knocks."""
+LONGEST_SPEECH_S = 30.0
+"""Of a longer recording of speech, no more than this is looked at."""
 
 
-@dataclass
 class Sources:
-    """Recordings by group, as a mixture draws them."""
+    """Recordings, and how often each is drawn.
 
-    speech: dict[str, list[Recording]]
-    noise: list[Recording]
-    rooms: list[Recording]
-    library: Library = field(default_factory=Library)
-    noise_chance: np.ndarray | None = field(init=False)
-    """float64 [noises], sums to 1."""
+    Parameters
+    ----------
+    speech, noise, rooms
+        What there is. Noise of the kind ``music`` is drawn as music only.
+    recipe
+        Limits the shares of single words and of narrow recordings.
+    library
+        Reads them; None makes one.
+    """
 
-    def __post_init__(self) -> None:
-        seconds = np.array([min(r.seconds or USUAL_NOISE_S, LONGEST_NOISE_S) for r in self.noise])
-        self.noise_chance = np.sqrt(seconds) / np.sqrt(seconds).sum() if len(seconds) else None
+    def __init__(
+        self,
+        speech: Sequence[Recording],
+        noise: Sequence[Recording],
+        rooms: Sequence[Recording],
+        recipe: Recipe = RECIPE,
+        library: Library | None = None,
+    ) -> None:
+        self.speech: Draw = speech_draw(speech, recipe.words_share, recipe.narrow_share)
+        self.noise: Draw = noise_draw([r for r in noise if r.kind != "music"])
+        self.music: Draw = noise_draw([r for r in noise if r.kind == "music"])
+        self.events: Draw = noise_draw([r for r in self.noise.recordings if r.seconds and r.seconds < EVENT_S])
+        """Noises known to be single events."""
+        self.rooms = list(rooms)
+        self.library = Library() if library is None else library
 
-    @classmethod
-    def group(cls, speech: Sequence[Recording], noise: Sequence[Recording], rooms: Sequence[Recording]) -> Sources:
-        """Sort recordings by speaker."""
-        speakers: dict[str, list[Recording]] = {}
-        for recording in speech:
-            speakers.setdefault(recording.group, []).append(recording)
-        return cls(dict(sorted(speakers.items())), list(noise), list(rooms))
+
+@dataclass(frozen=True)
+class Noise:
+    """A noise, and the SNR that goes with it."""
+
+    samples: np.ndarray
+    """float32 [n] with an active RMS of 1, or silence."""
+    snr_db: tuple[float, float] | None = None
+    """Range of the SNR at which it is to be heard; None: that of the recipe."""
+    tags: tuple[str, ...] = ()
+    """What it is made of."""
 
 
 def draw_speed(speeds: tuple[float, float], rng: np.random.Generator, recipe: Recipe) -> float:
@@ -52,35 +71,33 @@ def draw_speed(speeds: tuple[float, float], rng: np.random.Generator, recipe: Re
 
 
 def speech_track(
-    sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe = RECIPE
+    sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe = RECIPE, speaker: int | None = None
 ) -> tuple[np.ndarray, float]:
     """Join recordings of one speaker into running speech with natural gaps.
 
-    Speakers are drawn by the root of their number of recordings, so that few do not dominate.
+    See ``draws.speech_draw`` for how often a speaker is drawn; `speaker` is the number of one, if it is given.
     Returns float32 [size] with an active RMS of 1, and the bandwidth that all recordings share, Hz.
     """
-    names = list(sources.speech)
-    weight = np.sqrt([min(len(sources.speech[name]), 100) for name in names])
-    recordings = sources.speech[names[rng.choice(len(names), p=weight / weight.sum())]]
     track = np.zeros(size, np.float32)
     bandwidth_hz = SAMPLE_RATE / 2
     speed = draw_speed(recipe.speech_speed, rng, recipe)
+    needed = math.ceil(size * speed)
     position = 0
     for _ in range(200):
         if position >= size:
             break
-        recording = recordings[rng.integers(len(recordings))]
-        clip = silence_pauses(sources.library.samples(recording))
+        longest = max(needed, int(LONGEST_SPEECH_S * SAMPLE_RATE))
+        recording, clip, speaker = sources.speech.readable(sources.library, rng, speaker, longest)
+        clip = silence_pauses(clip)
         level = filters.active_rms(clip)
         if level == 0:
             position += HOP_SIZE
             continue
-        needed = math.ceil(size * speed)
         if len(clip) > needed and position == 0:
             start = int(rng.integers(len(clip) - needed + 1))
             clip = clip[start : start + needed]
         if speed != 1:
-            clip = change_speed(clip, speed)
+            clip = change_speed(clip[: math.ceil((size - position) * speed) + HOP_SIZE], speed)
         take = min(len(clip), size - position)
         gain = 10 ** (rng.uniform(-2, 2) / 20) / level
         track[position : position + take] = clip[:take] * np.float32(gain)
@@ -109,31 +126,33 @@ def silence_pauses(samples: np.ndarray) -> np.ndarray:
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         if end - start < 15 - 2 * margin:
             gate[start:end] = 1
-    centres = np.arange(len(gate)) * HOP_SIZE + HOP_SIZE // 2
-    ramp = np.interp(np.arange(len(samples)), centres, gate).astype(np.float32)
-    return samples * ramp
+    # full or empty in the middle of each frame, and fading in between
+    points = np.concatenate((gate[:1], gate, gate[-1:], gate[-1:]))
+    fades = synthetic.between(points, len(samples) + HOP_SIZE // 2)[HOP_SIZE // 2 :]
+    return samples * fades
 
 
 def recorded_noise(sources: Sources, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return a stretch of one recording; short ones (keys, clicks) become a run of similar events.
 
-    Recordings are drawn by the root of their length where it is known: minutes of a street hold more than a click.
+    See ``draws.noise_draw`` for how often a recording is drawn.
     """
-    recording = sources.noise[rng.choice(len(sources.noise), p=sources.noise_chance)]
-    clip = sources.library.samples(recording)
-    if len(clip) == 0:
-        return np.zeros(size, np.float32)
-    if len(clip) < 1.2 * SAMPLE_RATE:
-        folder = recording.path.rsplit("/", 1)[0]
-        similar = [r for r in sources.noise if r.path.startswith(folder + "/")]
+    _, clip, folder = sources.noise.readable(sources.library, rng, size=2 * size)
+    if len(clip) < EVENT_S * SAMPLE_RATE:
         out = np.zeros(size, np.float32)
         position = 0
         pace_s = rng.uniform(0.08, 0.6)
         while position < size:
-            clip = sources.library.samples(similar[rng.integers(len(similar))])[: size - position]
+            _, clip, _ = sources.noise.readable(sources.library, rng, folder, size)
+            clip = clip[: size - position]
             out[position : position + len(clip)] += clip * np.float32(10 ** (rng.uniform(-8, 0) / 20))
             position += int(max(0.03, rng.gamma(2.0, pace_s / 2)) * SAMPLE_RATE)
         return out
+    return _lengthen(clip, size, rng)
+
+
+def _lengthen(clip: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut a stretch of the wanted length out of a clip, or repeat it."""
     energy = filters.frame_energies(clip)
     sounding = np.flatnonzero(energy > energy.max() * 1e-7)
     if len(sounding):  # many clips end in digital silence
@@ -154,34 +173,107 @@ def _loop(clip: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.resize(np.roll(body, -int(rng.integers(len(body)))), size)
 
 
-def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe) -> np.ndarray:
-    """Return one to three noises at once, float32 [size] with an active RMS of 1 (or silence)."""
-    count = 1 + int(rng.random() < recipe.more_noises[0]) + int(rng.random() < recipe.more_noises[1])
+def crowd(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe, voices: int) -> np.ndarray:
+    """Return several voices at once, of different speakers as far as there are, float32 [size]."""
     total = np.zeros(size, np.float32)
-    for _ in range(count):
-        kind = rng.random()
-        if kind < recipe.synthetic_noise:
-            makers = (synthetic.coloured_noise, synthetic.hum, synthetic.chirps, synthetic.crackle)
-            part = makers[rng.choice(4, p=recipe.synthetic_kinds)](size, rng)
-        elif kind < recipe.synthetic_noise + recipe.babble:
-            part = np.sum([speech_track(sources, size, rng, recipe)[0] for _ in range(rng.integers(4, 8))], axis=0)
-        else:
-            speed = draw_speed(recipe.noise_speed, rng, recipe)
-            part = recorded_noise(sources, math.ceil(size * speed) + 1, rng)
-            if speed != 1:
-                part = change_speed(part, speed)
-            part = part[:size]
-            if rng.random() < recipe.shuffle_grains:
-                part = noise_synthesis.shuffle_grains(part, rng)
-            if rng.random() < recipe.cross_synthesis:
-                part = noise_synthesis.cross_synthesis(part, recorded_noise(sources, size, rng))
+    for speaker in sources.speech.several(voices, rng):
+        voice, _ = speech_track(sources, size, rng, recipe, speaker)
+        total += np.roll(voice, int(rng.integers(size))) * np.float32(10 ** (rng.uniform(-3, 3) / 20))
+    return total
+
+
+def coming_and_going(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the gain of a noise that sets in, ends, pauses or changes its level, float32 [size], at most 1."""
+    seconds = size / SAMPLE_RATE
+    kind = rng.integers(4)
+    if kind < 2:  # from nothing, or to nothing
+        start = rng.uniform(0, 0.7) * seconds
+        times = [start, start + 0.005 * 600 ** rng.random()]
+        levels_db = [-80.0, 0.0] if kind == 0 else [0.0, -80.0]
+    elif kind == 2:
+        times, levels_db = [0.0], [0.0]
+        for _ in range(rng.integers(1, 4)):
+            start = times[-1] + rng.uniform(0.2, 3)
+            fade = 0.005 * 60 ** rng.random()
+            end = start + fade + rng.uniform(0.2, 2)
+            times += [start, start + fade, end, end + fade]
+            levels_db += [0.0, -80.0, -80.0, 0.0]
+    else:
+        times, levels_db = [0.0], [float(rng.uniform(-20, 0))]
+        while times[-1] < seconds:
+            start = times[-1] + rng.uniform(0.3, 3)
+            times += [start, start + rng.uniform(0.02, 0.5)]
+            levels_db += [levels_db[-1], float(rng.uniform(-20, 0))]
+    hops = np.arange(size // HOP_SIZE + 2) * (HOP_SIZE / SAMPLE_RATE)
+    gain = 10 ** (np.interp(hops, times, levels_db) / 20)
+    gain[gain <= 1e-3] = 0
+    return synthetic.between(gain.astype(np.float32), size)
+
+
+def _one_noise(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe) -> tuple[np.ndarray, str]:
+    """Return one noise of any kind, float32 [size], and its name."""
+    kind = rng.random()
+    if kind < recipe.synthetic_noise or not len(sources.noise):
+        names, shares = zip(*recipe.synthetic_kinds, strict=True)
+        name = names[rng.choice(len(names), p=np.array(shares) / sum(shares))]
+        return synthetic.MAKERS[name](size, rng), name
+    if kind < recipe.synthetic_noise + recipe.babble and len(sources.speech):
+        low, high = recipe.babble_voices
+        return crowd(sources, size, rng, recipe, int(rng.integers(low, high + 1))), "babble"
+    speed = draw_speed(recipe.noise_speed, rng, recipe)
+    part = recorded_noise(sources, math.ceil(size * speed) + 1, rng)
+    if speed != 1:
+        part = change_speed(part, speed)
+    part = part[:size]
+    if rng.random() < recipe.shuffle_grains:
+        part = noise_synthesis.shuffle_grains(part, rng)
+    if rng.random() < recipe.cross_synthesis:
+        part = noise_synthesis.cross_synthesis(part, recorded_noise(sources, size, rng))
+    return part, "recorded"
+
+
+def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe) -> Noise:
+    """Draw music, a crowd, or one to three noises at once or one after the other."""
+    scene = rng.random()
+    if scene < recipe.music and len(sources.music):
+        _, clip, _ = sources.music.readable(sources.library, rng, size=2 * size)
+        return Noise(_levelled(_lengthen(clip, size, rng)), recipe.music_snr_db, ("music",))
+    if recipe.music <= scene < recipe.music + recipe.crowd and len(sources.speech):
+        low, high = recipe.crowd_voices
+        voices = crowd(sources, size, rng, recipe, int(rng.integers(low, high + 1)))
+        return Noise(_levelled(voices), recipe.crowd_snr_db, ("crowd",))
+
+    count = 1 + int(rng.random() < recipe.more_noises[0]) + int(rng.random() < recipe.more_noises[1])
+    switching = count > 1 and rng.random() < recipe.noise_switch
+    turns = np.sort(rng.random(count - 1)) * size if switching else np.zeros(0)
+    fade = SAMPLE_RATE * 0.005 * 60 ** rng.random()
+    tags = ["switch"] if switching else []
+    total = np.zeros(size, np.float32)
+    for number in range(count):
+        part, name = _one_noise(sources, size, rng, recipe)
+        tags.append(name)
         if rng.random() < recipe.colour:
             part = filters.random_filter(part, rng)
+        if rng.random() < recipe.noise_course:
+            part = part * coming_and_going(size, rng)
+            tags.append("course")
+        if switching:
+            hops = np.arange(size // HOP_SIZE + 2) * HOP_SIZE
+            share = np.ones(len(hops))
+            for turn, sign in ((number - 1, 1), (number, -1)):
+                if 0 <= turn < len(turns):
+                    share = np.minimum(share, np.clip(0.5 + sign * (hops - turns[turn]) / fade, 0, 1))
+            part = part * synthetic.between(share.astype(np.float32), size)
         level = filters.active_rms(part)
         if level > 0:
             total += part * np.float32(10 ** (rng.uniform(-12, 0) / 20) / level)
-    level = filters.active_rms(total)
-    return total / np.float32(level) if level > 0 else total
+    return Noise(_levelled(total), None, tuple(tags))
+
+
+def _levelled(samples: np.ndarray) -> np.ndarray:
+    """Bring the active RMS to 1; silence stays."""
+    level = filters.active_rms(samples)
+    return samples / np.float32(level) if level > 0 else samples
 
 
 class Tracks:
@@ -198,7 +290,7 @@ class Tracks:
     def __init__(self, sources: Sources, recipe: Recipe, *seed: int) -> None:
         self.sources, self.recipe, self._seed = sources, recipe, seed
         self._speech: dict[int, tuple[np.ndarray, float]] = {}
-        self._noise: dict[int, np.ndarray] = {}
+        self._noise: dict[int, Noise] = {}
 
     def speech(self, number: int) -> tuple[np.ndarray, float]:
         """Return a speech track, read-only, and its bandwidth; see ``speech_track``."""
@@ -208,10 +300,10 @@ class Tracks:
             self._speech[number][0].flags.writeable = False
         return self._speech[number]
 
-    def noise(self, number: int) -> np.ndarray:
+    def noise(self, number: int) -> Noise:
         """Return a noise track, read-only; see ``noise_track``."""
         if number not in self._noise:
             rng = np.random.default_rng((*self._seed, 1, number))
             self._noise[number] = noise_track(self.sources, self.recipe.size, rng, self.recipe)
-            self._noise[number].flags.writeable = False
+            self._noise[number].samples.flags.writeable = False
         return self._noise[number]
