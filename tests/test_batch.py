@@ -279,9 +279,9 @@ def test_the_bar_counts_bytes_hours_and_files(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     items = [Item("a", "b", 1000), Item("c", "d", 3000)]
     bar = BatchBar(items, quiet=False)
-    bar.told(items[1], 0.5)
+    bar.progress(items[1], 0.5)
     assert bar._bar.n == pytest.approx(1500, abs=2)
-    bar.told(items[1], 0.25)  # tried again
+    bar.progress(items[1], 0.25)  # tried again
     bar.finished(Outcome(items[1], "failed"))
     bar.finished(Outcome(items[0], "done"))
     bar.close()

@@ -137,7 +137,7 @@ def test_words_are_counted_over_all_files(folder, monkeypatch):
     monkeypatch.setattr(score.recognition, "recognise", lambda samples: next(heard))
     pairs = score.find_pairs(folder / "clean", None, {"mine": folder / "better"})
     settings = score.Settings(groups=frozenset(), words=True)
-    rows = [row for _, rows in score.run(pairs, settings) for row in rows]
+    rows = [row for done in score.run(pairs, settings) for row in done.result]
     table = report.Table(rows)
     assert table.columns["wer"][0] == "WER vs clean %"
     assert table.estimate("wer", "mine", table.files).mean == pytest.approx(100 * (1 + 0 + 2) / 6)

@@ -43,25 +43,25 @@ class Unloadable:
         return os._exit, (7,)
 
 
-def test_every_piece_is_done_once_by_the_processes():
+def test_every_task_is_done_once_by_the_processes():
     results = dict(Pool(square, "same", 2).run(range(40)))
     assert {number: result[:2] for number, result in results.items()} == {n: ("same", n * n) for n in range(40)}
     assert os.getpid() not in {result[2] for result in results.values()}
     assert not multiprocessing.active_children()
 
 
-def test_no_pieces_no_processes():
+def test_no_tasks_no_processes():
     assert list(Pool(square, None, 2).run([])) == []
 
 
-def test_progress_is_told():
+def test_progress_is_reported():
     told = [result for _, result in Pool(slow, None, 1).run([7])]
     assert told[-1] == 7
     assert 1 <= len(told[:-1]) <= 3 and told[:-1] == sorted(told[:-1])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_a_deadly_piece_costs_only_itself(tmp_path):
+def test_a_deadly_task_costs_only_itself(tmp_path):
     results = dict(Pool(fatal, str(tmp_path), 2).run(range(8)))
     crash = results.pop(3)
     assert isinstance(crash, Crash) and "SIGKILL; out of memory?" in crash.reason
@@ -75,11 +75,9 @@ def test_a_process_that_cannot_start_ends_the_run():
 
 
 def test_leaving_early_ends_the_processes_at_once():
-    pool = Pool(slow, None, 2)
-    run = pool.run(range(8))
+    run = Pool(slow, None, 2).run(range(8))
     next(run)
     begin = time.monotonic()
     run.close()
     assert time.monotonic() - begin < 0.4
     assert not multiprocessing.active_children()
-    assert set(pool.in_hand()) == {0, 1, 2, 3}

@@ -12,6 +12,7 @@ import pytest
 import small_shards
 from signals import RATE, noise, speech
 
+from percepnet_cli.errors import PercepnetError
 from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, generate, make_plan
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.recipe import RECIPE
@@ -132,7 +133,7 @@ def test_shards_hold_opinions_and_the_share_blends_them(corpus, tmp_path, teache
     with pytest.raises(ValueError, match=r"made from other settings \(teachers\)"):
         list(generate(plan, tmp_path / "plain", hours, 1))
     broken = replace(plan, teachers=("false",))
-    with pytest.raises(OSError, match="the teacher 'false' failed with code 1"):
+    with pytest.raises(PercepnetError, match="the teacher 'false' failed with code 1"):
         list(generate(broken, tmp_path / "failed", hours, 1))
     assert list((tmp_path / "failed").iterdir()) == []
 

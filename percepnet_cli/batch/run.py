@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from percepnet_cli.batch.inputs import Item, collect
-from percepnet_cli.errors import PercepnetError
 from percepnet_cli.file_denoiser import FileReport, denoise_file
 from percepnet_cli.network.modelfile import Model, load_model
-from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.parallel import runner
+from percepnet_cli.parallel.runner import Done
 from percepnet_cli.storage import atomic, remote
 
-if TYPE_CHECKING:
-    Told = Callable[[Item, float], object]
-    """Gets how far an item is, 0..1."""
+Progress = Callable[[Item, float], object]
+"""Gets an item and how far it is, 0..1."""
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
@@ -51,32 +48,30 @@ class Outcome:
     cpu_seconds: float = 0.0
 
 
-def do_item(settings: Settings, item: Item, tell: Callable[[float], object] = lambda share: None) -> Outcome:
-    """Denoise one file of a batch; what goes wrong is in the outcome. tell: gets how far it is, 0..1."""
+def do_item(settings: Settings, item: Item, progress: Callable[[float], object] = lambda share: None) -> Outcome:
+    """Denoise one file of a batch. progress: gets how far it is, 0..1. Raises as ``denoise_file`` and the store do."""
     begin = time.process_time()
-    try:
-        with remote.stored(item.target) as target, remote.fetched(item.source) as source:
-            report = denoise_file(
-                source,
-                target,
-                model=settings.model,
-                post_filter=settings.post_filter,
-                attenuation_limit_db=settings.attenuation_limit_db,
-                linked=settings.linked,
-                force=settings.force,
-                threads=None if parent_process() is None else 1,  # a process among others keeps to its core
-                progress=lambda done, total: tell(done / total if total else 0.0),
-            )
-    except (PercepnetError, ValueError) as error:
-        return Outcome(item, FAILED, error=str(error), cpu_seconds=time.process_time() - begin)
-    except Exception as error:  # one file must not end the others
-        sentence = f"{item.source}: unexpected {type(error).__name__}: {error}"
-        return Outcome(item, FAILED, error=sentence, cpu_seconds=time.process_time() - begin)
+    with remote.stored(item.target) as target, remote.fetched(item.source) as source:
+        report = denoise_file(
+            source,
+            target,
+            model=settings.model,
+            post_filter=settings.post_filter,
+            attenuation_limit_db=settings.attenuation_limit_db,
+            linked=settings.linked,
+            force=settings.force,
+            threads=None if parent_process() is None else 1,  # a process among others keeps to its core
+            progress=lambda done, total: progress(done / total if total else 0.0),
+        )
     return Outcome(item, DONE, report, cpu_seconds=time.process_time() - begin)
 
 
 def run(
-    items: Sequence[Item], settings: Settings, jobs: int = 1, scheduler: str | None = None, told: Told | None = None
+    items: Sequence[Item],
+    settings: Settings,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
 ) -> Generator[Outcome, None, None]:
     """Denoise files; yield an outcome for each as they come.
 
@@ -92,7 +87,7 @@ def run(
         Processes; with 1, this one does the work.
     scheduler : str or None
         Address of a Dask scheduler whose workers shall do the work instead.
-    told : callable or None
+    progress : callable or None
         Gets an item and how far it is, 0..1, now and then.
 
     Raises
@@ -113,46 +108,21 @@ def run(
         else:
             sentence = f"{remote.local(item.target)} already exists; use --force to replace it"
             yield Outcome(item, FAILED, error=sentence)
-    targets = [Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)]
-    atomic.remove_all_leftovers(targets)
+    unfinished = {item.target: Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)}
+    atomic.remove_all_leftovers(unfinished.values())
+    single = scheduler is None and min(jobs, len(waiting)) <= 1
     # A worker may die after its file is whole and before that is known; who does it again replaces it.
-    repeatable = replace(settings, force=True)
-    if scheduler is not None:
-        from percepnet_cli.parallel import cluster
-
-        results = cluster.run(scheduler, do_item, repeatable, waiting)
-        yield from (
-            result if isinstance(result, Outcome) else Outcome(waiting[n], FAILED, error=_blame(waiting[n], result))
-            for n, result in results
-        )
-    elif min(jobs, len(waiting)) <= 1:
-        for item in waiting:
-            yield do_item(settings, item, partial(told or _ignore, item))
-    else:
-        yield from _run_in_processes(waiting, repeatable, jobs, told)
-
-
-def _ignore(item: Item, share: float) -> None:
-    pass
-
-
-def _run_in_processes(items: Sequence[Item], settings: Settings, jobs: int, told: Told | None) -> Iterator[Outcome]:
-    pool = Pool(do_item, settings, jobs)
+    settings = settings if single else replace(settings, force=True)
+    progressed = None if progress is None else (lambda number, share: progress(waiting[number], share))
+    results = runner.run(do_item, settings, waiting, jobs, scheduler, progressed, label=lambda item: str(item.source))
     try:
-        for number, result in pool.run(items):
-            if isinstance(result, float):
-                if told:
-                    told(items[number], result)
-            elif isinstance(result, Crash):
-                yield Outcome(items[number], FAILED, error=_blame(items[number], result.reason))
-            else:
-                yield result
+        for result in results:
+            item = waiting[result.number]
+            unfinished.pop(item.target, None)
+            yield result.result if isinstance(result, Done) else Outcome(item, FAILED, error=result.reason)
     finally:
-        atomic.remove_all_leftovers([Path(items[number].target) for number in pool.in_hand()])
-
-
-def _blame(item: Item, reason: Any) -> str:
-    return f"{item.source}: {reason}"
+        results.close()
+        atomic.remove_all_leftovers(unfinished.values())
 
 
 def denoise_files(

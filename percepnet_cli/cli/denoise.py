@@ -215,7 +215,7 @@ def _many(
     loaded = load_model(model)
     outcomes: list[Outcome] = []
     bar = BatchBar(items, quiet)
-    run = batch.run(items, batch.Settings(loaded, **settings), jobs or available_cores(), scheduler, bar.told)
+    run = batch.run(items, batch.Settings(loaded, **settings), jobs or available_cores(), scheduler, bar.progress)
     try:
         for outcome in run:
             outcomes.append(outcome)

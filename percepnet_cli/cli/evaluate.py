@@ -114,6 +114,7 @@ def evaluate(
     from percepnet_cli.metrics import recognition, scores
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.parallel import pool
+    from percepnet_cli.parallel.runner import Failed
 
     for path in (csv_path, json_path):
         if path is not None:
@@ -151,12 +152,12 @@ def evaluate(
     from tqdm import tqdm
 
     with tqdm(total=len(pairs), unit="file", disable=quiet or not sys.stderr.isatty()) as bar:
-        for which, result in evaluation.run(pairs, settings, jobs or pool.available_cores()):
+        for scored in evaluation.run(pairs, settings, jobs or pool.available_cores()):
             bar.update()
-            if isinstance(result, str):
-                failures.append(result)
+            if isinstance(scored, Failed):
+                failures.append(scored.reason)
             else:
-                results[which] = result
+                results[scored.number] = scored.result
     rows = [row for result in results for row in result]
     if rows:
         table = report.Table(rows, transcripts, draws, seed)

@@ -92,7 +92,7 @@ class BatchBar:
         )
         self._show()
 
-    def told(self, item: Item, share: float) -> None:
+    def progress(self, item: Item, share: float) -> None:
         """Show that an item is done by a share, 0..1."""
         before = self._under_way.get(item, 0.0)
         self._under_way[item] = max(before, share)
@@ -100,7 +100,7 @@ class BatchBar:
 
     def finished(self, outcome: Outcome) -> None:
         """Show that a file is done, or never will be."""
-        self.told(outcome.item, 1.0)
+        self.progress(outcome.item, 1.0)
         del self._under_way[outcome.item]
         self._files += 1
         if outcome.report is not None:

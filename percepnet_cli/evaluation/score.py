@@ -21,7 +21,8 @@ from percepnet_cli.file_denoiser import BLOCK_HOPS, denoise_blocks
 from percepnet_cli.metrics import recognition, scores
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
 from percepnet_cli.metrics.levels import snr
-from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.parallel import runner
+from percepnet_cli.parallel.runner import Done, Failed
 
 if TYPE_CHECKING:
     from percepnet_cli.network.modelfile import Model
@@ -195,17 +196,8 @@ def measured_snr_db(clean: np.ndarray, noisy: np.ndarray) -> float:
     return snr(*overlap(clean, noisy, delay))
 
 
-def score(settings: Settings, pair: Pair, tell: object = None) -> list[Row] | str:
-    """Score one pair: a row for every system, or one sentence about what is wrong with a file."""
-    try:
-        return _score(settings, pair)
-    except AudioError as error:
-        return str(error)
-    except Exception as error:  # one file must not end the others
-        return f"{pair.name}: unexpected {type(error).__name__}: {error}"
-
-
-def _score(settings: Settings, pair: Pair) -> list[Row]:
+def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
+    """Score one pair: a row for every system. Raises AudioError."""
     clean = read_mono(pair.clean)
     tests = {label: read_mono(path) for label, path in pair.tests.items()}
     if settings.models and pair.noisy is not None:
@@ -237,17 +229,9 @@ def _score(settings: Settings, pair: Pair) -> list[Row]:
     return rows
 
 
-def run(pairs: Sequence[Pair], settings: Settings, jobs: int = 1) -> Iterator[tuple[int, list[Row] | str]]:
-    """Score pairs; yield (number of the pair, rows or a sentence) as they come.
+def run(pairs: Sequence[Pair], settings: Settings, jobs: int = 1) -> Iterator[Done | Failed]:
+    """Score pairs; yield the rows of each (``Done.result``), or what is wrong with it, as they come.
 
     jobs: processes; with 1, this one does the work. Raises OSError if processes cannot be started.
     """
-    if min(jobs, len(pairs)) <= 1:
-        for number, pair in enumerate(pairs):
-            yield number, score(settings, pair)
-        return
-    for number, result in Pool(score, settings, jobs).run(pairs):
-        if isinstance(result, Crash):
-            yield number, f"{pairs[number].name}: {result.reason}"
-        elif not isinstance(result, float):
-            yield number, result
+    return runner.run(score, settings, pairs, jobs, label=lambda pair: str(pair.name))

@@ -19,14 +19,14 @@ WAIT_SECONDS = 30
 """How long the scheduler may take to answer, and the first worker to be there."""
 
 AHEAD = 3
-"""Pieces of work per thread that are handed to the scheduler before their time."""
+"""tasks per thread that are handed to the scheduler before their time."""
 
 contexts: dict[str, Any] = {}
-"""In a worker: what is the same for all pieces of a run, by the run's key."""
+"""In a worker: what is the same for all tasks of a run, by the run's key."""
 
 
 class Context(WorkerPlugin):  # type: ignore[misc]
-    """Brings what all pieces share to every worker, also to those that join later."""
+    """Brings what all tasks share to every worker, also to those that join later."""
 
     def __init__(self, key: str, context: Any) -> None:
         self.name = f"percepnet-{key}"
@@ -41,14 +41,14 @@ class Context(WorkerPlugin):  # type: ignore[misc]
         contexts.pop(self._key, None)
 
 
-def _call(function: Callable[[Any, Any], Any], key: str, version: tuple[str, str], piece: Any) -> Any:
-    """Do one piece, in a worker."""
+def _call(function: Callable[[Any, Any], Any], key: str, version: tuple[str, str], task: Any) -> Any:
+    """Do one task, in a worker."""
     if version != own_version():
         raise ClusterError(
             f"the worker has percepnet {own_version()[0]} and this is {version[0]}, or their sources differ: "
             "install the same everywhere"
         )
-    return function(contexts[key], piece)
+    return function(contexts[key], task)
 
 
 @cache
@@ -61,11 +61,11 @@ def own_version() -> tuple[str, str]:
 
 
 def run(
-    address: str, function: Callable[[Any, Any], Any], context: Any, pieces: Sequence[Any]
+    address: str, function: Callable[[Any, Any], Any], context: Any, tasks: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
-    """Do all pieces on a cluster; yield (number of the piece, result) as they come.
+    """Do all tasks on a cluster; yield (number of the task, result) as they come.
 
-    A piece whose worker dies is done again by another; if that happens too often, or it cannot be done, its result is
+    A task whose worker dies is done again by another; if that happens too often, or it cannot be done, its result is
     a sentence (str).
 
     Parameters
@@ -73,10 +73,10 @@ def run(
     address : str
         Of the scheduler, such as "tcp://host:8786".
     function : callable
-        (context, piece) -> result; a function of a module that the workers have, too.
+        (context, task) -> result; a function of a module that the workers have, too.
     context : object
-        What is the same for all pieces.
-    pieces : sequence
+        What is the same for all tasks.
+    tasks : sequence
         Small, picklable.
 
     Raises
@@ -84,7 +84,7 @@ def run(
     ClusterError
         If there is no scheduler, no worker, or the connection is lost.
     """
-    if not pieces:
+    if not tasks:
         return
     try:
         client = Client(address, timeout=WAIT_SECONDS, set_as_default=False)
@@ -98,22 +98,22 @@ def run(
         plugin = Context(secrets.token_hex(8), context)
         client.register_plugin(plugin)
         try:
-            yield from _run(client, function, plugin, pieces)
+            yield from _run(client, function, plugin, tasks)
         finally:
             if client.status == "running":
                 client.unregister_worker_plugin(plugin.name)
 
 
 def _run(
-    client: Client, function: Callable[[Any, Any], Any], plugin: Context, pieces: Sequence[Any]
+    client: Client, function: Callable[[Any, Any], Any], plugin: Context, tasks: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
     numbers: dict[Any, int] = {}
-    waiting = iter(enumerate(pieces))
+    waiting = iter(enumerate(tasks))
 
     def submit(count: int) -> list[Any]:
         new = []
-        for number, piece in itertools.islice(waiting, count):
-            future = client.submit(_call, function, plugin._key, own_version(), piece, pure=False)
+        for number, task in itertools.islice(waiting, count):
+            future = client.submit(_call, function, plugin._key, own_version(), task, pure=False)
             numbers[future] = number
             new.append(future)
         return new
@@ -137,7 +137,7 @@ def _run(
 
 
 def _room(client: Client) -> int:
-    """Return how many pieces may be with the scheduler at a time."""
+    """Return how many tasks may be with the scheduler at a time."""
     return AHEAD * max(1, sum(client.nthreads().values()))
 
 

@@ -14,16 +14,16 @@ from multiprocessing import connection, forkserver, get_context, parent_process,
 from typing import Any
 
 AHEAD = 2
-"""Pieces of work that a process has at hand, so that it need not wait for us."""
+"""tasks that a process has at hand, so that it need not wait for us."""
 
 ATTEMPTS = 2
-"""How often a piece is tried if the process dies over it."""
+"""How often a task is tried if the process dies over it."""
 
 NOTICE_SECONDS = 0.2
-"""Shortest time between two messages about the progress of one piece."""
+"""Shortest time between two messages about the progress of one task."""
 
 Function = Callable[[Any, Any, Callable[[float], None]], Any]
-"""(context, piece, tell how far it is, 0..1) -> result; a function of a module, that raises nothing."""
+"""(context, task, progress) -> result; a function of a module, that raises nothing."""
 
 
 _FORKS = sys.platform == "linux"
@@ -68,7 +68,7 @@ def available_cores() -> int:
 
 
 class Crash:
-    """Takes the place of the result of a piece over which its process died, again and again."""
+    """Takes the place of the result of a task over which its process died, again and again."""
 
     def __init__(self, exit_code: int | None) -> None:
         self.reason = f"the process that worked on it died ({_cause(exit_code)})"
@@ -82,7 +82,7 @@ class Pool:
     function : callable
         See ``Function``.
     context : object
-        What is the same for all pieces; handed over once per process.
+        What is the same for all tasks; handed over once per process.
     jobs : int
         Number of processes.
     """
@@ -92,25 +92,21 @@ class Pool:
         self._jobs = jobs
         self._workers: dict[connection.Connection, _Worker] = {}
 
-    def in_hand(self) -> list[int]:
-        """Return the numbers of the pieces that processes were working on, or about to, when they were ended."""
-        return [number for worker in self._workers.values() for number in worker.pieces]
+    def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Do all tasks; yield (number of the task, result) as they come.
 
-    def run(self, pieces: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        """Do all pieces; yield (number of the piece, result) as they come.
-
-        A float as result tells how far the piece is; a ``Crash``, that it cannot be done. Leaving early, by an
+        A float as result tells how far the task is; a ``Crash``, that it cannot be done. Leaving early, by an
         exception or ``close``, ends all processes at once. Raises OSError if processes cannot be started.
         """
-        waiting = deque(enumerate(pieces))
-        open_pieces = dict(waiting)
+        waiting = deque(enumerate(tasks))
+        open_tasks = dict(waiting)
         attempts: dict[int, int] = {}
         try:
             for _ in range(min(self._jobs, len(waiting))):
                 self._start()
-            while open_pieces:
+            while open_tasks:
                 for worker in self._workers.values():
-                    while waiting and len(worker.pieces) < AHEAD:
+                    while waiting and len(worker.tasks) < AHEAD:
                         worker.give(*waiting.popleft())
                 for ready in connection.wait(list(self._workers)):
                     worker = self._workers[ready]  # type: ignore[index]
@@ -121,11 +117,11 @@ class Pool:
                         exit_code = worker.end()
                         if not worker.started:
                             raise OSError(f"a process could not be started ({_cause(exit_code)})") from None
-                        waiting.extend((number, open_pieces[number]) for number in worker.pieces)
-                        for number in worker.pieces[:1]:  # the others it had not begun
+                        waiting.extend((number, open_tasks[number]) for number in worker.tasks)
+                        for number in worker.tasks[:1]:  # the others it had not begun
                             attempts[number] = attempts.get(number, 0) + 1
                             if attempts[number] == ATTEMPTS:
-                                waiting.remove((number, open_pieces.pop(number)))
+                                waiting.remove((number, open_tasks.pop(number)))
                                 yield number, Crash(exit_code)
                         if waiting:
                             self._start()
@@ -134,15 +130,15 @@ class Pool:
                     if number is None:
                         continue
                     if not isinstance(result, float):
-                        worker.pieces.remove(number)
-                        del open_pieces[number]
+                        worker.tasks.remove(number)
+                        del open_tasks[number]
                     yield number, result
         finally:
             for worker in self._workers.values():
                 worker.process.kill()
             for worker in self._workers.values():
                 worker.end()
-            if open_pieces:
+            if open_tasks:
                 abandon()
 
     def _start(self) -> None:
@@ -162,17 +158,17 @@ class _Worker:
     def __init__(self, work: tuple[Function, Any]) -> None:
         ours, theirs = _context().Pipe()
         self.pipe = ours
-        self.pieces: list[int] = []
+        self.tasks: list[int] = []
         self.started = False
         self.process = _context().Process(target=_serve, args=(theirs, *work), daemon=True)
         self.process.start()
         theirs.close()
 
-    def give(self, number: int, piece: Any) -> None:
-        """Hand over a piece; if the process has died, ``pieces`` says what it had."""
-        self.pieces.append(number)
+    def give(self, number: int, task: Any) -> None:
+        """Hand over a task; if the process has died, ``tasks`` says what it had."""
+        self.tasks.append(number)
         with suppress(OSError):  # noticed by the next look at the pipe
-            self.pipe.send((number, piece))
+            self.pipe.send((number, task))
 
     def end(self) -> int | None:
         """Wait for the end of the process; return its exit code."""
@@ -211,12 +207,12 @@ def _serve(pipe: connection.Connection, function: Function, context: Any) -> Non
     with suppress(EOFError, OSError):
         pipe.send((None, None))
         while True:
-            number, piece = pipe.recv()
-            pipe.send((number, function(context, piece, _Teller(pipe, number))))
+            number, task = pipe.recv()
+            pipe.send((number, function(context, task, _Progress(pipe, number))))
 
 
-class _Teller:
-    """Tells the parent how far a piece is, now and then."""
+class _Progress:
+    """Reports to the parent how far a task is, now and then."""
 
     def __init__(self, pipe: connection.Connection, number: int) -> None:
         self._pipe, self._number = pipe, number

@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_FEATURES, SAMPLE_RATE
 from percepnet_cli.errors import PercepnetError
-from percepnet_cli.parallel.pool import Crash, Pool
+from percepnet_cli.parallel import runner
+from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote
 from percepnet_cli.training.data import shards
 from percepnet_cli.training.data.corpus import Library, Recording, find, split
@@ -155,31 +156,22 @@ def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
         yield draw(sources, rng, plan.recipe, speech, noise)
 
 
-def _make_shard(plan: Plan, piece: tuple[int, str], tell: object = None) -> set[str] | str:
-    """Make a shard (number, path or URL); return what this process could not read so far, or an error."""
-    index, place = piece
+def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> set[str]:
+    """Make a shard (number, path or URL); return what this process could not read so far."""
+    index, place = task
     mixtures: Iterable[Mixture] = _mixtures(plan, index)
     answers: list[list[np.ndarray]] = []
     if plan.teachers:  # they hear all of them at once
-        try:
-            mixtures = list(mixtures)
-            answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
-        except (OSError, ValueError, PercepnetError) as error:
-            return str(error)
+        mixtures = list(mixtures)
+        answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
     rows: dict[str, list[np.ndarray]] = {}
-    try:
-        for mixture, *taught in zip(mixtures, *answers, strict=True):
-            for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
-                if array is not None:
-                    rows.setdefault(name, []).append(array)
-    except (OSError, PercepnetError) as error:
-        return str(error)
+    for mixture, *taught in zip(mixtures, *answers, strict=True):
+        for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
+            if array is not None:
+                rows.setdefault(name, []).append(array)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
-    try:
-        with remote.stored(place) as path:
-            shards.write_shard(path, arrays, _description(plan))
-    except (OSError, PercepnetError) as error:
-        return str(error)
+    with remote.stored(place) as path:
+        shards.write_shard(path, arrays, _description(plan))
     return set(_sources(plan).library.unreadable)
 
 
@@ -196,7 +188,7 @@ def generate(
     folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
     paths that could not be read, or held silence alone, and were left out; scheduler: address of a Dask scheduler
     that does it instead. A shard appears whole or not at all. Raises ValueError if the folder holds shards of another
-    plan; OSError if it cannot be written; StorageError or ClusterError if a store or cluster cannot be used.
+    plan; OSError if the folder cannot be made; PercepnetError if a shard, a store or a cluster fails.
     """
     folder = str(folder)
     if not remote.is_url(folder):
@@ -209,20 +201,12 @@ def generate(
     yield done * shard_hours, count * shard_hours
     if not missing:
         return
-    results: Iterator[tuple[int, Any]]
-    if scheduler is not None:
-        from percepnet_cli.parallel import cluster
-
-        results = cluster.run(scheduler, _make_shard, plan, missing)
-    else:
-        results = Pool(_make_shard, plan, jobs).run(missing)
-    with closing(results):  # type: ignore[type-var]
-        for _, failed in results:
-            if isinstance(failed, Crash):
-                raise OSError(f"{failed.reason}; the same command goes on")
-            if isinstance(failed, str):
-                raise OSError(failed)
+    with closing(runner.run(_make_shard, plan, missing, jobs, scheduler, label=lambda task: task[1])) as results:
+        for made in results:
+            if isinstance(made, Failed):
+                again = "" if made.expected else "; the same command goes on"
+                raise PercepnetError(f"{made.reason}{again}")
             if unreadable is not None:
-                unreadable |= failed
+                unreadable |= made.result
             done += 1
             yield done * shard_hours, count * shard_hours
