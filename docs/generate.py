@@ -1,6 +1,6 @@
 """Renew what the documentation takes from the program: option tables, measurements, pictures.
 
-python docs/generate.py options            # README.md, docs/commands.md and docs/paper.md
+python docs/generate.py options            # README.md, docs/{commands,paper,architecture}.md
 python docs/generate.py --check options    # fail if they are out of date
 python docs/generate.py benchmarks         # docs/benchmarks.md, measured now
 python docs/generate.py pictures           # docs/images/, from the example recording
@@ -9,6 +9,7 @@ python docs/generate.py pictures           # docs/images/, from the example reco
 from __future__ import annotations
 
 import argparse
+import ast
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from percepnet_cli.cli import COMMANDS, main
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- options of {} -->", "<!-- end -->"
 CLAIMS = "<!-- claims -->"
+MODULES = "<!-- modules -->"
 
 
 def option_table(command: click.Command) -> str:
@@ -70,14 +72,34 @@ def with_claims(text: str) -> str:
     return f"{before}{CLAIMS}\n{table()}\n{END}{after}"
 
 
+def with_modules(text: str) -> str:
+    """Renew the list of modules in docs/architecture.md: room by room, a module a line, in its own words."""
+    package = ROOT / "percepnet_cli"
+    rows: list[str] = []
+    for room in sorted({path.parent for path in package.rglob("*.py")}):
+        name = "percepnet_cli" if room == package else f"{room.relative_to(package).as_posix()}/"
+        rows += ["", f"### {name}", ""]
+        for path in sorted(room.glob("*.py"), key=lambda path: (path.stem != "__init__", path.name)):
+            sentence = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
+            if path.stem == "__init__":
+                rows += [sentence, "", "| module | what it is |", "| :-- | :-- |"]
+            else:
+                rows.append(f"| [{path.stem}](../{path.relative_to(ROOT).as_posix()}) | {sentence} |")
+    before, _, rest = text.partition(MODULES)
+    _, _, after = rest.partition(END)
+    return "\n".join([f"{before}{MODULES}", *rows, "", f"{END}{after}"])
+
+
 def options(check: bool) -> None:
     """Write, or check, everything that comes from the options and from what is recorded of models and speed."""
-    readme, page, paper = ROOT / "README.md", ROOT / "docs" / "commands.md", ROOT / "docs" / "paper.md"
+    readme, docs = ROOT / "README.md", ROOT / "docs"
+    page, paper, architecture = (docs / f"{name}.md" for name in ("commands", "paper", "architecture"))
     stale = []
     for path, wanted in (
         (readme, with_tables(readme.read_text("utf-8"))),
         (page, commands_page()),
         (paper, with_claims(paper.read_text("utf-8"))),
+        (architecture, with_modules(architecture.read_text("utf-8"))),
     ):
         if not path.exists() or path.read_text("utf-8") != wanted:
             stale.append(str(path.relative_to(ROOT)))
