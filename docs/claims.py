@@ -78,7 +78,7 @@ def quality() -> list[Claim]:
     script = "tests/quality/oracle.py"
     oracle = f"`python {script} --pairs PAIRS --out OUT`"
     if not (ROOT / script).exists():
-        oracle = "`percepnet oracle clean.wav noisy.wav ladder/`"
+        oracle = "`percepnet oracle clean.wav noisy.wav stages/`"
     pairs = f"other recordings, {default['pairs']} pairs at -5 to 15 dB"
     return [
         Claim("PESQ-wb", "VCTK + DEMAND: 1.97 noisy, 2.29 RNNoise, 2.54 PercepNet", f"{pairs}: noisy "

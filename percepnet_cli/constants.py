@@ -93,7 +93,7 @@ ENERGY_FLOOR = 1e-6
 sine (energy 5e4..1e5 with samples in +-1 and an unscaled transform), just above the noise of 16 bits."""
 
 FEATURE_CLIP = 6.0
-"""Normalised features are limited to this many standard deviations, in training as in use; our choice."""
+"""Normalized features are limited to this many standard deviations, in training as in use; our choice."""
 
 # --- output --------------------------------------------------------------------------------
 

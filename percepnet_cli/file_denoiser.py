@@ -16,7 +16,7 @@ from percepnet_cli.audio.formats import Source, readable_size
 from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.metrics.blind import Measures, Meter
+from percepnet_cli.metrics.blind import BlindMetrics, Measures
 
 if TYPE_CHECKING:
     from percepnet_cli.denoiser import Denoiser
@@ -123,22 +123,22 @@ def denoise_file(
             linked=linked,
             threads=threads,
         )
-        meter = Meter(rate)
+        metrics = BlindMetrics(rate)
 
         def metered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             for block in blocks:
-                meter.add_input(block)
+                metrics.add_input(block)
                 yield block
 
         blocks = metered(reader.blocks(BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE))
         for block in denoise_blocks(blocks, rate, reader.channels, denoiser):
-            meter.add_output(block)
+            metrics.add_output(block)
             writer.write(block)
             if progress:
                 progress(writer.frames / rate, total)
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
-    return FileReport(str(source), str(target), writer.frames / rate, rate, reader.channels, meter.finish(), elapsed)
+    return FileReport(str(source), str(target), writer.frames / rate, rate, reader.channels, metrics.finish(), elapsed)
 
 
 def _open_source(source: str | Path, raw: RawFormat | None) -> Source:

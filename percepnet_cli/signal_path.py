@@ -70,7 +70,7 @@ class Analysis(NamedTuple):
     period: np.ndarray
     """Pitch period, int32 [hops], 96..768 samples."""
     correlation: np.ndarray
-    """Normalised correlation at that period, float32 [hops], 0..1."""
+    """Normalized correlation at that period, float32 [hops], 0..1."""
     noise_gain: np.ndarray
     """Energy gain of the comb for white noise, float32 [hops], 0.125..1."""
     features: np.ndarray

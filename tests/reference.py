@@ -67,7 +67,7 @@ def overlap_add(Z):
 
 
 def band_weights():
-    """Triangles of height 1 with their tips at TIPS, [34, 481]; each reaches to the neighbours' tips."""
+    """Triangles of height 1 with their tips at TIPS, [34, 481]; each reaches to the neighbors' tips."""
     weights = np.zeros((len(TIPS), BINS))
     for band, tip in enumerate(TIPS):
         weights[band, tip] = 1.0

@@ -263,14 +263,14 @@ def test_from_python(recordings, expected, tmp_path):
     assert outcomes[0].report.seconds == 1
 
 
-@pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
-def test_colour_is_for_terminals_that_want_it(monkeypatch, variable, coloured):
+@pytest.mark.parametrize(("variable", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colour_is_for_terminals_that_want_it(monkeypatch, variable, colored):
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     for name, value in variable.items():
         monkeypatch.setenv(name, value)
-    assert in_red("no") == ("\x1b[31mno\x1b[0m" if coloured else "no")
+    assert in_red("no") == ("\x1b[31mno\x1b[0m" if colored else "no")
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: False))
     assert in_red("no") == "no"
 

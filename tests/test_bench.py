@@ -84,7 +84,9 @@ def test_clocked_run_gives_the_same_samples() -> None:
 
 
 def test_article_shape_runs_and_reports_json() -> None:
-    result = CliRunner().invoke(main, ["bench", "--article", "--seconds", "1", "--runs", "1", "--live", "0", "--json"])
+    result = CliRunner().invoke(
+        main, ["bench", "--random-weights", "--seconds", "1", "--runs", "1", "--live", "0", "--json"]
+    )
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["weights"] == 7_948_288 and report["live_us"] is None and "hop_times_us" not in report

@@ -70,7 +70,7 @@ def test_noise_loses_what_noise_gain_says(rng, period, future):
     assert min(taps) == -future and max(taps) == 5
     assert noise_gain[0] == pytest.approx(sum(w * w for w in taps.values()), rel=1e-5)
     ratio = np.mean(out[::2].astype(float) ** 2) / np.mean(samples.astype(float) ** 2)
-    # the windows cover 28,800 samples, of which neighbouring periods share most of the noise
+    # the windows cover 28,800 samples, of which neighboring periods share most of the noise
     assert ratio == pytest.approx(noise_gain[0], rel=0.12)
     assert noise_gain.min() >= 0.125 - 1e-6 and noise_gain.max() < 0.2
 

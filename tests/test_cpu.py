@@ -15,7 +15,7 @@ from percepnet_cli.compute import cpu
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Return a function that lets the CPU have some features and the environment name some tier."""
+    """Return a function that lets the CPU have some features and the environment name some ISA."""
 
     def pretend(*features, wanted=None):
         monkeypatch.setattr(
@@ -30,7 +30,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("features", "tier"),
+    ("features", "isa"),
     [
         (("avx2", "avx512f", "avx512vl", "avx512vnni"), "avx512-vnni"),
         (("avx2", "avxvnni"), "avx-vnni"),
@@ -40,31 +40,31 @@ def machine(monkeypatch):
         ((), "portable"),
     ],
 )
-def test_the_fastest_form_is_chosen(machine, features, tier):
+def test_the_fastest_form_is_chosen(machine, features, isa):
     machine(*features)
-    assert cpu.tier.__wrapped__() == tier
+    assert cpu.isa.__wrapped__() == isa
 
 
 def test_the_environment_decides_among_those_there_are(machine):
     machine("avx512f", "avx512vl", "avx512vnni", wanted="avx512vl-vnni")
-    assert cpu.tier.__wrapped__() == "avx512vl-vnni"
+    assert cpu.isa.__wrapped__() == "avx512vl-vnni"
     machine("avx512f", "avx512vl", "avx512vnni", wanted="portable")
-    assert cpu.tier.__wrapped__() == "portable"
+    assert cpu.isa.__wrapped__() == "portable"
     machine("avx2", wanted="avx512-vnni")
     with pytest.raises(ValueError, match="'avx512-vnni'; this CPU has portable"):
-        cpu.tier.__wrapped__()
+        cpu.isa.__wrapped__()
 
 
 def test_numba_s_own_settings_are_kept_to(machine, monkeypatch):
     machine("avx512f", "avx512vl", "avx512vnni")
     monkeypatch.setattr(cpu.config, "CPU_FEATURES", "+avx512vl,+avx512vnni,-avx512f")
-    assert cpu.tier.__wrapped__() == "avx512vl-vnni"
+    assert cpu.isa.__wrapped__() == "avx512vl-vnni"
     monkeypatch.setattr(cpu.config, "CPU_FEATURES", None)
     monkeypatch.setattr(cpu.config, "CPU_NAME", "generic")
-    assert cpu.tier.__wrapped__() == "portable"
+    assert cpu.isa.__wrapped__() == "portable"
     monkeypatch.setattr(cpu.config, "CPU_NAME", None)
     monkeypatch.setattr(cpu.config, "ENABLE_AVX", False)
-    assert cpu.tier.__wrapped__() == "portable"
+    assert cpu.isa.__wrapped__() == "portable"
 
 
 def test_a_system_that_llvm_does_not_know_gets_the_plain_loop(monkeypatch):
@@ -80,7 +80,7 @@ def test_a_wrong_name_is_one_sentence(tmp_path):
     environment = os.environ | {cpu.VARIABLE: "abacus"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: PERCEPNET_KERNEL is 'abacus'; this CPU has") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("Error: PERCEPNET_ISA is 'abacus'; this CPU has") and done.stderr.count("\n") == 1
 
 
 ASSEMBLY = """
@@ -91,8 +91,8 @@ from percepnet_cli.network import dot_tiles
 
 llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
-tier, triple, cpu, features = sys.argv[1:]
-used = dot_tiles.INSTRUCTIONS[tier]
+isa, triple, cpu, features = sys.argv[1:]
+used = dot_tiles.INSTRUCTIONS[isa]
 module = ir.Module()
 module.triple = triple
 i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -111,7 +111,7 @@ print(target.emit_assembly(parsed))
 
 
 @pytest.mark.parametrize(
-    ("tier", "triple", "cpu_name", "features", "instruction"),
+    ("isa", "triple", "cpu_name", "features", "instruction"),
     [
         ("avx512-vnni", "x86_64-unknown-linux-gnu", "icelake-server", "", r"\{?vpdpbusd\b.*%zmm"),
         ("avx512vl-vnni", "x86_64-unknown-linux-gnu", "icelake-server", "", r"\{?vpdpbusd\b.*%ymm"),
@@ -120,15 +120,15 @@ print(target.emit_assembly(parsed))
     ],
 )
 def test_each_form_compiles_to_its_instruction_and_keeps_its_sums_in_registers(
-    tier, triple, cpu_name, features, instruction
+    isa, triple, cpu_name, features, instruction
 ):
-    command = [sys.executable, "-c", ASSEMBLY, tier, triple, cpu_name, features]
+    command = [sys.executable, "-c", ASSEMBLY, isa, triple, cpu_name, features]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if "No available targets" in done.stderr or "Unable to find target" in done.stderr:
         pytest.skip(f"this LLVM ({platform.machine()}) does not compile for {triple}")
     assert done.returncode == 0, done.stderr
     from percepnet_cli.network.dot_tiles import INSTRUCTIONS
 
-    sums = 3 * INSTRUCTIONS[tier].wide_hops
+    sums = 3 * INSTRUCTIONS[isa].wide_hops
     assert len(re.findall(instruction, done.stdout)) >= sums
     assert not re.search(r"spill", done.stdout, re.IGNORECASE)

@@ -86,12 +86,12 @@ def test_part_of_a_buffer_is_written_and_no_more(rng):
     assert np.all(out[3:] == 5) and np.array_equal(out[:3, :12], product(weights, vectors)[0][:3])
 
 
-@pytest.mark.parametrize("tier", [name for name in cpu.available() if name != cpu.tier()])
-def test_every_other_form_that_this_cpu_has_is_exact(tier):
+@pytest.mark.parametrize("isa", [name for name in cpu.available() if name != cpu.isa()])
+def test_every_other_form_that_this_cpu_has_is_exact(isa):
     if cpu.VARIABLE in os.environ:
         pytest.skip("this is the inner run")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(command, env=os.environ | {cpu.VARIABLE: tier}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=os.environ | {cpu.VARIABLE: isa}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
 
@@ -108,7 +108,7 @@ from percepnet_cli.compute import cpu
 rng = np.random.default_rng(5)
 samples = (rng.standard_normal(70 * 480) / 10).astype(np.float32)
 out = Denoiser(load_model(Path(sys.argv[1]))).process(samples)
-print(cpu.tier(), out.tobytes().hex()[-4000:])
+print(cpu.isa(), out.tobytes().hex()[-4000:])
 """
 
 
@@ -119,13 +119,13 @@ def test_every_form_gives_the_same_samples(make_models, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(model_bytes(model.tensors, model.sizes, "int8", {}))
     found = {}
-    for tier in cpu.available():
+    for isa in cpu.available():
         command = [sys.executable, "-c", CHECKSUM, str(path)]
         done = subprocess.run(
-            command, env=os.environ | {cpu.VARIABLE: tier}, capture_output=True, text=True, timeout=300
+            command, env=os.environ | {cpu.VARIABLE: isa}, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         used, samples = done.stdout.split()
-        assert used == tier
-        found[tier] = samples
+        assert used == isa
+        found[isa] = samples
     assert len(set(found.values())) == 1

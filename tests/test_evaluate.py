@@ -134,7 +134,7 @@ def test_bad_manifests_are_sentences(folder, tmp_path, content):
 
 def test_words_are_counted_over_all_files(folder, monkeypatch):
     heard = iter([["the", "cat"], ["the"], ["a", "dog", "ran"], ["a", "dog", "ran"], ["x"], ["y", "z"]])
-    monkeypatch.setattr(score.recognition, "recognise", lambda samples: next(heard))
+    monkeypatch.setattr(score.recognition, "recognize", lambda samples: next(heard))
     pairs = score.find_pairs(folder / "clean", None, {"mine": folder / "better"})
     settings = score.Settings(groups=frozenset(), words=True)
     rows = [row for done in score.run(pairs, settings) for row in done.result]
@@ -145,7 +145,7 @@ def test_words_are_counted_over_all_files(folder, monkeypatch):
 
 def test_words_against_what_is_spoken_rate_the_clean_recording_too(folder, monkeypatch):
     heard = iter([["the", "cat"], ["the"]])
-    monkeypatch.setattr(score.recognition, "recognise", lambda samples: next(heard))
+    monkeypatch.setattr(score.recognition, "recognize", lambda samples: next(heard))
     (pair,) = score.find_pairs(folder / "clean" / "a.wav", None, {"mine": folder / "better" / "a.flac"})
     pair = score.Pair(pair.name, pair.clean, pair.tests, text="The cat sat.")
     rows = score.score(score.Settings(groups=frozenset(), words=True, transcripts=True), pair)
@@ -154,7 +154,7 @@ def test_words_against_what_is_spoken_rate_the_clean_recording_too(folder, monke
     assert table.columns["wer"][0] == "WER %" and "66.7" in table.summary()
 
 
-def test_a_real_recogniser(folder):
+def test_a_real_recognizer(folder):
     pytest.importorskip("pocketsphinx")
     result = run(folder / "clean" / "a.wav", "--compare", f"x={folder / 'clean' / 'a.wav'}", "--no-dnsmos")
     assert result.exit_code == 0, result.output

@@ -100,7 +100,7 @@ def test_every_kernel_is_compiled_for_one_set_of_types(runs):
         several = {name: k["signatures"] for name, k in kernels.items() if len(k["signatures"]) > 1}
         assert not several
         unused = {name.rpartition(".")[2] for name, k in kernels.items() if not k["signatures"]}
-        others = {"plain_rows_times_vectors"} if cpu.tier() != "portable" else {"rows_times_vectors"}
+        others = {"plain_rows_times_vectors"} if cpu.isa() != "portable" else {"rows_times_vectors"}
         assert unused <= helpers(kernels) | others  # those are part of their callers
 
 
@@ -182,7 +182,7 @@ def test_any_edit_of_any_source_gives_another_cache_folder(package_copy):
 
 
 def test_another_form_of_the_product_gives_another_cache_folder(package_copy, monkeypatch):
-    monkeypatch.setattr(jit, "tier", lambda: "abacus")
+    monkeypatch.setattr(jit, "isa", lambda: "abacus")
     assert jit._source_hash() != package_copy[1]
 
 

@@ -246,7 +246,7 @@ def test_keys_and_meters_on_a_terminal(server):
 
 
 def test_it_records_reports_and_ends_well_when_told_to(server, tmp_path):
-    process = live(server, "--json", "--monitor-off", "--record", tmp_path / "a.flac", tmp_path / "b.wav")
+    process = live(server, "--json", "--no-output", "--record", tmp_path / "a.flac", tmp_path / "b.wav")
     report = json.loads(process.stdout.readline())
     assert report["state"] == "running" and report["seconds"] > 0
     process.send_signal(signal.SIGTERM)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals import noise
 
-from percepnet_cli.metrics.blind import LARGEST_SNR_DB, Measures, Meter
+from percepnet_cli.metrics.blind import LARGEST_SNR_DB, BlindMetrics, Measures
 
 RATE = 16000
 
 
 def measure(before, after, cuts=(), rate=RATE):
     """Feed the input ahead of the output, cut somewhere."""
-    meter = Meter(rate)
+    meter = BlindMetrics(rate)
     pieces = np.split(before, sorted(cuts)), np.split(after, sorted(cuts))
     for number in range(len(pieces[0]) + 1):
         if number < len(pieces[0]):

@@ -193,13 +193,13 @@ def test_words_of_a_text():
 
 def test_a_recogniser_hears_nothing_in_silence_and_forgets_what_it_heard():
     pytest.importorskip("pocketsphinx")
-    assert recognition.recognise(np.zeros(8000)) == []
+    assert recognition.recognize(np.zeros(8000)) == []
     street = soundfile.read(Path(__file__).parents[1] / "examples/street.flac")[0][::3]
     sound, other = street[32_000:80_000], street[80_000:]
-    first = recognition.recognise(sound)
+    first = recognition.recognize(sound)
     assert len(first) > 3
-    recognition.recognise(0.1 * other)
-    assert recognition.recognise(sound) == first
+    recognition.recognize(0.1 * other)
+    assert recognition.recognize(sound) == first
 
 
 # --- all of them -----------------------------------------------------------------------------

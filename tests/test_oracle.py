@@ -1,4 +1,4 @@
-"""``percepnet oracle``: the rungs are what they claim, the pair is matched, nothing is half-written."""
+"""``percepnet oracle``: the stages are what they claim, the pair is matched, nothing is half-written."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_every_rung_is_closer_to_the_clean_signal_than_the_noisy_one(pair, climb
 def test_nothing_to_do_changes_nothing(pair):
     clean, _ = pair
     outputs = oracle.climb(clean, clean)
-    for rung in ("bins", "bands"):
-        assert snr_db(highpassed(clean), outputs[rung]) > 60
+    for stage in ("bins", "bands"):
+        assert snr_db(highpassed(clean), outputs[stage]) > 60
 
 
 def test_the_network_is_what_denoise_makes(pair, tmp_path):
@@ -79,8 +79,8 @@ def test_the_network_is_what_denoise_makes(pair, tmp_path):
     soundfile.write(tmp_path / "noisy.wav", noisy, RATE, subtype="FLOAT")
     denoise_file(tmp_path / "noisy.wav", tmp_path / "out.wav")
     expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
-    found = oracle.ladder(noisy[:, None], clean[:, None])
-    assert list(found) == list(oracle.LADDER)
+    found = oracle.all_stages(noisy[:, None], clean[:, None])
+    assert list(found) == list(oracle.STAGES)
     assert snr_db(expected, found["5-network"][:, 0]) > 80
 
 
@@ -95,17 +95,17 @@ def test_a_pair_of_other_rates_lengths_and_channels(pair, tmp_path):
     result = run(tmp_path / "clean.flac", tmp_path / "noisy.wav", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "10.00 ms late" in result.stderr and "what they share was used" in result.stderr
-    names = [f"{name}.wav" for name in oracle.LADDER]
+    names = [f"{name}.wav" for name in oracle.STAGES]
     assert sorted(p.name for p in (tmp_path / "out").glob("*.wav")) == names == sorted(names)
     for name in names:
         found = soundfile.info(tmp_path / "out" / name)
         assert (found.samplerate, found.channels, found.frames) == (RATE, 2, 2 * RATE - 4800)
-    with (tmp_path / "out" / "ladder.csv").open() as file:
-        rows = {row["rung"]: row for row in csv.DictReader(file)}
-    assert list(rows) == list(oracle.LADDER)
+    with (tmp_path / "out" / "stages.csv").open() as file:
+        rows = {row["stage"]: row for row in csv.DictReader(file)}
+    assert list(rows) == list(oracle.STAGES)
     assert float(rows["6-clean"]["si_sdr"]) == pytest.approx(150)
-    content = json.loads((tmp_path / "out" / "ladder.json").read_text())
-    assert [row["rung"] for row in content["rungs"]] == list(oracle.LADDER)
+    content = json.loads((tmp_path / "out" / "stages.json").read_text())
+    assert [row["stage"] for row in content["stages"]] == list(oracle.STAGES)
     assert "ideal gains of 34 bands" in result.stdout
     again = run(tmp_path / "clean.flac", tmp_path / "noisy.wav", tmp_path / "out")
     assert again.exit_code == 1 and "already exists; use --force" in again.stderr
@@ -192,10 +192,10 @@ def test_a_run_that_is_interrupted_leaves_no_audio_without_its_scores(pair, tmp_
 def test_titles_name_the_network_and_score_what_is_scored():
     from percepnet_cli.cli.oracle import _title
 
-    row = {"rung": "5-network", "meaning": "the network", "pesq_wb": 1.5, "si_sdr": 3.0}
+    row = {"stage": "5-network", "meaning": "the network", "pesq_wb": 1.5, "si_sdr": 3.0}
     assert _title(row, "lite") == "the network, lite\nPESQ 1.50, SI-SDR 3.0 dB"
-    assert _title(row | {"rung": "2-bands", "pesq_wb": float("nan")}, "lite") == "the network\nSI-SDR 3.0 dB"
-    assert _title(row | {"rung": "6-clean", "meaning": "clean", "si_sdr": 150.0}, "lite") == "clean\n"
+    assert _title(row | {"stage": "2-bands", "pesq_wb": float("nan")}, "lite") == "the network\nSI-SDR 3.0 dB"
+    assert _title(row | {"stage": "6-clean", "meaning": "clean", "si_sdr": 150.0}, "lite") == "clean\n"
 
 
 def test_without_the_extras_the_audio_is_written(pair, tmp_path, monkeypatch):
@@ -208,6 +208,6 @@ def test_without_the_extras_the_audio_is_written(pair, tmp_path, monkeypatch):
     result = run(tmp_path / "clean.wav", tmp_path / "noisy.wav", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "percepnet-cli[metrics]" in result.stderr and "percepnet-cli[plots]" in result.stderr
-    assert len(list((tmp_path / "out").glob("*.wav"))) == len(oracle.LADDER)
-    assert not (tmp_path / "out" / "ladder.png").exists()
+    assert len(list((tmp_path / "out").glob("*.wav"))) == len(oracle.STAGES)
+    assert not (tmp_path / "out" / "stages.png").exists()
     assert "SI-SDR" in result.stdout and "PESQ" not in result.stdout

@@ -60,8 +60,8 @@ def test_periods_are_as_fine_as_a_sample(rng):
 def test_follows_a_glide_in_time_with_the_window(rng, start, end):
     true = np.geomspace(start, end, 48000)
     period, correlation = track(harmonics(true, 48000, rng, highest_hz=4000))
-    centre = 480 * np.arange(len(period)) - 480
-    error = np.abs(period / true[centre] - 1)[SETTLED:]
+    center = 480 * np.arange(len(period)) - 480
+    error = np.abs(period / true[center] - 1)[SETTLED:]
     assert error.max() < 0.01 and error.mean() < 0.004
     assert correlation[SETTLED:].min() > 0.7
 
@@ -77,10 +77,10 @@ def test_follows_a_jump_within_50_ms(rng):
 def test_formants_are_not_taken_for_pitch(rng, f0):
     samples, true = speech(480 * 300, rng, f0_hz=f0)
     period, _ = track(samples)
-    centre = 480 * np.arange(len(period)) - 480
-    inside = (true[centre - 1440] > 0) & (true[centre] > 0) & (true[np.minimum(centre + 960, len(true) - 1)] > 0)
+    center = 480 * np.arange(len(period)) - 480
+    inside = (true[center - 1440] > 0) & (true[center] > 0) & (true[np.minimum(center + 960, len(true) - 1)] > 0)
     inside[:SETTLED] = False
-    error = np.abs(period / np.maximum(true[centre], 1) - 1)[inside]
+    error = np.abs(period / np.maximum(true[center], 1) - 1)[inside]
     assert inside.sum() > 100
     assert np.mean(error > 0.03) < 0.02
 
@@ -187,8 +187,8 @@ def test_cells_hold_their_best_normalised_correlation(rng):
 def test_cells_are_equal_musical_intervals_that_cover_every_period_once():
     edges = 96 + pitch.CELL_EDGES
     assert edges[0] == 96 and edges[-1] == 769 and np.diff(edges).min() >= 1
-    centre = (edges[:-1] + edges[1:] - 1) / 2
-    assert np.abs(12 * np.log2(centre / (96 * 2 ** (np.arange(len(centre)) / 48)))).max() < 0.15  # semitones
+    center = (edges[:-1] + edges[1:] - 1) / 2
+    assert np.abs(12 * np.log2(center / (96 * 2 ** (np.arange(len(center)) / 48)))).max() < 0.15  # semitones
     fractions = np.arange(8)[None, :] - 3 - np.arange(4)[:, None] / 4
     assert np.abs((pitch.INTERPOLATOR * fractions).sum(axis=1)).max() < 0.02  # each phase delays by its fraction
     assert np.abs(pitch.INTERPOLATOR.sum(axis=1) - 1).max() < 1e-6

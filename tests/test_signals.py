@@ -26,11 +26,11 @@ def test_harmonics_repeat_with_the_period_and_no_sooner(rng):
 
 def test_gliding_harmonics_have_the_period_of_the_moment(rng):
     samples = harmonics(np.linspace(200, 400, RATE), RATE, rng, highest_hz=500)
-    for centre in (4800, 24000, 43200):
-        period = 200 + 200 * centre / RATE
+    for center in (4800, 24000, 43200):
+        period = 200 + 200 * center / RATE
         lags = np.arange(150, 500)
-        near = samples[centre - 600 : centre + 600].astype(float)
-        found = [near @ samples[centre - 600 - lag : centre + 600 - lag] for lag in lags]
+        near = samples[center - 600 : center + 600].astype(float)
+        found = [near @ samples[center - 600 - lag : center + 600 - lag] for lag in lags]
         assert lags[np.argmax(found)] == pytest.approx(period, rel=0.03)
 
 
@@ -51,16 +51,16 @@ def test_speech_has_words_pauses_pitch_and_formants(rng):
     voiced = period > 0
     assert 0.45 < np.mean(voiced) < 0.55
     assert 96 < period[voiced].min() < 340 < 400 < period[voiced].max() < 768
-    for centre in range(int(0.2 * RATE), 4 * RATE - 4800, int(0.6 * RATE)):
-        near = samples[centre - 960 : centre + 960].astype(float)
+    for center in range(int(0.2 * RATE), 4 * RATE - 4800, int(0.6 * RATE)):
+        near = samples[center - 960 : center + 960].astype(float)
         lags = np.arange(200, 700)
         found = [
             near
-            @ samples[centre - 960 - lag : centre + 960 - lag]
-            / np.linalg.norm(samples[centre - 960 - lag : centre + 960 - lag])
+            @ samples[center - 960 - lag : center + 960 - lag]
+            / np.linalg.norm(samples[center - 960 - lag : center + 960 - lag])
             for lag in lags
         ]
-        assert lags[np.argmax(found)] == pytest.approx(period[centre], rel=0.03)
+        assert lags[np.argmax(found)] == pytest.approx(period[center], rel=0.03)
     power = np.abs(np.fft.rfft(samples[voiced][: RATE // 2 * 2])) ** 2
     resolution = len(samples[voiced][: RATE // 2 * 2]) / RATE
 

@@ -56,7 +56,7 @@ def test_analysis_then_synthesis_is_the_identity(rng):
     assert snr_db(samples[480 : 480 * 21], restored[480:]) > 120
 
 
-def test_a_window_s_spectrum_does_not_depend_on_its_neighbours(rng):
+def test_a_window_s_spectrum_does_not_depend_on_its_neighbors(rng):
     samples = noise(480 * 12, rng)
     together = analyze(samples, 0, 11)
     alone = np.concatenate([analyze(samples, 480 * hop, 1) for hop in range(11)])

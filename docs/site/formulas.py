@@ -1,4 +1,4 @@
-"""Formulas as pictures in the page: matplotlib's mathtext drawn as SVG, in the colour and size of the text around.
+"""Formulas as pictures in the page: matplotlib's mathtext drawn as SVG, in the color and size of the text around.
 
 So they look the same in every browser, need neither scripts nor fonts, and nothing is fetched for them.
 """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.cpu import isa
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.network import dot
@@ -40,7 +40,7 @@ def describe() -> dict[str, str]:
         "numpy": np.__version__,
         "machine": platform.machine(),
         "processor": processor(),
-        "kernel": tier(),
+        "kernel": isa(),
     }
 
 

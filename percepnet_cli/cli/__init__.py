@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import CommandWithSections
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import PercepnetError
 from percepnet_cli.version import __version__
@@ -57,7 +57,7 @@ EXAMPLES = """
 """
 
 
-class LazyGroup(Manual, click.Group):
+class LazyGroup(CommandWithSections, click.Group):
     """A group that imports a command's file when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual, Number
+from percepnet_cli.cli.options import CommandWithSections, Number
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 @click.option("--model", metavar="NAME|FILE", help="Network to time.  [default: the shipped one]")
-@click.option("--article", is_flag=True, help="Time a network of the article's shape, 8 M random weights, instead.")
+@click.option("--random-weights", is_flag=True, help="Time random weights in the shape of the 8 M network.")
 @click.option("--seconds", type=Number(min=1), default=20.0, show_default=True, help="Audio per run.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs; the median counts.")
 @click.option(
@@ -48,7 +48,7 @@ from percepnet_cli.cli.options import Manual, Number
 )
 def bench(
     model: str | None,
-    article: bool,
+    random_weights: bool,
     seconds: float,
     runs: int,
     live: float,
@@ -67,7 +67,7 @@ def bench(
     \b
     Example:
         percepnet bench
-        percepnet bench --article --json > article.json
+        percepnet bench --random-weights --json > random.json
         percepnet bench --compare before.json after.json
         percepnet bench --hours 10
     """  # noqa: D301  (click wants the control character)
@@ -83,7 +83,7 @@ def bench(
     from percepnet_cli.network.modelfile import PRESETS, load_model
 
     samples = _samples(seconds, audio)
-    network = random_model(PRESETS["percepnet"]) if article else load_model(model)
+    network = random_model(PRESETS["percepnet"]) if random_weights else load_model(model)
     if hours is not None:
         each = measure_hours(network, samples, hours)
         if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import EXIT_CODES, Manual, denoiser_options, jobs_option, scheduler_option
+from percepnet_cli.cli.options import EXIT_CODES, CommandWithSections, denoiser_options, jobs_option, scheduler_option
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
@@ -60,7 +60,7 @@ EXAMPLES = """
 """
 
 
-@click.command(cls=Manual, examples=EXAMPLES, exit_codes=EXIT_CODES)
+@click.command(cls=CommandWithSections, examples=EXAMPLES, exit_codes=EXIT_CODES)
 @click.argument("paths", metavar="IN... OUT", nargs=-1, required=True)
 @denoiser_options
 @click.option("--force", is_flag=True, help="Replace results that exist.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import CommandWithSections
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def devices(as_json: bool) -> None:
     """List sound devices.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual, jobs_option, post_filter_option
+from percepnet_cli.cli.options import CommandWithSections, jobs_option, post_filter_option
 
 PATH = click.Path(path_type=Path)
 
@@ -35,7 +35,7 @@ def _labelled(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
     return found
 
 
-@click.command(cls=Manual, examples=EXAMPLES)
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("clean", type=PATH)
 @click.argument("noisy", type=PATH, required=False)
 @click.option(
@@ -97,9 +97,9 @@ def evaluate(
     95 % intervals by bootstrap, and differences to the first line, paired. The SNR is that of the manifest, else
     that of NOISY against CLEAN, put together in steps of 5 dB.
 
-    With the extra asr, an English recogniser listens, too (PocketSphinx: old and small, so look at differences).
+    With the extra asr, an English recognizer listens, too (PocketSphinx: old and small, so look at differences).
     WER is against what is spoken if every recording has a text, in the manifest or in a .txt beside the clean file; if
-    not, against what the recogniser hears in the clean file, and is then called "WER vs clean".
+    not, against what the recognizer hears in the clean file, and is then called "WER vs clean".
     """
     if noisy is None and not compared:
         raise click.UsageError("give NOISY, or --compare LABEL=FOLDER.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import CommandWithSections
 
 EXAMPLES = """
     percepnet info noisy.wav talk.mp4
@@ -16,7 +16,7 @@ EXAMPLES = """
 """
 
 
-@click.command(cls=Manual, examples=EXAMPLES)
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("paths", metavar="FILE|MODEL...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def info(paths: tuple[str, ...], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import Manual, denoiser_options
+from percepnet_cli.cli.options import CommandWithSections, denoiser_options
 from percepnet_cli.cli.progress import prepare
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
     return value
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 @click.option("--input", "source", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @click.option("--output", "target", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
-@click.option("--monitor-off", is_flag=True, help="Play nothing: only meters and recordings.")
+@click.option("--no-output", is_flag=True, help="Play nothing: only meters and recordings.")
 @click.option("--channels", type=click.IntRange(1, 2), default=1, show_default=True, help="1 mono, 2 stereo.")
 @click.option(
     "--rate", type=click.IntRange(8000, 192000), metavar="HZ", help="Of both devices.  [default: 48000, else theirs]"
@@ -82,7 +82,7 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
 def live(
     source: str | None,
     target: str | None,
-    monitor_off: bool,
+    no_output: bool,
     channels: int,
     rate: int | None,
     hop_ms: int,
@@ -125,7 +125,7 @@ def live(
         attenuation_limit_db=attenuation_limit_db,
         linked=not independent_channels,
     )
-    settings = Settings(source, target, not monitor_off, rate, hop_ms, block_frames, device_latency_ms, bypass)
+    settings = Settings(source, target, not no_output, rate, hop_ms, block_frames, device_latency_ms, bypass)
     with _stop_signals() as stopped, ExitStack() as stack:
         session = Session(denoiser, settings, record=record is not None)
         recorder = None

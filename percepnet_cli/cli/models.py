@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import CommandWithSections
 
 COLUMNS = (
     ("pesq_wb", "PESQ-wb", ".2f"),
@@ -15,7 +15,7 @@ COLUMNS = (
 """Key of a score, heading, format."""
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 @click.option("--json", "as_json", is_flag=True, help="Print everything known of each as JSON.")
 def models(as_json: bool) -> None:
     """List the models that come with the program: size, cost, quality.

@@ -19,12 +19,12 @@ EXIT_CODES = """
 
 ENVIRONMENT = """
   PERCEPNET_CACHE_DIR  folder of the compiled kernels, instead of the user's cache folder
-  PERCEPNET_KERNEL     form of the 8-bit product, instead of the fastest that the CPU has
-  NO_COLOR             if set, nothing is coloured
+  PERCEPNET_ISA     form of the 8-bit product, instead of the fastest that the CPU has
+  NO_COLOR             if set, nothing is colored
 """
 
 
-class Manual(click.Command):
+class CommandWithSections(click.Command):
     """A command whose help ends with examples, exit codes and environment, as a manual page does."""
 
     def __init__(self, *arguments: Any, examples: str = "", exit_codes: str = EXIT_CODES, **options: Any) -> None:

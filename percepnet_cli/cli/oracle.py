@@ -1,4 +1,4 @@
-"""``percepnet oracle``: the article's ladder on the user's own recordings."""
+"""``percepnet oracle``: the stages of the method on the user's own recordings."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import Manual, Number
+from percepnet_cli.cli.options import CommandWithSections, Number
 
 PATH = click.Path(path_type=Path)
 
 EXAMPLES = """
-    percepnet oracle clean.wav noisy.wav ladder/
+    percepnet oracle clean.wav noisy.wav stages/
 
   Let the program mix:
-    percepnet oracle clean.wav --noise hum.wav --snr 5 ladder/
+    percepnet oracle clean.wav --noise hum.wav --snr 5 stages/
 """
 
 
-@click.command(cls=Manual, examples=EXAMPLES)
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("paths", metavar="CLEAN [NOISY] OUTDIR", nargs=-1, required=True, type=PATH)
 @click.option("--noise", type=PATH, metavar="FILE", help="Mix CLEAN with this, repeated or cut, instead of NOISY.")
 @click.option("--snr", "snr_db", type=Number(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
-@click.option("--model", metavar="NAME|FILE", help="Network of the last rung.  [default: the shipped one]")
+@click.option("--model", metavar="NAME|FILE", help="Network of the last stage.  [default: the shipped one]")
 @click.option("--force", is_flag=True, help="Replace results that exist.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def oracle(
@@ -34,15 +34,15 @@ def oracle(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Let a recording climb the ladder of what the method could do at best.
+    """Let a recording pass every stage of what the method could do at best.
 
     CLEAN is the speech alone, NOISY the same speech with noise. OUTDIR, made if needed, gets as audio (WAV, of NOISY's
     rate and channels): 0 the noisy recording; 1 the clean magnitudes of all 481 bins on the noisy phase; 2 ideal gains
     of 34 bands; 3 the comb filter with ideal strengths added; 4 the post-filter added; 5 what the network makes of it;
     6 the clean recording. All run through the stages of "percepnet denoise"; 1 to 4 know the answers.
 
-    ladder.csv and ladder.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each;
-    ladder.png their spectrograms side by side, and the loudest second in detail (extra plots).
+    stages.csv and stages.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each;
+    stages.png their spectrograms side by side, and the loudest second in detail (extra plots).
 
     The two may differ in rate and length; a delay of up to 100 ms is taken out, and told.
     """
@@ -53,7 +53,7 @@ def oracle(
     from percepnet_cli.audio import whole
     from percepnet_cli.cli.progress import prepare
     from percepnet_cli.errors import AudioError
-    from percepnet_cli.evaluation import oracle as rungs
+    from percepnet_cli.evaluation import oracle as oracle_stages
     from percepnet_cli.evaluation.report import COLUMNS, check, finite, markdown, number, write_csv, write_json
     from percepnet_cli.metrics import scores
     from percepnet_cli.network.modelfile import load_model
@@ -62,32 +62,32 @@ def oracle(
     folder = paths[-1]
     if folder.exists() and not folder.is_dir():
         raise AudioError(f"{folder} is a file; give a folder for the results")
-    results = [folder / f"{name}.wav" for name in rungs.LADDER]
-    for path in (*results, *(folder / f"ladder.{kind}" for kind in ("csv", "json", "png"))):
+    results = [folder / f"{name}.wav" for name in oracle_stages.STAGES]
+    for path in (*results, *(folder / f"stages.{kind}" for kind in ("csv", "json", "png"))):
         if path.exists():
             check(path, force)
     loaded = load_model(model)
     clean, like = whole.read(paths[0])
     if noise is not None:
         noise_samples, _ = whole.read(noise)
-        clean, noisy = rungs.mix(clean, noise_samples, 5.0 if snr_db is None else snr_db)
+        clean, noisy = oracle_stages.mix(clean, noise_samples, 5.0 if snr_db is None else snr_db)
         notes: list[str] = []
     else:
         noisy, like = whole.read(paths[1])
-        clean, noisy, notes = rungs.match(clean, noisy, (str(paths[0]), str(paths[1])))
+        clean, noisy, notes = oracle_stages.match(clean, noisy, (str(paths[0]), str(paths[1])))
     groups, lacking = scores.available()
     no_picture = plots.lacking()
     for note in (*notes, *(f"left out: {text}" for text in (lacking, no_picture) if text)):
         click.echo(note, err=True)
     prepare(quiet)
-    found = rungs.ladder(noisy, clean, loaded)
+    found = oracle_stages.all_stages(noisy, clean, loaded)
     mono = {name: samples.mean(axis=1) for name, samples in found.items()}
     scored = [
-        {"rung": name, "meaning": rungs.LADDER[name]}
+        {"stage": name, "meaning": oracle_stages.STAGES[name]}
         | scores.score_pair(mono["6-clean"], samples, 48000, groups - {"DNSMOS"})
         for name, samples in mono.items()
     ]
-    kept = ["rung", "meaning", "pesq_wb", "stoi", "estoi", "si_sdr", "segmental_snr"]
+    kept = ["stage", "meaning", "pesq_wb", "stoi", "estoi", "si_sdr", "segmental_snr"]
     rows: list[dict[str, Any]] = [{key: row[key] for key in kept} for row in scored]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,34 +98,34 @@ def oracle(
         from percepnet_cli.plotting import views
 
         titles = {_title(row, loaded.name): samples for row, samples in zip(rows, mono.values(), strict=True)}
-        plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "ladder.png")
+        plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "stages.png")
     for path, samples in zip(results, found.values(), strict=True):
         whole.write(samples, path, like, force)
-    write_csv(rows, folder / "ladder.csv")
+    write_csv(rows, folder / "stages.csv")
     write_json(
         {
             "model": loaded.name,
             "sha256": loaded.digest,
-            "rungs": [{key: finite(value) for key, value in row.items()} for row in rows],
+            "stages": [{key: finite(value) for key, value in row.items()} for row in rows],
         },
-        folder / "ladder.json",
+        folder / "stages.json",
     )
     if not quiet:
         columns = [key for key in kept[2:] if any(row[key] == row[key] for row in rows)]
         lines = [
-            [f"{row['rung']}: {row['meaning']}", *(number(row[k], COLUMNS[k][1]) for k in columns)] for row in rows
+            [f"{row['stage']}: {row['meaning']}", *(number(row[k], COLUMNS[k][1]) for k in columns)] for row in rows
         ]
         click.echo(markdown(["", *(COLUMNS[key][0] for key in columns)], lines), nl=False)
 
 
 def _title(row: dict[str, Any], model: str) -> str:
-    """Return what stands above a rung in the picture."""
+    """Return what stands above a stage in the picture."""
     from percepnet_cli.evaluation.report import number
 
     meaning = row["meaning"]
-    if row["rung"] == "6-clean":  # against itself: there is nothing to score
+    if row["stage"] == "6-clean":  # against itself: there is nothing to score
         return f"{meaning}\n"
-    if row["rung"] == "5-network":
+    if row["stage"] == "5-network":
         meaning += f", {model}"
     scored = [f"SI-SDR {number(row['si_sdr'], '.1f')} dB"]
     if row["pesq_wb"] == row["pesq_wb"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual, Number, post_filter_option
+from percepnet_cli.cli.options import CommandWithSections, Number, post_filter_option
 
 LEAD_SECONDS = 3.0
 """What the network has heard before the stretch that is drawn, if there is so much."""
@@ -21,7 +21,7 @@ EXAMPLES = """
 """
 
 
-@click.command(cls=Manual, examples=EXAMPLES)
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--output",

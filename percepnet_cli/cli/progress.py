@@ -39,9 +39,9 @@ def _load_numba_without_scipy() -> None:
 
 
 def in_red(text: str) -> str:
-    """Return a text in red, if it goes to a terminal that shows colours and NO_COLOR (no-color.org) is not set."""
-    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return click.style(text, fg="red") if colours else text
+    """Return a text in red, if it goes to a terminal that shows colors and NO_COLOR (no-color.org) is not set."""
+    colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return click.style(text, fg="red") if colors else text
 
 
 @contextmanager

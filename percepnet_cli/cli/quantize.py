@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import CommandWithSections
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 @click.argument("float_model", metavar="FLOAT", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(

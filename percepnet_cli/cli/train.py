@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import Manual, Number
+from percepnet_cli.cli.options import CommandWithSections, Number
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 @click.argument("train_dir", type=_FOLDER)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from percepnet_cli.cli.options import Manual, Number, jobs_option, scheduler_option
+from percepnet_cli.cli.options import CommandWithSections, Number, jobs_option, scheduler_option
 
 
 class Place(click.ParamType):
@@ -36,7 +36,7 @@ EXAMPLES = """
 """
 
 
-@click.command("train-targets", cls=Manual, examples=EXAMPLES)
+@click.command("train-targets", cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("folder", metavar="OUTDIR", type=Place(file_okay=False))
 @click.option(
     "--speech", multiple=True, required=True, type=SOURCE, help="Clean speech: folder, table or list; repeatable."

@@ -6,11 +6,11 @@ import time
 
 import click
 
-from percepnet_cli.cli.options import Manual
+from percepnet_cli.cli.options import CommandWithSections
 from percepnet_cli.cli.progress import prepare
 
 
-@click.command(cls=Manual)
+@click.command(cls=CommandWithSections)
 def warmup() -> None:
     """Compile the kernels now, so that the first run starts at once.
 
@@ -24,7 +24,7 @@ def warmup() -> None:
     """  # noqa: D301  (click wants the control character)
     import numpy as np
 
-    from percepnet_cli.compute.cpu import tier
+    from percepnet_cli.compute.cpu import isa
     from percepnet_cli.compute.jit import CACHE_DIR, is_cold
 
     prepare()
@@ -40,4 +40,4 @@ def warmup() -> None:
     what = f"compiled in {seconds:.1f} s" if cold else f"were compiled, loaded in {seconds:.1f} s"
     if CACHE_DIR is None:
         raise click.ClickException(f"the kernels {what}, but there is no folder to keep them in")
-    click.echo(f"the kernels (8-bit product: {tier()}) {what}; they are in {CACHE_DIR}")
+    click.echo(f"the kernels (8-bit product: {isa()}) {what}; they are in {CACHE_DIR}")

@@ -14,17 +14,17 @@ from numba import config
 
 from percepnet_cli.errors import KernelError
 
-VARIABLE = "PERCEPNET_KERNEL"
-"""Environment variable that names a tier, for tests and for comparisons."""
+VARIABLE = "PERCEPNET_ISA"
+"""Environment variable that names an ISA, for tests and for comparisons."""
 
-TIERS: dict[str, frozenset[str]] = {
+ISAS: dict[str, frozenset[str]] = {
     "avx512-vnni": frozenset({"avx512f", "avx512vnni"}),
     "avx512vl-vnni": frozenset({"avx512vl", "avx512vnni"}),
     "avx-vnni": frozenset({"avxvnni"}),
     "neon-dotprod": frozenset({"neon", "dotprod"}),
     "portable": frozenset(),
 }
-"""Tier and the CPU features, in LLVM's names, that it needs; the fastest first."""
+"""ISA and the CPU features, in LLVM's names, that it needs; the fastest first."""
 
 
 def features() -> frozenset[str]:
@@ -43,14 +43,14 @@ def features() -> frozenset[str]:
 
 
 def available() -> list[str]:
-    """Return the tiers that this CPU has, the fastest first."""
+    """Return the ISAs that this CPU has, the fastest first."""
     present = features()
-    return [name for name, needed in TIERS.items() if needed <= present]
+    return [name for name, needed in ISAS.items() if needed <= present]
 
 
 @functools.cache
-def tier() -> str:
-    """Return the tier in use: what the environment names, else the fastest. Raises KernelError if it cannot be had."""
+def isa() -> str:
+    """Return the ISA in use: what the environment names, else the fastest. Raises KernelError if it cannot be had."""
     fastest, wanted = available(), os.environ.get(VARIABLE)
     if not wanted:
         return fastest[0]

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numba
 from numba import njit
 
-from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.cpu import isa
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,13 +31,13 @@ FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def _source_hash() -> str:
-    """Return 16 hex digits that change with any source file, numba, Python, machine or kernel tier."""
+    """Return 16 hex digits that change with any source file, numba, Python, machine or ISA."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode())
         digest.update(path.read_bytes())
-    for text in (numba.__version__, sys.version, platform.machine(), tier()):
+    for text in (numba.__version__, sys.version, platform.machine(), isa()):
         digest.update(text.encode())
     return digest.hexdigest()[:16]
 

@@ -89,7 +89,7 @@ def cross(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
 
 @kernel
 def coherence(C: np.ndarray, Ea: np.ndarray, Eb: np.ndarray, out: np.ndarray) -> None:
-    """Normalise cross terms: q = C / sqrt(Ea Eb), limited to 0..1; 0 where there is nothing.
+    """Normalize cross terms: q = C / sqrt(Ea Eb), limited to 0..1; 0 where there is nothing.
 
     C, Ea, Eb: float32 [hops, 34]. out: float32 [hops, 34], written.
     """

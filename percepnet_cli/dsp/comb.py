@@ -2,7 +2,7 @@
 
 Paper: p(n) = sum_k w_k y(n - k T), k = -5..5, with a Hann-shaped w of sum 1, in the time
 domain. Taps that would need samples beyond the look-ahead are dropped and the
-rest renormalised; such a window has its own noise gain.
+rest renormalized; such a window has its own noise gain.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Paper (and V21): band energies with look-ahead, pitch coherences, period, pitch correlation.
 Their scaling is not published; ours: log10 of the energies, the coherences as
 they are, the period in octaves. The network's file holds the mean and deviation that
-normalise them.
+normalize them.
 """
 
 from __future__ import annotations

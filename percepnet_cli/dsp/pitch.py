@@ -1,4 +1,4 @@
-"""Pitch tracker: normalised correlation of the whitened, decimated signal, then dynamic programming.
+"""Pitch tracker: normalized correlation of the whitened, decimated signal, then dynamic programming.
 
 The paper names a correlation-based search with dynamic programming (after RAPT) that
 uses the look-ahead; its details are not public. Ours, per hop of 10 ms:
@@ -6,7 +6,7 @@ uses the look-ahead; its details are not public. Ours, per hop of 10 ms:
 1. decimate to 12 kHz and whiten (``whitening``);
 2. correlate the newest 10 ms with the past at every lag, and keep the result: the correlation of a
    30 ms window is the sum of three such blocks;
-3. interpolate the correlation to lags of one sample at 48 kHz and normalise it;
+3. interpolate the correlation to lags of one sample at 48 kHz and normalize it;
 4. gather the best lag of each cell of a grid of equal musical intervals (48 to the octave),
    and find the path through cells and hops that scores best (Viterbi);
 5. the period is the best lag inside the cell on that path.
@@ -148,7 +148,7 @@ def score(
     best: np.ndarray,
     best_period: np.ndarray,
 ) -> None:
-    """Normalise the correlation of a window and keep the best period of each cell.
+    """Normalize the correlation of a window and keep the best period of each cell.
 
     dot, past: float32 [3 - 1 + hops, lags]; now: float32 [3 - 1 + hops]: the blocks, two old ones first.
     phases: float32 [4, 8]; edges: int32 [cells + 1]; work: float32 [lags], fine: float32 [4, lags], working space.

@@ -47,7 +47,7 @@ def write_decimate(v: Vectors, signal: Value, out: Value, first: Value) -> None:
     """Write the code that decimates one hop.
 
     signal: float*; first: sample that the first output begins with, int64; out: float*, 120, written. The samples are
-    parted into four phases; an output is then a sum over neighbours in each, 16 outputs beside each other.
+    parted into four phases; an output is then a sum over neighbors in each, 16 outputs beside each other.
     """
     per_phase = BLOCK - 1 + DECIMATOR_TAPS // DECIMATION
     phases = [v.stack(per_phase) for _ in range(DECIMATION)]

@@ -1,7 +1,11 @@
-"""What perfect answers of the network would sound like, rung by rung, and what the network makes of it.
+"""What ideal gains and strengths would sound like, stage by stage, and what the network makes of it.
 
-The article's ladder. Ideal magnitudes of all bins on the noisy phase; ideal gains of the bands; the same with the comb
-filter at ideal strengths, its period tracked on the noisy signal as at run time; that with the post-filter.
+The stages of [Amazon 2020], each with what the last one had:
+
+1. ideal magnitudes of all bins on the noisy phase
+2. ideal gains of the bands
+3. the comb filter at ideal strengths, its period tracked on the noisy signal as at run time
+4. the post-filter
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ from percepnet_cli.signal_path import MAX_HOPS, Synthesizer, analyze_blocks
 if TYPE_CHECKING:
     from percepnet_cli.network.modelfile import Model
 
-RUNGS = ("bins", "bands", "comb", "attenuated", "postfilter")
+IDEAL_STAGES = ("bins", "bands", "comb", "attenuated", "postfilter")
 """All that ``climb`` can do; ``attenuated`` is comb with the paper's attenuation of under-periodic bands in full."""
 
-LADDER = {
+STAGES = {
     "0-noisy": "noisy",
     "1-bins": "ideal bins, noisy phase",
     "2-bands": "ideal gains of 34 bands",
@@ -56,9 +60,12 @@ class BinSynthesizer:
 
 
 def climb(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the output of every one of RUNGS, float32 [n], for one channel: noisy, clean float32 [n] at 48 kHz."""
-    bins, synthesizers = BinSynthesizer(), {rung: Synthesizer() for rung in RUNGS[1:]}
-    outputs: dict[str, list[np.ndarray]] = {rung: [] for rung in RUNGS}
+    """Return the output of each of IDEAL_STAGES, float32 [n], for one channel.
+
+    noisy, clean: float32 [n] at 48 kHz, aligned.
+    """
+    bins, synthesizers = BinSynthesizer(), {stage: Synthesizer() for stage in IDEAL_STAGES[1:]}
+    outputs: dict[str, list[np.ndarray]] = {stage: [] for stage in IDEAL_STAGES}
     for a, b in zip(analyze_blocks(noisy), analyze_blocks(clean), strict=True):
         gain, attenuation, strength = band_targets(a, b)
         settings = {
@@ -70,23 +77,23 @@ def climb(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
         out = np.empty((len(gain), HOP_SIZE), np.float32)
         bins.synthesize(a.Y, b.Y, out)
         outputs["bins"].append(out.ravel().copy())
-        for rung, (g, r, energy) in settings.items():
-            synthesizers[rung].synthesize(a, g, r, 0.0, out, energy)
-            outputs[rung].append(out.ravel().copy())
-    return {rung: np.concatenate(parts)[LATENCY_SAMPLES:][: len(noisy)] for rung, parts in outputs.items()}
+        for stage, (g, r, energy) in settings.items():
+            synthesizers[stage].synthesize(a, g, r, 0.0, out, energy)
+            outputs[stage].append(out.ravel().copy())
+    return {stage: np.concatenate(parts)[LATENCY_SAMPLES:][: len(noisy)] for stage, parts in outputs.items()}
 
 
-def ladder(noisy: np.ndarray, clean: np.ndarray, model: Model | None = None) -> dict[str, np.ndarray]:
-    """Return what LADDER names, float32 [n, channels], of an aligned pair, float32 [n, channels] at 48 kHz.
+def all_stages(noisy: np.ndarray, clean: np.ndarray, model: Model | None = None) -> dict[str, np.ndarray]:
+    """Return what STAGES names, float32 [n, channels], of an aligned pair, float32 [n, channels] at 48 kHz.
 
     Every channel gets ideal answers of its own; the network's are linked, as they are by default.
     """
     columns = [climb(noisy[:, c], clean[:, c]) for c in range(noisy.shape[1])]
     found = {"0-noisy": noisy}
-    for name in LADDER:
-        rung = name.partition("-")[2]
-        if rung in RUNGS:
-            found[name] = np.stack([column[rung] for column in columns], axis=1)
+    for name in STAGES:
+        stage = name.partition("-")[2]
+        if stage in IDEAL_STAGES:
+            found[name] = np.stack([column[stage] for column in columns], axis=1)
     found["5-network"] = Denoiser(model, channels=noisy.shape[1]).denoise(noisy)
     found["6-clean"] = clean
     return found

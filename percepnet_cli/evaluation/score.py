@@ -31,14 +31,14 @@ NOISY = "noisy"
 """Name of the system that does nothing."""
 
 CLEAN = "clean"
-"""Name of the reference where it is shown itself: what the recogniser makes of it."""
+"""Name of the reference where it is shown itself: what the recognizer makes of it."""
 
 SNR_STEP_DB = 5
 """Measured SNRs are put together in steps of this."""
 
 Row = dict[str, Any]
 """One file's scores of one system: ``file``, ``system``, ``snr_db``, what ``scores.score_pair`` gives (at 48 kHz), and
-``word_errors`` and ``words`` if a recogniser listened. NaN is what cannot be told."""
+``word_errors`` and ``words`` if a recognizer listened. NaN is what cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Settings:
     post_filter: bool | None = None
     groups: frozenset[str] = frozenset(scores.NEEDED)
     words: bool = False
-    """Whether a recogniser listens."""
+    """Whether a recognizer listens."""
     transcripts: bool = False
     """Whether its words are compared with what is spoken, else with those it hears in the clean recording."""
 
@@ -216,7 +216,7 @@ def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
     if settings.words:
         heard = {CLEAN: clean} | tests
         words = {
-            label: recognition.recognise(resample(samples, SAMPLE_RATE, recognition.RATE))
+            label: recognition.recognize(resample(samples, SAMPLE_RATE, recognition.RATE))
             for label, samples in heard.items()
         }
         reference = words[CLEAN]

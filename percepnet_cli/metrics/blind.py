@@ -64,7 +64,7 @@ class _Frames:
         return rest.mean(keepdims=True) if len(rest) else rest
 
 
-class Meter:
+class BlindMetrics:
     """Compares the input with the output of the denoiser; the output may come any time later."""
 
     def __init__(self, sample_rate: int) -> None:

@@ -1,6 +1,6 @@
-"""Does a speech recogniser understand it: the only door to pocketsphinx (extra ``asr``).
+"""Does a speech recognizer understand it: the only door to pocketsphinx (extra ``asr``).
 
-CMU PocketSphinx comes with a model of US English and works without a network. It is a small recogniser of an older
+CMU PocketSphinx comes with a model of US English and works without a network. It is a small recognizer of an older
 kind: its word error rates are far above those of today's large ones, and tell differences rather than levels.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 RATE = 16_000
-"""Hz of the recogniser's model."""
+"""Hz of the recognizer's model."""
 
 NAME = "pocketsphinx, US English"
 
@@ -24,7 +24,7 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+(?:'\w+)*", text.lower().replace("\u2019", "'").replace("_", " "))
 
 
-def recognise(samples16: np.ndarray) -> list[str]:
+def recognize(samples16: np.ndarray) -> list[str]:
     """Return the words heard in a recording, float [n] at 16 kHz, +-1. Loads the model when first called."""
     from pocketsphinx import Decoder
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.cpu import isa
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.network import dot_tiles
 
@@ -35,7 +35,7 @@ def plain_rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.n
             out[hop, row] = total
 
 
-if tier() == "portable":
+if isa() == "portable":
     pack, rows_times_vectors = plain_pack, plain_rows_times_vectors
     PANEL = 1
 else:

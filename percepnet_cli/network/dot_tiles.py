@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from percepnet_cli.compute.cpu import tier
+from percepnet_cli.compute.cpu import isa
 from percepnet_cli.compute.jit import kernel
 
 REGISTERS = 3
@@ -50,9 +50,9 @@ INSTRUCTIONS = {
     "avx-vnni": Instruction("llvm.x86.avx512.vpdpbusd.256", 8, False, 128, 4),
     "neon-dotprod": Instruction("llvm.aarch64.neon.sdot.v4i32.v16i8", 4, True, 0, 8),
 }
-"""By tier. LLVM makes the VEX form of AVX-VNNI from the 256-bit intrinsic where the CPU has no AVX-512."""
+"""By ISA. LLVM makes the VEX form of AVX-VNNI from the 256-bit intrinsic where the CPU has no AVX-512."""
 
-USED = INSTRUCTIONS.get(tier(), INSTRUCTIONS["avx512-vnni"])
+USED = INSTRUCTIONS.get(isa(), INSTRUCTIONS["avx512-vnni"])
 OFFSET = np.int32(USED.offset)
 LANES = USED.lanes
 PANEL = REGISTERS * LANES

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from percepnet_cli.plotting.figure import Axes, AxesImage, Figure
 
 LOWEST_DB, HIGHEST_DB = -90.0, -10.0
-"""What the colours of a spectrogram span; a full-scale sine has 0."""
+"""What the colors of a spectrogram span; a full-scale sine has 0."""
 
 COLUMNS = 1500
 """Windows of a spectrogram at most: more would not be seen."""
@@ -51,7 +51,7 @@ def draw_spectrogram(
     highest_khz: float = HIGHEST_KHZ,
     size: int = WINDOW_SIZE,
 ) -> AxesImage:
-    """Draw the spectrogram of float32 [n] at 48 kHz that begins at a time; return the image, for its colours."""
+    """Draw the spectrogram of float32 [n] at 48 kHz that begins at a time; return the image, for its colors."""
     step = max(HOP_SIZE // 2, len(samples) // COLUMNS)
     level_db = spectrogram_db(samples, step, size)
     half_s, half_khz = step / 2 / SAMPLE_RATE, SAMPLE_RATE / size / 2000

@@ -1,4 +1,4 @@
-"""What perfect answers of the network would sound like, rung by rung: the ceiling of the method.
+"""What perfect answers of the network would sound like, stage by stage: the ceiling of the method.
 
     python tests/quality/oracle.py --pairs PAIRS --out OUT
     python tests/quality/dev_table.py --pairs PAIRS --enhanced bins=OUT/bins bands=OUT/bands \
@@ -17,25 +17,25 @@ from pathlib import Path
 import soundfile
 
 from percepnet_cli.constants import SAMPLE_RATE
-from percepnet_cli.evaluation.oracle import RUNGS, climb
+from percepnet_cli.evaluation.oracle import IDEAL_STAGES, climb
 
 
 def main() -> None:
-    """Write every rung of every pair."""
+    """Write every stage of every pair."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder with noisy/ and clean/, 48 kHz mono")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    for rung in RUNGS:
-        (arguments.out / rung).mkdir(parents=True, exist_ok=True)
+    for stage in IDEAL_STAGES:
+        (arguments.out / stage).mkdir(parents=True, exist_ok=True)
     for path in sorted((arguments.pairs / "noisy").iterdir()):
         noisy, rate = soundfile.read(path, dtype="float32")
         clean, _ = soundfile.read(arguments.pairs / "clean" / path.name, dtype="float32")
         if rate != SAMPLE_RATE or noisy.ndim != 1:
             raise SystemExit(f"{path}: pairs must be mono at {SAMPLE_RATE} Hz")
         size = min(len(noisy), len(clean))
-        for rung, samples in climb(noisy[:size], clean[:size]).items():
-            soundfile.write(arguments.out / rung / path.name, samples, SAMPLE_RATE, subtype="PCM_16")
+        for stage, samples in climb(noisy[:size], clean[:size]).items():
+            soundfile.write(arguments.out / stage / path.name, samples, SAMPLE_RATE, subtype="PCM_16")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python tests/quality/pitch_error.py --pairs PAIRS
 
 The reference knows nothing of the tracker: float64, 40 ms windows of the clean speech low-passed at
-1.2 kHz, normalised autocorrelation, the shortest peak within 0.04 of the highest; windows count as voiced
-where that is above 0.88, within 25 dB of the loudest and continuous (8 %) with both neighbours. A gross error is
+1.2 kHz, normalized autocorrelation, the shortest peak within 0.04 of the highest; windows count as voiced
+where that is above 0.88, within 25 dB of the loudest and continuous (8 %) with both neighbors. A gross error is
 a period more than 20 % off.
 """
 
@@ -36,12 +36,12 @@ def reference(clean: np.ndarray) -> np.ndarray:
     energy = np.array([np.mean(signal[max(0, i * STEP - 240) : i * STEP + 240] ** 2) for i in range(hops)])
     found = np.zeros(hops)
     for hop in range(hops):
-        centre = hop * STEP
-        if centre < margin or centre + margin > len(signal) or energy[hop] < energy.max() * 10**-2.5:
+        center = hop * STEP
+        if center < margin or center + margin > len(signal) or energy[hop] < energy.max() * 10**-2.5:
             continue
         correlation = np.zeros(longest + 1)
         for lag in range(24, longest + 1):
-            start = centre - WINDOW // 2 - lag // 2
+            start = center - WINDOW // 2 - lag // 2
             u, v = signal[start : start + WINDOW], signal[start + lag : start + lag + WINDOW]
             correlation[lag] = 2 * (u @ v) / (u @ u + v @ v + 1e-12)
         middle = correlation[25:-1]
