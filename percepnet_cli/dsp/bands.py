@@ -44,8 +44,20 @@ def triangles() -> np.ndarray:
 
 
 def write_cross(v: Vectors, A: Value, B: Value, out: Value) -> None:
-    """Write the code that sums Re{A* B} over each band. A, B: float*, 481 complex numbers; out: float*, 34, written."""
+    """Write the code that sums Re{A* B} over each band.
+
+    In plain loops (``tests/reference.py``: ``cross``)::
+
+        for k in range(481):
+            product = A[k].real * B[k].real + A[k].imag * B[k].imag
+            out[band[k]] += (1 - FRACTION[k]) * product  # end bands count double
+            out[band[k] + 1] += FRACTION[k] * product
+
+    A, B: float*, 481 complex numbers; out: float*, 34, written.
+    """
     weights = triangles()
+
+    # 16 bins at a time; each adds to the bands that have a weight there
     sums: list[Value | None] = [None] * NUM_BANDS
     for first in range(0, BAND_TIPS[-1] + 1, LANES):
         a, b = v.load_pairs(A, 2 * first), v.load_pairs(B, 2 * first)
@@ -54,21 +66,36 @@ def write_cross(v: Vectors, A: Value, B: Value, out: Value) -> None:
             part = v.product(product, weights[band, first : first + LANES])
             before = sums[band]
             sums[band] = part if before is None else v.plus(before, part)
+
+    # Each band's 16 partial sums become one number
     zero = v.constant(0.0)
     for first in (0, LANES, NUM_BANDS - LANES):  # the last two overlap; the bands in both are the same sums
         v.store(v.sums([one or zero for one in sums[first : first + LANES]]), out, first)
 
 
 def write_interpolate(v: Vectors, values: Value, out: Value) -> None:
-    """Write the code that spreads values over the bins. values: float*, 34; out: float*, 481, written."""
+    """Write the code that spreads values over the bins.
+
+    In a plain loop (``tests/reference.py``: ``interpolate``)::
+
+        for k in range(481):
+            low, high = values[band[k]], values[min(band[k] + 1, 33)]
+            out[k] = low + FRACTION[k] * (high - low)
+
+    values: float*, 34; out: float*, 481, written.
+    """
     tips = np.array(BAND_TIPS)
     band = np.searchsorted(tips, np.arange(NUM_BINS), side="right") - 1
+
+    # 16 bins lie in at most 16 neighboring bands: one load, then a choice for each bin
     for first in (*range(0, NUM_BINS - LANES, LANES), NUM_BINS - LANES):
         lower = band[first : first + LANES]
         start = int(min(lower[0], NUM_BANDS - LANES))
         near = v.load(values, start)
         low = v.shuffle(near, near, lower - start)
         high = v.shuffle(near, near, np.minimum(lower + 1, NUM_BANDS - 1) - start)
+
+        # Linear between the two
         step = v.product(v.minus(high, low), FRACTION[first : first + LANES])
         v.store(v.plus(low, step), out, first)
 
@@ -98,6 +125,8 @@ def coherence(C: np.ndarray, Ea: np.ndarray, Eb: np.ndarray, out: np.ndarray) ->
         for band in range(bands):
             ea = Ea[hop, band]
             eb = Eb[hop, band]
+
+            # Two divisions: the product of two small energies could vanish
             q = ZERO
             if ea > SILENCE and eb > SILENCE:
                 q = C[hop, band] / np.sqrt(ea) / np.sqrt(eb)

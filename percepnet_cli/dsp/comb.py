@@ -36,9 +36,17 @@ def write_weighted_sum(
 ) -> None:
     """Write the code of one window: all taps of 16 samples at a time.
 
+    In a plain loop (``tests/reference.py``: ``comb``), p(n) of [Valin 2020]::
+
+        for n in range(960):
+            out[n] = 0
+            for k in range(-future, 6):
+                out[n] += norm * TAPS[5 + k] * signal[first + n - k * period] * window[n]
+
     signal, window, out: float*; first, period: samples, int64; future: coming periods that are known, int64; norm:
     float, factor of the taps. Taps of periods that are not known weigh nothing.
     """
+    # Weight and place of each tap; taps of the future beyond what is known weigh nothing
     builder = v.builder
     half = len(TAPS) // 2
     taps = []
@@ -51,6 +59,8 @@ def write_weighted_sum(
         if known is not None:
             shift = builder.select(known, shift, INDEX(0))
         taps.append((v.everywhere(weight), v.at(signal, builder.sub(first, shift))))
+
+    # The sum of eleven products as a tree: short chains of additions
     with v.loop(WINDOW_SIZE, LANES) as n:
         parts = [v.times_real(weight, v.load(source, n)) for weight, source in taps]
         while len(parts) > 1:
@@ -81,8 +91,11 @@ def filter_hops(
     """
     half = taps.shape[0] // 2
     for hop in range(out.shape[0]):
+        # How many coming periods the look-ahead holds
         T = np.int64(period[hop])
         future = min(half, COMB_LOOKAHEAD_SAMPLES // T)
+
+        # The known taps shall sum to 1; the sum of their squares is what they do to white noise
         total = ZERO
         for k in range(-future, half + 1):
             total += taps[half + k]
@@ -91,4 +104,5 @@ def filter_hops(
             weight = taps[half + k] / total
             squares += weight * weight
         noise_gain[hop] = squares
+
         _weighted_sum(signal, window, out[hop], np.int64(start + hop * HOP_SIZE), T, np.int64(future), ONE / total)

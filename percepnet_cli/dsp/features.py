@@ -30,8 +30,11 @@ def pack(E: np.ndarray, coherence: np.ndarray, period: np.ndarray, correlation: 
     """
     hops = out.shape[0]
     for hop in range(hops):
+        # Energies of the newest window, coherences of the one behind
         for band in range(NUM_BANDS):
             out[hop, band] = np.log10(E[hop, band] + FLOOR)
             out[hop, NUM_BANDS + band] = coherence[hop, band]
+
+        # Pitch: octaves above the shortest period, and how sure it is
         out[hop, 2 * NUM_BANDS] = np.log2(np.float32(period[hop])) - LOG2_PERIOD_MIN
         out[hop, 2 * NUM_BANDS + 1] = correlation[hop]

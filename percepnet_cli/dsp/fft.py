@@ -37,6 +37,8 @@ def dft5(v: Vectors, a: Complex, b: Complex, c: Complex, d: Complex, e: Complex)
     p, m, q, n = v.add(b, e), v.sub(b, e), v.add(c, d), v.sub(c, d)
     c1, c2 = (float(np.cos(2 * np.pi * k / 5)) for k in (1, 2))
     s1, s2 = (float(np.sin(2 * np.pi * k / 5)) for k in (1, 2))
+
+    # Winograd's grouping: cosines meet the sums, sines the differences
     even1 = v.add(v.add(a, v.scale(p, c1)), v.scale(q, c2))
     even2 = v.add(v.add(a, v.scale(p, c2)), v.scale(q, c1))
     odd1 = v.add(v.scale(m, s1), v.scale(n, s2))
@@ -77,9 +79,12 @@ def dft16(v: Vectors, x: list[Complex]) -> list[Complex]:
 
 def dft480(v: Vectors, rows: list[Complex], re: Value, im: Value) -> None:
     """Transform 30 rows of 16 values; write the parts of the 480 results to re and im, float*."""
+    # Length 30 down the columns, then twiddle factors
     columns = dft30(v, rows)
     for k in range(1, ROWS):
         columns[k] = v.times(columns[k], np.exp(-2j * np.pi * k * np.arange(LANES) / SIZE))
+
+    # Transposed in two halves of 16 rows, length 16 along the rows
     for first in (0, ROWS - LANES):  # the two halves overlap in two results, which are the same
         half = columns[first : first + LANES]
         parts = [v.transpose([column[part] for column in half]) for part in (0, 1)]
@@ -89,13 +94,27 @@ def dft480(v: Vectors, rows: list[Complex], re: Value, im: Value) -> None:
 
 
 def write_forward(v: Vectors, samples: Value, bins: Value) -> None:
-    """Write the code of the real transform. samples: float*, 960; bins: float*, 481 complex numbers, written."""
+    """Write the code of the real transform.
+
+    In plain loops (``tests/reference.py``: ``dft_matrix``)::
+
+        for k in range(481):
+            for n in range(960):
+                bins[k] += samples[n] * exp(-2j * pi * k * n / 960)
+
+    samples: float*, 960; bins: float*, 481 complex numbers, written.
+    """
+    # Even samples as real, odd ones as imaginary parts of 480 complex numbers
     re, im = v.stack(SIZE), v.stack(SIZE)
     dft480(v, [v.load_pairs(samples, 2 * LANES * row) for row in range(ROWS)], re, im)
+
+    # The first and the last bin are real
     first_re, first_im = v.load_one(re, 0), v.load_one(im, 0)
     for offset, value in ((0, v.plus(first_re, first_im)), (2 * SIZE, v.minus(first_re, first_im))):
         v.store_one(value, bins, offset)
         v.store_one(v.one(0.0), bins, offset + 1)
+
+    # Bin k and its mirror together: what even and odd samples gave, the odd ones turned by half a sample
     for k in range(1, SIZE // 2, LANES):
         mirror = SIZE - k - LANES + 1
         a = v.load(re, k), v.load(im, k)
@@ -111,9 +130,16 @@ def write_forward(v: Vectors, samples: Value, bins: Value) -> None:
 def write_inverse(v: Vectors, bins: Value, samples: Value) -> None:
     """Write the code that undoes the transform. bins: float*, 481 complex numbers; samples: float*, 960, written.
 
+    In plain loops (``tests/reference.py``: ``time_windows``)::
+
+        for n in range(960):
+            for k in range(960):  # bins 481.. are the conjugates of 479..1
+                samples[n] += (bins[k] * exp(2j * pi * k * n / 960)).real / 960
+
     The imaginary parts of the first and last bin count as zero. Exchanging real and imaginary parts before and
     after turns the forward transform into the inverse one.
     """
+    # Join what even and odd samples gave
     re, im = v.stack(SIZE), v.stack(SIZE)
     norm = 1 / (2 * SIZE)
     first, last = v.load_one(bins, 0), v.load_one(bins, 2 * SIZE)
@@ -130,6 +156,8 @@ def write_inverse(v: Vectors, bins: Value, samples: Value) -> None:
         for base, part in ((re, 0), (im, 1)):
             v.store(v.reverse(upper[part]), base, mirror)
             v.store(lower[part], base, k)
+
+    # The inverse of length 480: real and imaginary parts exchanged
     out_re, out_im = v.stack(SIZE), v.stack(SIZE)
     rows = [(v.load(im, LANES * row), v.load(re, LANES * row)) for row in range(ROWS)]
     dft480(v, rows, out_im, out_re)

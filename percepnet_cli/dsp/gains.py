@@ -42,6 +42,7 @@ def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
     with the gains before and after, b = 0.02; G is at most 5.57 dB and the product may exceed 1.
     gain: float32 [34], 0..1; E: float32 [34], band energies. out: float32 [34], written.
     """
+    # w = g sin(pi g / 2) leaves large gains and lowers small ones
     before = ZERO
     after = ZERO
     for band in range(gain.shape[0]):
@@ -50,6 +51,8 @@ def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
         out[band] = w
         before += g * g * E[band]
         after += w * w * E[band]
+
+    # G gives the window back most of the energy that this took
     if after > SILENCE:
         x = before / after
         G = np.sqrt((ONE + BETA) * x / (ONE + BETA * x * x))
@@ -66,6 +69,7 @@ def band_scale(gain: np.ndarray, E: np.ndarray, Ez: np.ndarray, noise_gain: np.f
     is what a band of pure noise needs (so a wrong period cannot blow a cancelled band up).
     """
     for band in range(gain.shape[0]):
+        # E / Ez undoes what mixing did to the band's energy
         scale = gain[band]
         largest = max(Ez[band], noise_gain * E[band])
         if largest > VANISHING:
@@ -107,10 +111,15 @@ def render_hops(
     out: complex64 [hops, 481], written.
     """
     for hop in range(out.shape[0]):
+        # z = (1 - r) y + r p_hat, bin by bin
         bands.interpolate(strength[hop], per_bin)
         mix(Y[hop], P[hop], per_bin, mixed[0])
+
+        # What each band of the mix must be scaled by to have the magnitude g Y
         bands.cross(mixed, mixed, per_band[:1])
         band_scale(gain[hop], E[hop], per_band[0], noise_gain[hop], per_band[1])
+
+        # Scale, and leave the wanted share of the input in
         bands.interpolate(per_band[1], per_bin)
         apply(mixed[0], per_bin, Y[hop], dry, out[hop])
 

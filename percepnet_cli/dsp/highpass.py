@@ -35,14 +35,20 @@ def filter_hops(samples: np.ndarray, state: np.ndarray, out: np.ndarray) -> None
     s1 = state[1]
     for hop in range(hops):
         for n in range(size):
+            # What is no number is silence; what is far beyond full scale is limited
             x = np.float64(samples[hop, n])
             x = min(max(x, -LARGEST), LARGEST) if np.isfinite(x) else ZERO
+
+            # One step of the recursion
             y = B0 * x + s0
             s0 = B1 * x - A1 * y + s1
             s1 = B2 * x - A2 * y
             out[hop, n] = np.float32(y) if abs(y) > SMALLEST else np.float32(0.0)
+
+        # A decayed state becomes exactly zero: denormal numbers are slow
         if abs(s0) < SMALLEST and abs(s1) < SMALLEST:
             s0 = 0.0
             s1 = 0.0
+
     state[0] = s0
     state[1] = s1

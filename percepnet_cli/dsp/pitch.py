@@ -89,6 +89,12 @@ CELL_BIAS = (OCTAVE_BIAS * np.arange(NUM_CELLS) / CELLS_PER_OCTAVE).astype(np.fl
 def correlate(residual: np.ndarray, work: np.ndarray, dot: np.ndarray, past: np.ndarray, now: np.ndarray) -> None:
     """Correlate every block with itself at every lag.
 
+    The products in plain loops; here eight samples at a time, for all lags beside each other::
+
+        for lag in range(LAG_FIRST, LAG_LAST + 1):
+            for n in range(120):
+                dot[lag - LAG_FIRST] += residual[first + n] * residual[first + n - lag]
+
     residual: float32 [196 + hops * 120], 196 old samples first; work: float32 [lags], working space. Written,
     float32: dot [hops, lags] = <e(n), e(n - lag)>, past [hops, lags] = |e(n - lag)|^2, now [hops] = |e(n)|^2.
     """
@@ -96,6 +102,8 @@ def correlate(residual: np.ndarray, work: np.ndarray, dot: np.ndarray, past: np.
     for hop in range(hops):
         first = RESIDUAL_HISTORY + hop * BLOCK
         oldest = first - LAG_LAST
+
+        # <e(n), e(n - lag)>
         for i in range(lags):
             work[i] = ZERO
         for n in range(0, BLOCK, 8):  # side by side for all lags, the longest first, eight samples at a time
@@ -119,8 +127,12 @@ def correlate(residual: np.ndarray, work: np.ndarray, dot: np.ndarray, past: np.
                     + x6 * residual[source + i + 6]
                     + x7 * residual[source + i + 7]
                 )
+
+        # The work lies longest lag first, the result shortest first
         for i in range(lags):
             dot[hop, i] = work[lags - 1 - i]
+
+        # |e(n - lag)|^2 at every lag, and |e(n)|^2
         energy = 0.0  # of the block at the longest lag; then one sample leaves and one comes, exact in float64
         for n in range(BLOCK):
             sample = np.float64(residual[oldest + n])
@@ -130,6 +142,7 @@ def correlate(residual: np.ndarray, work: np.ndarray, dot: np.ndarray, past: np.
             leaving = np.float64(residual[oldest + i])
             coming = np.float64(residual[oldest + i + BLOCK])
             energy += coming * coming - leaving * leaving
+
         total = ZERO
         for n in range(BLOCK):
             total += residual[first + n] * residual[first + n]
@@ -157,6 +170,7 @@ def score(
     hops, cells = best.shape
     lags = dot.shape[1]
     for hop in range(hops):
+        # Sum three blocks to 30 ms and normalize
         energy = ZERO
         for block in range(WINDOW_BLOCKS):
             energy += now[hop + block]
@@ -165,6 +179,8 @@ def score(
             squares = (past[hop, lag] + past[hop + 1, lag]) + past[hop + 2, lag]
             # the mean of both energies, not their geometric mean, punishes level changes
             work[lag] = total / (np.float32(0.5) * (energy + squares) + TINY)
+
+        # Between the lags of 12 kHz: windowed-sinc interpolation to lags of 48 kHz
         for phase in range(DECIMATION):
             p0 = phases[phase, 0]
             p1 = phases[phase, 1]
@@ -185,6 +201,8 @@ def score(
                     + p6 * work[lag + 6]
                     + p7 * work[lag + 7]
                 )
+
+        # The best lag of each cell
         for cell in range(cells):
             top = np.float32(-1)
             where = edges[cell]
@@ -199,9 +217,20 @@ def score(
 def write_extend(v: Vectors, path: Value, best: Value, work: Value, origin: Value, top: Value, top_cell: Value) -> None:
     """Write the code that extends the best path into every cell, 16 cells at a time.
 
+    In plain loops::
+
+        for c in range(145):
+            work[c], origin[c] = -JUMP_COST, top_cell  # a jump from the best cell
+            for move in range(-8, 9):  # or a glide from a near one
+                candidate = path[c + move] - top - GLIDE_COST * move**2
+                if candidate > work[c]:
+                    work[c], origin[c] = candidate, c + move
+            work[c] += best[c] - CELL_BIAS[c]
+
     path, best: float*, 145; work: float*, 145, written; origin: int32*, 145, written; top: float, the best score
     in path; top_cell: int64, its cell.
     """
+    # The path with nothing on both sides, so that a glide may look beyond the ends
     padded = v.stack(NUM_CELLS + 2 * REACH)
     blocks = (*range(0, NUM_CELLS - LANES, LANES), NUM_CELLS - LANES)  # the last two overlap
     nothing = v.constant(-1e30)
@@ -209,6 +238,8 @@ def write_extend(v: Vectors, path: Value, best: Value, work: Value, origin: Valu
         v.store(nothing, padded, edge)
     for first in blocks:
         v.store(v.load(path, first), padded, REACH + first)
+
+    # The best way into each cell
     everywhere, jumped = v.everywhere(top), v.integers_everywhere(top_cell)
     for first in blocks:
         value, source = v.constant(-JUMP_COST), jumped
@@ -246,18 +277,24 @@ def follow(
     rows, cells = best.shape
     hops = rows - TRACE_HOPS
     for hop in range(hops):
+        # The best cell so far: where a jump would come from
         row = TRACE_HOPS + hop
         top_cell = 0
         for cell in range(cells):
             if path[cell] > path[top_cell]:
                 top_cell = cell
         top = path[top_cell]
+
         _extend(path, best[row], work, origin[row], top, np.int64(top_cell))
+
+        # The best cell now
         cell = 0
         for c in range(cells):
             path[c] = work[c]
             if path[c] > path[cell]:
                 cell = c
+
+        # Follow its path back
         for back in range(TRACE_HOPS):
             cell = origin[row - back, cell]
         period[hop] = best_period[row - TRACE_HOPS, cell]
@@ -288,11 +325,16 @@ class Tracker:
         signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it are
         read. Written: period int32 [hops], 96..768 samples; correlation float32 [hops], 0..1.
         """
+        # 1. Decimate and whiten
         residual = self._residual.extend(hops * BLOCK)
         self._whitener.run(signal, start, residual[RESIDUAL_HISTORY:])
+
+        # 2. Correlate the newest blocks
         dot, past, now = self._dot.extend(hops), self._past.extend(hops), self._now.extend(hops)
         blocks = WINDOW_BLOCKS - 1
         correlate(residual, self._lag_work, dot[blocks:], past[blocks:], now[blocks:])
+
+        # 3. and 4. Normalize, interpolate, best lag of each cell
         best, best_period = self._best.extend(hops), self._best_period.extend(hops)
         score(
             dot,
@@ -305,5 +347,7 @@ class Tracker:
             best[TRACE_HOPS:],
             best_period[TRACE_HOPS:],
         )
+
+        # 4. and 5. The path, and the period on it
         origin = self._origin.extend(hops)
         follow(best, best_period, self._path, self._cell_work, origin, period, correlation)

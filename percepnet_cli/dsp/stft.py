@@ -59,6 +59,7 @@ def overlap_add(windows: np.ndarray, window: np.ndarray, memory: np.ndarray, out
     hops = windows.shape[0]
     for hop in range(hops):
         for n in range(HOP_SIZE):
+            # The first half joins the second half of the window before; w^2 of both sum to 1
             out[hop, n] = windows[hop, n] * window[n] + memory[n]
             memory[n] = windows[hop, HOP_SIZE + n] * window[HOP_SIZE + n]
 

@@ -46,9 +46,16 @@ LPC_TAPER = np.hanning(LPC_WINDOW + 2)[1:-1].astype(np.float32)
 def write_decimate(v: Vectors, signal: Value, out: Value, first: Value) -> None:
     """Write the code that decimates one hop.
 
+    In plain loops::
+
+        for i in range(120):
+            for k in range(48):
+                out[i] += DECIMATOR[k] * signal[first + 4 * i + k]
+
     signal: float*; first: sample that the first output begins with, int64; out: float*, 120, written. The samples are
     parted into four phases; an output is then a sum over neighbors in each, 16 outputs beside each other.
     """
+    # Part the samples into four phases
     per_phase = BLOCK - 1 + DECIMATOR_TAPS // DECIMATION
     phases = [v.stack(per_phase) for _ in range(DECIMATION)]
     segment = v.at(signal, first)
@@ -57,6 +64,8 @@ def write_decimate(v: Vectors, signal: Value, out: Value, first: Value) -> None:
         evens, odds = np.arange(0, 2 * LANES, 2), np.arange(1, 2 * LANES, 2)
         for phase, (part, lanes) in enumerate(((0, evens), (1, evens), (0, odds), (1, odds))):
             v.store(v.shuffle(low[part], high[part], lanes), phases[phase], m)
+
+    # 16 outputs beside each other, tap by tap
     for i in (*range(0, BLOCK - LANES, LANES), BLOCK - LANES):
         total = v.constant(0.0)
         for k in range(DECIMATOR_TAPS):
@@ -89,15 +98,20 @@ def predict(
     segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], correlation: float64 [9], working space.
     lpc: float64 [9], written: the whitening filter 1, a_1, ..., a_8.
     """
+    # Taper
     size = segment.shape[0]
     for n in range(size):
         weighted[n] = segment[n] * taper[n]
+
+    # Autocorrelation at lags 0..8
     order = lpc.shape[0] - 1
     for lag in range(order + 1):
         r = ZERO
         for n in range(lag, size):
             r += weighted[n] * weighted[n - lag]
         correlation[lag] = np.float64(r)
+
+    # Levinson and Durbin: each order from the one before
     for i in range(1, order + 1):
         lpc[i] = 0.0
     lpc[0] = 1.0
@@ -114,6 +128,8 @@ def predict(
             lpc[i - j] = b + k * a
         lpc[i] = k
         error *= 1.0 - k * k
+
+    # Damp: poles move inwards, formants widen, harmonics stay
     damping = 1.0
     for i in range(1, order + 1):
         damping *= LPC_DAMPING
@@ -138,7 +154,11 @@ def whiten(
     order = lpc.shape[0] - 1
     for hop in range(hops):
         first = LPC_WINDOW + hop * BLOCK
+
+        # A predictor of the 20 ms that end with this block
         predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, correlation, lpc)
+
+        # e(n) = y(n) + sum a_i y(n - i), coefficient by coefficient over the whole block
         for n in range(BLOCK):
             residual[hop * BLOCK + n] = decimated[first + n]
         for i in range(1, order + 1):
