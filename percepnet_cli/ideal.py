@@ -23,19 +23,30 @@ PERIODIC_MARGIN = np.float32(0.2)
 """Speech whose coherence is less than this above that of white noise counts as not periodic: r = 0."""
 
 
+def _comb_on_noise() -> tuple[np.ndarray, np.ndarray]:
+    """Return what the comb does to white noise, for each number of future taps that were left.
+
+    float64 [6] each: the energy it leaves, and the coherence of what it leaves with what came.
+    """
+    half = COMB_PERIODS
+    taps = comb.TAPS.astype(np.float64)
+    kept = [taps[half - future :] / taps[half - future :].sum() for future in range(half + 1)]
+    energies = np.array([np.sum(w * w) for w in kept])
+    centre = np.array([w[future] for future, w in enumerate(kept)])
+    return energies, centre / np.sqrt(energies)
+
+
+COMB_ENERGIES, COMB_COHERENCES = _comb_on_noise()
+
+
 def noise_coherence(noise_gain: np.ndarray) -> np.ndarray:
     """Return the coherence that white noise has with its own comb-filtered copy.
 
     The centre tap passes a share w_0 of the noise itself and sigma_w^2 of its energy: w_0 / sigma_w. Both follow
     from the taps that were left; sigma_w^2 alone tells how many. noise_gain: float32 [hops], as ``comb`` wrote it.
     """
-    half = COMB_PERIODS
-    taps = comb.TAPS.astype(np.float64)
-    kept = [taps[half - future :] / taps[half - future :].sum() for future in range(half + 1)]
-    squares = np.array([np.sum(w * w) for w in kept])
-    centre = np.array([w[future] for future, w in enumerate(kept)])
-    nearest = np.argmin(np.abs(noise_gain[:, None] - squares), axis=1)
-    return (centre[nearest] / np.sqrt(squares[nearest])).astype(np.float32)
+    nearest = np.argmin(np.abs(noise_gain[:, None] - COMB_ENERGIES), axis=1)
+    return COMB_COHERENCES[nearest].astype(np.float32)
 
 
 @kernel

@@ -27,14 +27,16 @@ def share(draw, wanted):
     return sum(chance for r, chance in zip(draw.recordings, draw.chance, strict=True) if wanted(r))
 
 
-def test_without_columns_speakers_count_by_the_root_of_their_recordings():
-    draw = speech_draw(voice("a", count=4) + voice("b", count=1) + voice("c", count=900), 0.1, 0.1)
+@pytest.mark.parametrize("seconds", [None, 4.0])
+def test_without_columns_speakers_count_by_the_root_of_their_length(seconds):
+    counts = (("a", 4), ("b", 1), ("c", 900))
+    draw = speech_draw([r for name, count in counts for r in voice(name, "", seconds, count=count)], 0.1, 0.1)
     for name, weight in (("a", 2), ("b", 1), ("c", 10)):
         assert share(draw, lambda r, name=name: r.group == name) == pytest.approx(weight / 13)
 
 
-def test_collections_count_by_the_fourth_root_of_hours_times_speakers():
-    many = [r for n in range(16) for r in voice(f"m{n}", "many", 10.0)]
+def test_collections_count_by_the_third_root_of_length_times_speakers():
+    many = [r for n in range(8) for r in voice(f"m{n}", "many", 10.0)]
     draw = speech_draw(many + voice("one", "one", 10.0, count=1), 1, 1)
     assert share(draw, lambda r: r.collection == "many") == pytest.approx(4 / 5)
     same_name = speech_draw(voice("x", "one", count=3) + voice("x", "two", count=3), 1, 1)

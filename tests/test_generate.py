@@ -257,3 +257,20 @@ def test_the_command_takes_a_recipe_and_teachers(corpus, monkeypatch, tmp_path, 
     assert done.exit_code == 0, done.output
     assert seen[0].recipe is RECIPES[name] and seen[0].teachers == ("one", "two 2")
     assert RECIPES["recorded"].synthetic_noise < RECIPES["varied"].synthetic_noise
+
+
+def test_music_is_told_from_other_noise(corpus):
+    plan = make_plan([corpus / "speech"], [corpus / "noise" / "keys"], [], "all", 0, RECIPE_S, music=[corpus / "noise"])
+    assert [r.kind for r in plan.noise] == ["", "music", "music", "music"]
+    sources = Sources(plan.speech, plan.noise, plan.rooms)
+    assert len(sources.noise.recordings) == 1 and len(sources.music.recordings) == 3
+
+
+def test_speech_that_cannot_be_read_at_all_ends_the_work(corpus, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.wav").write_bytes(b"RIFF")
+    plan = make_plan([broken], [corpus / "noise"], [], "all", 0, RECIPE_S)
+    with pytest.raises(OSError, match=r"none of 1 recordings can be read, .*a\.wav for one"):
+        list(generate(plan, tmp_path / "out", SHARD_HOURS, 1))
+    assert not list((tmp_path / "out").iterdir())

@@ -42,6 +42,7 @@ EXAMPLES = """
     "--speech", multiple=True, required=True, type=SOURCE, help="Clean speech: folder, table or list; repeatable."
 )
 @click.option("--noise", multiple=True, required=True, type=SOURCE, help="Noise: likewise.")
+@click.option("--music", multiple=True, type=SOURCE, help="Music, mixed in piece by piece: likewise; optional.")
 @click.option("--rooms", multiple=True, type=SOURCE, help="Room impulse responses: likewise; optional.")
 @click.option(
     "--part",
@@ -87,6 +88,7 @@ def train_targets(
     folder: str,
     speech: tuple[str, ...],
     noise: tuple[str, ...],
+    music: tuple[str, ...],
     rooms: tuple[str, ...],
     part: str,
     hours: float,
@@ -103,9 +105,8 @@ def train_targets(
     A source is a folder or the URL of one (its sub-folders count as speakers), a .tsv or .csv table
     with a column "path" (and, if known, "speaker", "bandwidth_hz", "seconds", "collection", "kind"),
     or a text file with one path a line. No collection floods the others, whatever its size. The
-    kind "words" marks single words, at most a tenth of the speech; "music" marks a noise that is
-    played by itself. The same seed and recordings give the same shards; after an interruption the
-    same command makes what is missing.
+    kind "words" marks single words, at most a tenth of the speech. The same seed and recordings
+    give the same shards; after an interruption the same command makes what is missing.
     """
     import sys
 
@@ -117,7 +118,7 @@ def train_targets(
 
     unreadable: set[str] = set()
     try:
-        plan = make_plan(speech, noise, rooms, part, seed, RECIPES[recipe], teachers, audio_cache)
+        plan = make_plan(speech, noise, rooms, part, seed, RECIPES[recipe], teachers, audio_cache, music)
         if not quiet:
             click.echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "

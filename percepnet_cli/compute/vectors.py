@@ -125,9 +125,10 @@ class Vectors:
         return self.builder.fmul(x, self.one(factor), flags=FUSE)
 
     @contextmanager
-    def loop(self, count: int, step: int) -> Iterator[ir.Value]:
+    def loop(self, count: int | ir.Value, step: int) -> Iterator[ir.Value]:
         """Repeat what is written inside for 0, step, 2 step, ... below count."""
-        with cgutils.for_range_slice(self.builder, INDEX(0), INDEX(count), INDEX(step), inc=True) as (index, _):
+        end = INDEX(count) if isinstance(count, int) else count
+        with cgutils.for_range_slice(self.builder, INDEX(0), end, INDEX(step), inc=True) as (index, _):
             yield index
 
     def integers(self, values: np.ndarray) -> ir.Constant:

@@ -21,8 +21,8 @@ USUAL_NOISE_S = 5.0
 """Taken for the length of a recording that no table gives."""
 LONGEST_NOISE_S = 30.0
 """Length beyond which a noise is drawn no more often."""
-MANY_RECORDINGS = 100
-"""Number beyond which a speaker is drawn no more often."""
+LONGEST_SPEAKER_S = 400.0
+"""Length beyond which a speaker is drawn no more often."""
 TRIES = 50
 """Recordings of one speaker or folder that are tried before another is taken, if they cannot be read."""
 
@@ -107,22 +107,23 @@ def _shares(keys: Sequence[Hashable], weights: Mapping[Any, float]) -> np.ndarra
 def speech_draw(recordings: Sequence[Recording], words_share: float, narrow_share: float) -> Draw:
     """Draw a collection, then a speaker of it, then one of the speaker's recordings.
 
-    A collection weighs as much as the fourth root of its length times its number of speakers (the geometric mean of
-    the roots of both: neither one voice with many hours nor many with one word each prevails); a speaker, as the root
-    of the number of recordings, of 100 at most. Then single words, and narrow recordings, are drawn less often, so
+    A collection weighs as much as the third root of its length times its number of speakers: neither one voice with
+    many hours nor many with one word each prevails. A speaker weighs as much as the root of the length, of 400 s at
+    most. Then single words, and narrow recordings, are drawn less often, so
     that they are at most a share of what is drawn each. (A share of 1 lets them be.)
     """
     speakers = [(r.collection, r.group) for r in recordings]
     counts: dict[tuple[str, str], int] = {}
-    for speaker in speakers:
+    lengths: dict[tuple[str, str], float] = {}
+    for speaker, recording in zip(speakers, recordings, strict=True):
         counts[speaker] = counts.get(speaker, 0) + 1
+        lengths[speaker] = lengths.get(speaker, 0.0) + (recording.seconds or USUAL_SPEECH_S)
 
     collections: dict[str, float] = {}
     for name in {r.collection for r in recordings}:
-        seconds = sum(r.seconds or USUAL_SPEECH_S for r in recordings if r.collection == name)
-        voices = sum(1 for collection, _ in counts if collection == name)
-        collections[name] = (seconds * voices) ** 0.25
-    by_speaker = {speaker: float(np.sqrt(min(count, MANY_RECORDINGS))) for speaker, count in counts.items()}
+        voices = [length for (collection, _), length in lengths.items() if collection == name]
+        collections[name] = float(np.cbrt(sum(voices) * len(voices)))
+    by_speaker = {speaker: float(np.sqrt(min(length, LONGEST_SPEAKER_S))) for speaker, length in lengths.items()}
     within: dict[str, float] = {}
     for (name, _), weight in by_speaker.items():
         within[name] = within.get(name, 0.0) + weight

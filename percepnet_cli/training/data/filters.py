@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import INDEX, LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import HOP_SIZE, NUM_BINS, SAMPLE_RATE
 from percepnet_cli.dsp import fft
 
@@ -27,10 +28,21 @@ def biquad(samples: np.ndarray, b: np.ndarray, a: np.ndarray, out: np.ndarray) -
         out[n] = y
 
 
+@kernel
+def _mean_powers(samples: np.ndarray, out: np.ndarray) -> None:
+    """Write the mean power of each 10 ms. samples: float32 [n]; out: float32 [n // 480]."""
+    for frame in range(out.shape[0]):
+        total = np.float32(0)
+        for n in range(frame * HOP_SIZE, (frame + 1) * HOP_SIZE):
+            total += samples[n] * samples[n]
+        out[frame] = total / np.float32(HOP_SIZE)
+
+
 def frame_energies(samples: np.ndarray) -> np.ndarray:
     """Return the mean power of each 10 ms, float32 [n // 480]."""
-    frames = samples[: len(samples) // HOP_SIZE * HOP_SIZE].reshape(-1, HOP_SIZE)
-    return np.mean(np.square(frames), axis=1)
+    out = np.empty(len(samples) // HOP_SIZE, np.float32)
+    _mean_powers(np.ascontiguousarray(samples, np.float32), out)
+    return out
 
 
 def active_rms(samples: np.ndarray) -> float:
@@ -68,51 +80,68 @@ def random_filter(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
-@kernel
-def _multiply_add(
-    x_re: np.ndarray, x_im: np.ndarray, h_re: np.ndarray, h_im: np.ndarray, work: np.ndarray, out: np.ndarray
-) -> None:
-    """Add up the products of the latest blocks' spectra with the parts of a response: out[n] = sum_p x[n - p] h[p].
+ROWS = 4
+"""Blocks of the result that are computed at once: a part of the response is loaded once for all."""
+COLUMNS = (*range(0, NUM_BINS - LANES, LANES), NUM_BINS - LANES)
+"""First bins of the columns into which a spectrum is cut; the last two overlap."""
 
-    x_re, x_im: float32 [parts - 1 + blocks, bins], zeros first; h_re, h_im: float32 [parts, bins], parts a multiple
-    of 4; work: float32 [2, bins], working space; out: complex64 [blocks, bins], written.
+
+def write_products(v: Vectors, x: Value, h: Value, out: Value, row: Value, parts: Value, column: Value) -> None:
+    """Write the code for 16 bins of four blocks: out[row + j] = sum_p x[row + j + parts - 1 - p] h[p], j = 0..3.
+
+    x, h: float*, [rows, 2, 16] and [parts, 2, 16], real and imaginary parts; out: complex64*, [rows, 481].
+    row, parts, column: int64; the column is that of the first bin.
     """
-    parts, bins = h_re.shape
-    re, im = work[0], work[1]
+    b = v.builder
+    sums = [(v.stack(LANES), v.stack(LANES)) for _ in range(ROWS)]
+    for re, im in sums:
+        v.store(v.constant(0.0), re, 0)
+        v.store(v.constant(0.0), im, 0)
 
-    for n in range(out.shape[0]):
-        for k in range(bins):
-            re[k] = np.float32(0)
-            im[k] = np.float32(0)
+    newest = b.sub(b.add(row, parts), INDEX(1))
+    with v.loop(parts, 1) as p:
+        part = v.at(h, b.mul(p, INDEX(2 * LANES)))
+        h_re, h_im = v.load(part, 0), v.load(part, LANES)
+        first = v.at(x, b.mul(b.sub(newest, p), INDEX(2 * LANES)))
+        for j, (re, im) in enumerate(sums):
+            x_re, x_im = v.load(first, 2 * LANES * j), v.load(first, 2 * LANES * j + LANES)
+            both = v.plus(v.load(re, 0), v.times_real(x_re, h_re))
+            v.store(v.minus(both, v.times_real(x_im, h_im)), re, 0)
+            both = v.plus(v.load(im, 0), v.times_real(x_re, h_im))
+            v.store(v.plus(both, v.times_real(x_im, h_re)), im, 0)
 
-        # four parts at a time, so that the sums are loaded and stored a quarter as often
-        for p in range(0, parts, 4):
-            a = n + parts - 1 - p
-            b, c, d = a - 1, a - 2, a - 3
-            for k in range(bins):
-                re[k] += (
-                    x_re[a, k] * h_re[p, k]
-                    - x_im[a, k] * h_im[p, k]
-                    + x_re[b, k] * h_re[p + 1, k]
-                    - x_im[b, k] * h_im[p + 1, k]
-                    + x_re[c, k] * h_re[p + 2, k]
-                    - x_im[c, k] * h_im[p + 2, k]
-                    + x_re[d, k] * h_re[p + 3, k]
-                    - x_im[d, k] * h_im[p + 3, k]
-                )
-                im[k] += (
-                    x_re[a, k] * h_im[p, k]
-                    + x_im[a, k] * h_re[p, k]
-                    + x_re[b, k] * h_im[p + 1, k]
-                    + x_im[b, k] * h_re[p + 1, k]
-                    + x_re[c, k] * h_im[p + 2, k]
-                    + x_im[c, k] * h_re[p + 2, k]
-                    + x_re[d, k] * h_im[p + 3, k]
-                    + x_im[d, k] * h_re[p + 3, k]
-                )
+    for j, (re, im) in enumerate(sums):
+        place = b.add(b.mul(b.add(row, INDEX(j)), INDEX(2 * NUM_BINS)), b.mul(column, INDEX(2)))
+        v.store_pairs((v.load(re, 0), v.load(im, 0)), v.at(out, place), 0)
 
-        for k in range(bins):
-            out[n, k] = complex(re[k], im[k])
+
+_products = vector_function(write_products, scalars=3)
+
+
+@kernel
+def _pack(spectra: np.ndarray, first: int, out: np.ndarray) -> None:
+    """Sort spectra into columns. spectra: complex64 [n, 481]; out: float32 [columns, rows, 2, 16], from row `first`."""
+    for column in range(out.shape[0]):
+        bins = COLUMNS[column]
+        for row in range(spectra.shape[0]):
+            for lane in range(LANES):
+                out[column, first + row, 0, lane] = spectra[row, bins + lane].real
+                out[column, first + row, 1, lane] = spectra[row, bins + lane].imag
+
+
+@kernel
+def _multiply_add(x: np.ndarray, h: np.ndarray, out: np.ndarray) -> None:
+    """Add up the products of the latest blocks' spectra with the parts of a response.
+
+    As a plain loop: ``out[n, k] = sum(x[zeros + n - p, k] * h[p, k] for p in range(parts))``.
+
+    x: float32 [columns, zeros + blocks, 2, 16], zeros before the first block, at least parts - 1; h: float32
+    [columns, parts, 2, 16]; out: complex64 [blocks, 481], written, a multiple of four blocks.
+    """
+    surplus = x.shape[1] - out.shape[0] - (h.shape[1] - 1)
+    for column in range(x.shape[0]):
+        for row in range(0, out.shape[0], ROWS):
+            _products(x[column, surplus:], h[column], out, row, h.shape[1], COLUMNS[column])
 
 
 def _spectra(windows: np.ndarray) -> np.ndarray:
@@ -134,27 +163,28 @@ def convolve_each(samples: np.ndarray, responses: Sequence[np.ndarray]) -> list[
     algorithms for real-time auralization", 2015, chapter 5), by the transform of the signal path. Responses of a
     second and less are cheaper this way than by one transform of the whole signal.
     """
-    blocks = -(-len(samples) // HOP_SIZE)
+    blocks = -(-len(samples) // (ROWS * HOP_SIZE)) * ROWS
     padded = np.zeros((blocks + 1) * HOP_SIZE, np.float32)
     padded[HOP_SIZE : HOP_SIZE + len(samples)] = samples
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP_SIZE)[::HOP_SIZE]
-    spectra = _spectra(windows)
+
+    # zeros stand for the blocks before the first
+    zeros = max(-(-len(response) // HOP_SIZE) for response in responses) - 1
+    x = np.zeros((len(COLUMNS), zeros + blocks, 2, LANES), np.float32)
+    _pack(_spectra(windows), zeros, x)
 
     results = []
     for response in responses:
-        parts = -(-len(response) // (4 * HOP_SIZE)) * 4
+        parts = -(-len(response) // HOP_SIZE)
         pieces = np.zeros((parts, 2 * HOP_SIZE), np.float32)
         whole, rest = divmod(len(response), HOP_SIZE)
         pieces[:whole, :HOP_SIZE] = response[: whole * HOP_SIZE].reshape(whole, HOP_SIZE)
-        pieces[whole : whole + 1, :rest] = response[whole * HOP_SIZE :]
-        part_spectra = _spectra(pieces)
+        pieces[whole:, :rest] = response[whole * HOP_SIZE :]
 
-        # zeros stand for the blocks before the first
-        x = np.zeros((2, parts - 1 + blocks, NUM_BINS), np.float32)
-        x[0, parts - 1 :], x[1, parts - 1 :] = spectra.real, spectra.imag
-        h = np.stack((part_spectra.real, part_spectra.imag))
+        h = np.empty((len(COLUMNS), parts, 2, LANES), np.float32)
+        _pack(_spectra(pieces), 0, h)
         product = np.empty((blocks, NUM_BINS), np.complex64)
-        _multiply_add(x[0], x[1], h[0], h[1], np.empty((2, NUM_BINS), np.float32), product)
+        _multiply_add(x, h, product)
 
         out = np.empty((blocks, 2 * HOP_SIZE), np.float32)
         fft.inverse(product, out)

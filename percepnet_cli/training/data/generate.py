@@ -47,6 +47,10 @@ class Plan:
     audio_cache: str | None = None
     """Folder of decoded recordings, see ``Library``; decides on nothing."""
 
+    def __hash__(self) -> int:
+        """Return a hash of the plan's outline: that of all recordings takes as long as half a mixture."""
+        return hash((len(self.speech), len(self.noise), len(self.rooms), self.part, self.seed, self.recipe))
+
     def description(self) -> dict[str, Any]:
         """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
         taught = {"teachers": list(self.teachers)} if self.teachers else {}
@@ -85,16 +89,19 @@ def make_plan(
     recipe: Recipe,
     teachers: Sequence[str] = (),
     audio_cache: str | None = None,
+    music: Sequence[Path | str] = (),
 ) -> Plan:
     """Collect the recordings of folders and lists and keep those of a part.
 
-    audio_cache: see ``Library``.
+    audio_cache: see ``Library``. music: noise that is played by itself, of the kind ``music``.
 
     Raises ValueError if a source holds nothing, or nothing is left of the speech or the noise.
     """
     parts = {}
     for name, sources in (("speech", speech), ("noise", noise), ("rooms", rooms)):
         found = [recording for source in sources for recording in find(source)]
+        if name == "noise":
+            found += [replace(recording, kind="music") for source in music for recording in find(source)]
         if name != "speech":  # whole files are kept apart, not the folders that hold them
             found = [replace(r, group=r.path.rsplit(os.sep, 1)[-1]) for r in found]
         parts[name] = tuple(split(found, part))
