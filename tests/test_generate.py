@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from percepnet_cli.cli import main
+from percepnet_cli.errors import PercepnetError
 from percepnet_cli.training.data import generate as module
 from percepnet_cli.training.data.corpus import Recording
 from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
@@ -271,6 +272,6 @@ def test_speech_that_cannot_be_read_at_all_ends_the_work(corpus, tmp_path):
     broken.mkdir()
     (broken / "a.wav").write_bytes(b"RIFF")
     plan = make_plan([broken], [corpus / "noise"], [], "all", 0, RECIPE_S)
-    with pytest.raises(OSError, match=r"none of 1 recordings can be read, .*a\.wav for one"):
+    with pytest.raises(PercepnetError, match=r"none of 1 recordings can be read, .*a\.wav for one"):
         list(generate(plan, tmp_path / "out", SHARD_HOURS, 1))
     assert not list((tmp_path / "out").iterdir())
