@@ -9,7 +9,7 @@ from scipy.signal import butter, sosfiltfilt
 from signals import noise, snr_db, tone
 
 from percepnet_cli.training.data import corpus as corpus_module
-from percepnet_cli.training.data.corpus import Library, Recording, find, measure_bandwidth, split
+from percepnet_cli.training.data.corpus import Library, Recording, find, is_cut_off, measure_bandwidth, split
 
 
 def test_a_folder_is_searched_and_its_sub_folders_are_the_speakers(corpus):
@@ -201,3 +201,32 @@ def test_the_cache_leaves_room_for_other_processes(monkeypatch):
     assert corpus_module.cache_bytes() <= 800_000_000
     monkeypatch.setattr(corpus_module.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**6}[name])
     assert corpus_module.cache_bytes() == 409_600_000
+
+
+def sloping(rng, db_per_khz, size=96000):
+    """White noise whose spectrum falls by so much."""
+    spectrum = np.fft.rfft(rng.standard_normal(size)) * 10 ** (-db_per_khz * np.arange(size // 2 + 1) / size * 48 / 20)
+    samples = np.fft.irfft(spectrum)
+    return (0.1 * samples / samples.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("cutoff", [10000, 15500])
+def test_a_codec_cuts_and_a_voice_runs_out(rng, tmp_path, cutoff):
+    whole = sloping(rng, 60 / cutoff * 1000)  # 60 dB lower at the cutoff
+    assert measure_bandwidth(whole) == pytest.approx(cutoff, rel=0.1)
+    assert not is_cut_off(whole, cutoff)
+    cut = sosfiltfilt(butter(16, cutoff, fs=48000, output="sos"), sloping(rng, 1.0)).astype(np.float32)
+    assert is_cut_off(cut, measure_bandwidth(cut))
+    assert not is_cut_off(cut, 22000.0)
+
+    for name, samples, known in (("whole", whole, 24000), ("cut", cut, measure_bandwidth(cut))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 48000, subtype="FLOAT")
+        recording = Recording(str(tmp_path / f"{name}.wav"), "", measure_bandwidth(samples))
+        assert Library().known_up_to_hz(recording) == pytest.approx(known, abs=100)
+
+
+def test_what_is_known_is_measured_once(corpus, monkeypatch):
+    library, recording = Library(), find(corpus / "speech")[0]
+    known = library.known_up_to_hz(recording)
+    monkeypatch.setattr(corpus_module, "is_cut_off", None)
+    assert library.known_up_to_hz(recording) == known

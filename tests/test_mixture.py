@@ -13,7 +13,7 @@ from signals import noise, snr_db, speech, tone
 
 from percepnet_cli.audio.resample import change_speed
 from percepnet_cli.training.data import filters, synthetic
-from percepnet_cli.training.data.corpus import Recording, find
+from percepnet_cli.training.data.corpus import Library, Recording, find
 from percepnet_cli.training.data.mixture import draw, phrases, step_levels, transients
 from percepnet_cli.training.data.recipe import BALANCED, RECIPE, Recipe
 from percepnet_cli.training.data.tracks import Sources, coming_and_going, noise_track, silence_pauses, speech_track
@@ -144,7 +144,8 @@ def test_what_would_overload_is_turned_down_with_its_target(sources, rng):
     assert np.abs(mixture.noisy).max() == 1 and np.array_equal(mixture.noisy, mixture.clean)
 
 
-def test_the_narrowest_recording_sets_the_bandwidth(sources, rng):
+def test_the_narrowest_recording_sets_the_bandwidth(sources, rng, monkeypatch):
+    monkeypatch.setattr(Library, "known_up_to_hz", Library.bandwidth_hz)
     anna = [r for r in sources.speech.recordings if r.group == "anna"]
     anna = [replace(r, bandwidth_hz=hz) for r, hz in zip(anna, (9000.0, 4000.0), strict=True)]
     narrow = Sources(anna, sources.noise.recordings, [], replace(PLAIN, narrow_share=1))

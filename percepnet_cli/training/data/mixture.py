@@ -21,7 +21,7 @@ class Mixture:
     clean: np.ndarray
     """The speech to recover, float32 [hops * 480]."""
     bandwidth_hz: float
-    """Above this the clean recording holds nothing although the speaker did."""
+    """Above this the clean recording holds nothing although the speaker did; see ``Library.known_up_to_hz``."""
     cutoff_hz: float
     """Above this neither signal holds anything."""
     tags: tuple[str, ...] = ()

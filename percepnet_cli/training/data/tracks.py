@@ -76,7 +76,8 @@ def speech_track(
     """Join recordings of one speaker into running speech with natural gaps.
 
     See ``draws.speech_draw`` for how often a speaker is drawn; `speaker` is the number of one, if it is given.
-    Returns float32 [size] with an active RMS of 1, and the bandwidth that all recordings share, Hz.
+    Returns float32 [size] with an active RMS of 1, and up to where all recordings tell what the
+    speaker did, Hz.
     """
     track = np.zeros(size, np.float32)
     bandwidth_hz = SAMPLE_RATE / 2
@@ -101,7 +102,7 @@ def speech_track(
         take = min(len(clip), size - position)
         gain = 10 ** (rng.uniform(-2, 2) / 20) / level
         track[position : position + take] = clip[:take] * np.float32(gain)
-        bandwidth_hz = min(bandwidth_hz, sources.library.bandwidth_hz(recording) * speed)
+        bandwidth_hz = min(bandwidth_hz, sources.library.known_up_to_hz(recording) * speed)
         gap_s = rng.uniform(0.05, 0.5) if rng.random() < 0.85 else rng.uniform(0.5, 2.0)
         position += take + int(gap_s * SAMPLE_RATE)
     return track, bandwidth_hz
