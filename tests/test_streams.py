@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli.audio.files import pipes
+from percepnet_cli.audio import pipes
 from percepnet_cli.audio.formats import Layout
 from percepnet_cli.audio.pipes import ENCODINGS, PipeReader, PipeWriter, RawFormat, decode, encode, wav_header
 from percepnet_cli.errors import AudioError
