@@ -74,6 +74,19 @@ def test_float_models_come_back_too(path):
     assert all(np.array_equal(model.tensors[name], tensor) for name, tensor in tensors.items())
 
 
+def test_a_bidirectional_network_is_read_as_float_and_not_yet_as_8_bits(path):
+    sizes = SIZES._replace(bidirectional=True)
+    tensors = random_tensors(sizes, 2)
+    path.write_bytes(model_bytes(tensors, sizes, "float", {}))
+    assert load_model(path, "float").sizes == sizes
+    assert {"gru1.weight_hh", "gru1_backward.weight_hh", "strength_gru_backward.bias_ih"} < set(tensors)
+    words = reason(path, model_bytes(quantize_tensors(tensors, sizes), sizes, "int8", {}))
+    assert "both directions" in words
+    assert "make no sense" in reason(path, changed(sizes=SIZES._asdict() | {"bidirectional": 2}))
+    # a causal network does not mention it
+    assert "bidirectional" not in metadata()["sizes"]
+
+
 def test_same_content_gives_the_same_bytes_and_origin_cannot_forge():
     again = model_bytes(dict(reversed(TENSORS.items())), SIZES, "int8", {"origin": "a test"})
     assert again == DATA

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training.model import gru_gates  # noqa: E402
-from percepnet_cli.training.model.recurrence import Recurrent, as_array  # noqa: E402
+from percepnet_cli.training import gru_gates  # noqa: E402
+from percepnet_cli.training.recurrence import Recurrent, as_array, can_pack, product_with  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -57,6 +57,32 @@ def test_recurrent_layer_and_its_gradients_are_those_of_torch(width, scale):
         size = float(value.abs().max())
         torch.testing.assert_close(plain[name], value, atol=1e-5 * size, rtol=1e-5, msg=name)
         torch.testing.assert_close(ours[name], value, atol=1e-5 * size, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_against_time_is_the_same_layer_on_the_reversed_sequence(dtype):
+    layer = Recurrent(10, 32)
+    x, h0 = torch.randn(23, 3, 10).to(dtype), torch.rand(3, 32) * 2 - 1
+    seeds = torch.randn(23, 3, 32), torch.randn(3, 32)
+    wanted = run_layer(lambda x, h0: layer(x.flip(0), h0), layer, x, h0, seeds[0].flip(0), seeds[1])
+    found = run_layer(lambda x, h0: layer(x, h0, against_time=True), layer, x, h0, *seeds)
+    wanted["states"] = wanted["states"].flip(0)
+    plain = run_layer(lambda x, h0: layer.plain(x.float(), h0, True), layer, x, h0, *seeds)
+    for name, value in wanted.items():
+        size = float(value.abs().max())
+        # weight gradients sum over the hops in another order
+        slack = 1e-5 if dtype == torch.float32 else 2e-2
+        torch.testing.assert_close(found[name], value, atol=slack * size, rtol=0, msg=name)
+        torch.testing.assert_close(plain[name].to(value.dtype), value, atol=2 * slack * size, rtol=0, msg=name)
+
+
+@pytest.mark.skipif(not can_pack(), reason="no AMX, or no packed weights in this torch")
+def test_packed_weights_give_the_plain_product():
+    weight, x = torch.randn(96, 64).bfloat16(), torch.randn(17, 64).bfloat16()
+    for w, rows in ((weight, x), (weight.t()[:64], torch.randn(17, 96).bfloat16())):
+        found = product_with(w, len(rows))(rows)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), rows.float() @ w.float().t(), atol=1e-2, rtol=1e-2)
 
 
 def test_bfloat16_is_close_to_float32():

@@ -13,8 +13,8 @@ SMALL = Sizes(12, 20, 16, 16, 24, 8)
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-def small_network():
-    net = PercepNet(SMALL)
+def small_network(sizes=SMALL):
+    net = PercepNet(sizes)
     net.precision = torch.float32
     with torch.no_grad():
         for parameter in net.parameters():
@@ -30,6 +30,7 @@ def test_the_papers_network_has_eight_million_weights():
         counts = {name: PercepNet(sizes).weight_count() for name, sizes in PRESETS.items()}
     assert counts["percepnet"] == 7_948_288
     assert counts["lite"] == 1_301_312
+    assert counts["studio"] == pytest.approx(8e6, rel=0.02)
 
 
 def test_names_and_shapes_of_the_tensors():
@@ -98,6 +99,63 @@ def test_pieces_give_what_the_whole_gives():
             strengths.append(r)
     torch.testing.assert_close(torch.cat(gains), gain, atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.cat(strengths), strength, atol=1e-6, rtol=0)
+
+
+BOTH_WAYS = SMALL._replace(bidirectional=True)
+
+
+def test_both_directions_are_those_of_torch():
+    net = small_network(BOTH_WAYS)
+    x = torch.randn(19, 3, 70)
+    reference = {}
+    for name, sources in (
+        ("gru1", ["conv2"]),
+        ("gru2", ["gru1"]),
+        ("gru3", ["gru2"]),
+        ("gain_gru", ["gru3"]),
+        ("strength_gru", ["conv2", "gru3"]),
+    ):
+        forward, backward = getattr(net, name), getattr(net, f"{name}_backward")
+        width = forward.weight_hh.shape[1]
+        layer = torch.nn.GRU(forward.weight_ih.shape[1], width, bidirectional=True)
+        with torch.no_grad():
+            for kind, _ in forward.named_parameters():
+                getattr(layer, f"{kind}_l0").copy_(getattr(forward, kind))
+                getattr(layer, f"{kind}_l0_reverse").copy_(getattr(backward, kind))
+        reference[name] = layer, sources
+    with torch.no_grad():
+        gain, strength, _ = net(x)
+        y = ((x - net.feature_mean) / net.feature_std).clamp(-6, 6)
+        y = torch.tanh(torch.nn.functional.linear(y, net.dense.weight, net.dense.bias))
+        for name in ("conv1", "conv2"):
+            y, _ = torch_model._convolve(y, torch.zeros(len(getattr(net, name).weight[0, 0]) - 1, 3, y.shape[-1]),
+                                         getattr(net, name))  # fmt: skip
+        found = {"conv2": y}
+        for name, (layer, sources) in reference.items():
+            found[name] = layer(torch.cat([found[source] for source in sources], -1))[0]
+        joined = torch.cat([found[name] for name in ("conv2", "gru1", "gru2", "gru3", "gain_gru")], -1)
+        wanted = torch.sigmoid(torch.nn.functional.linear(joined, net.gain.weight, net.gain.bias))
+        torch.testing.assert_close(gain, wanted, atol=1e-5, rtol=0)
+        wanted = torch.sigmoid(
+            torch.nn.functional.linear(found["strength_gru"], net.strength.weight, net.strength.bias)
+        )
+        torch.testing.assert_close(strength, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_piece_carries_the_forward_states_and_begins_the_backward_ones_anew():
+    net = small_network(BOTH_WAYS)
+    x = torch.randn(40, 2, 70)
+    with torch.no_grad():
+        whole = net(x)
+        first = net(x[:25])
+        second = net(x[25:], first[2])
+        without = net(x[25:])
+    # before the cut the backward layers do not know what follows, and the first hops hardly miss it
+    missed = (whole[0][:25] - first[0]).abs().amax((1, 2))
+    assert missed[-1] > 1e-3 and missed[0] < 0.1 * missed[-1]
+    # behind it the past arrives through the states
+    carried, fresh = (float((whole[0][25:] - part[0]).abs()[0].max()) for part in (second, without))
+    assert carried < 0.5 * fresh
 
 
 def test_features_are_normalised_and_clipped():

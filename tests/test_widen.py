@@ -36,7 +36,26 @@ def test_copies_are_read_with_different_weights():
     assert len(np.unique(columns.round(6), axis=0)) == len(columns)
 
 
-@pytest.mark.parametrize("new", [Sizes(5, 5, 8, 7, 6, 5), Sizes(6, 5, 8, 7, 6, 5, kernel1=7)])
+def test_a_bidirectional_network_is_widened_too(rng):
+    torch = pytest.importorskip("torch")
+    from percepnet_cli.training.torch_model import PercepNet
+
+    old, new = OLD._replace(bidirectional=True), Sizes(7, 9, 9, 16, 13, 6, bidirectional=True)
+    tensors = random_tensors(old, 5)
+    features = torch.from_numpy(rng.normal(0, 1, (40, 1, 70)).astype(np.float32))
+    found = []
+    for sizes, values in ((old, tensors), (new, widen(tensors, old, new, 3))):
+        net = PercepNet(sizes)
+        net.precision = torch.float32
+        net.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
+        with torch.no_grad():
+            found.append(torch.stack(net(features)[:2]))
+    assert float((found[0] - found[1]).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "new", [Sizes(5, 5, 8, 7, 6, 5), Sizes(6, 5, 8, 7, 6, 5, kernel1=7), OLD._replace(bidirectional=True)]
+)
 def test_what_cannot_be_widened_is_refused(new):
     with pytest.raises(ValueError, match="cannot be widened"):
         widen(random_tensors(OLD, 5), OLD, new, 0)

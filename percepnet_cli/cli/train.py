@@ -15,7 +15,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("train_dir", type=_FOLDER)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)
-@click.option("--preset", type=click.Choice(["lite", "percepnet"]), help="Named sizes.  [default: lite]")
+@click.option("--preset", type=click.Choice(["lite", "percepnet", "studio"]), help="Named sizes.  [default: lite]")
 @click.option("--sizes", help="Widths: dense,conv1,conv2,gru,gain_gru,strength_gru.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Sequences per step.")
 @click.option("--hops", type=click.IntRange(8), default=400, show_default=True, help="Hops (10 ms) per sequence.")
@@ -181,7 +181,8 @@ def train(
             numbers = []
         if len(numbers) != 6 or min(numbers) < 1:
             raise click.BadParameter("six positive whole numbers with commas between them.", param_hint="--sizes")
-        widths = Sizes(*numbers)
+        dense, conv1, conv2, gru, gain_gru, strength_gru = numbers
+        widths = Sizes(dense, conv1, conv2, gru, gain_gru, strength_gru)
     options = Options(
         sizes=widths,
         batch=batch,

@@ -37,7 +37,11 @@ LARGEST_WIDTH = 4096
 
 
 class Sizes(NamedTuple):
-    """Widths of the layers, and lengths of the convolutions in hops."""
+    """Widths of the layers, and lengths of the convolutions in hops.
+
+    A bidirectional network has two recurrent layers in the place of each: one runs with time, one against it, each
+    as wide as its number here says, and what follows reads both, the one with time first.
+    """
 
     dense: int
     conv1: int
@@ -47,13 +51,59 @@ class Sizes(NamedTuple):
     strength_gru: int
     kernel1: int = 5
     kernel2: int = 3
+    bidirectional: bool = False
+
+    @property
+    def directions(self) -> int:
+        """How many recurrent layers stand in the place of one."""
+        return 2 if self.bidirectional else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; a causal network does not mention directions."""
+        fields = self._asdict()
+        if not self.bidirectional:
+            del fields["bidirectional"]
+        return fields
 
 
 PRESETS = {
     "lite": Sizes(128, 192, 192, 192, 192, 96),
     "percepnet": Sizes(128, 512, 512, 512, 512, 128),
+    "studio": Sizes(128, 384, 384, 320, 320, 64, bidirectional=True),
 }
-"""Named sizes; ``percepnet`` is the paper's network of 8 M weights."""
+"""Named sizes; ``percepnet`` is the paper's network of 8 M weights, ``studio`` as large and for whole recordings."""
+
+BACKWARD = "_backward"
+"""Ends the name of a recurrent layer that runs against time."""
+
+GRAPH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "dense": ("dense", ("features",)),
+    "conv1": ("convolution", ("dense",)),
+    "conv2": ("convolution", ("conv1",)),
+    "gru1": ("recurrent", ("conv2",)),
+    "gru2": ("recurrent", ("gru1",)),
+    "gru3": ("recurrent", ("gru2",)),
+    "gain_gru": ("recurrent", ("gru3",)),
+    "strength_gru": ("recurrent", ("conv2", "gru3")),
+    "gain": ("dense", ("conv2", "gru1", "gru2", "gru3", "gain_gru")),
+    "strength": ("dense", ("strength_gru",)),
+}
+"""Layer -> its kind, and what it reads, side by side in this order."""
+
+
+def units(sizes: Sizes, layer: str) -> int:
+    """Return how many outputs a layer of ``GRAPH`` has, in one direction if it is recurrent."""
+    fixed = {"features": NUM_FEATURES, "gain": NUM_BANDS, "strength": NUM_BANDS}
+    if layer in fixed:
+        return fixed[layer]
+    width: int = getattr(sizes, "gru" if layer in ("gru1", "gru2", "gru3") else layer)
+    return width
+
+
+def outputs(sizes: Sizes, layer: str) -> int:
+    """Return how many numbers a layer of ``GRAPH`` gives to the next, both directions together."""
+    recurrent = layer in GRAPH and GRAPH[layer][0] == "recurrent"
+    return units(sizes, layer) * (sizes.directions if recurrent else 1)
 
 
 @dataclass(frozen=True)
@@ -81,23 +131,18 @@ class Model:
 
 def matrices(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Return the shape of every weight matrix, by name."""
-    joined = sizes.conv2 + 3 * sizes.gru + sizes.gain_gru
-    shapes: dict[str, tuple[int, ...]] = {
-        "dense.weight": (sizes.dense, NUM_FEATURES),
-        "conv1.weight": (sizes.conv1, sizes.dense, sizes.kernel1),
-        "conv2.weight": (sizes.conv2, sizes.conv1, sizes.kernel2),
-    }
-    for name, columns, width in (
-        ("gru1", sizes.conv2, sizes.gru),
-        ("gru2", sizes.gru, sizes.gru),
-        ("gru3", sizes.gru, sizes.gru),
-        ("gain_gru", sizes.gru, sizes.gain_gru),
-        ("strength_gru", sizes.conv2 + sizes.gru, sizes.strength_gru),
-    ):
-        shapes[f"{name}.weight_ih"] = (3 * width, columns)
-        shapes[f"{name}.weight_hh"] = (3 * width, width)
-    shapes["gain.weight"] = (NUM_BANDS, joined)
-    shapes["strength.weight"] = (NUM_BANDS, sizes.strength_gru)
+    shapes: dict[str, tuple[int, ...]] = {}
+    kernels = {"conv1": sizes.kernel1, "conv2": sizes.kernel2}
+    for layer, (kind, sources) in GRAPH.items():
+        width = units(sizes, layer)
+        columns = sum(outputs(sizes, source) for source in sources)
+        if kind == "recurrent":
+            for name in (layer, layer + BACKWARD)[: sizes.directions]:
+                shapes[f"{name}.weight_ih"] = (3 * width, columns)
+                shapes[f"{name}.weight_hh"] = (3 * width, width)
+        else:
+            taps = (kernels[layer],) if kind == "convolution" else ()
+            shapes[f"{layer}.weight"] = (width, columns, *taps)
     return shapes
 
 
@@ -195,8 +240,12 @@ def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:
         sizes = Sizes(**metadata["sizes"])
     except (KeyError, TypeError):
         raise ModelError(f"{path}: its layer sizes are missing or incomplete") from None
-    if not all(isinstance(size, int) and 0 < size <= LARGEST_WIDTH for size in sizes):
+    *widths, bidirectional = sizes
+    sensible = all(isinstance(size, int) and 0 < size <= LARGEST_WIDTH for size in widths)
+    if not sensible or not isinstance(bidirectional, bool):
         raise ModelError(f"{path}: its layer sizes make no sense: {list(sizes)}")
+    if bidirectional and kind == "int8":
+        raise ModelError(f"{path} is of a network that runs in both directions, which this program cannot run yet")
     return sizes
 
 
@@ -213,7 +262,7 @@ def description() -> dict[str, Any]:
 
 def model_bytes(tensors: dict[str, np.ndarray], sizes: Sizes, kind: str, origin: dict[str, Any]) -> bytes:
     """Return the content of a model file. origin: JSON values that say where the model comes from."""
-    metadata = {"format_version": FORMAT_VERSION, "kind": kind, **description(), "sizes": sizes._asdict()}
+    metadata = {"format_version": FORMAT_VERSION, "kind": kind, **description(), "sizes": sizes.to_json()}
     metadata |= {key: value for key, value in origin.items() if key not in metadata}
     metadata.setdefault("band_tips", list(BAND_TIPS))
     return bytes(save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)}))

@@ -70,6 +70,7 @@ def tanh(x: Any) -> Any:
 @kernel
 def gates_forward(
     t: int,
+    after: int,
     product: np.ndarray,
     bias: np.ndarray,
     gates: np.ndarray,
@@ -83,6 +84,8 @@ def gates_forward(
     ----------
     t
         Number of the hop.
+    after
+        Where its state goes in `output`: t + 1 in a layer that runs with time, t in one that runs against it.
     product
         Last output times recurrent weights, [batch, 3 H], order r, z, n.
     bias
@@ -94,7 +97,7 @@ def gates_forward(
     state
         float32 [batch, H]: the output of the last hop, gets that of this hop.
     output
-        [hops + 1, batch, H]: gets the state at `t` + 1.
+        [hops + 1, batch, H]: gets the state at `after`.
     """
     two = gates.itemsize == 2
     H = state.shape[1]
@@ -128,7 +131,7 @@ def gates_forward(
                 n[j] = v
         z = gates[t, b, H : 2 * H]
         h = state[b]
-        o = output[t + 1, b]
+        o = output[after, b]
         for j in range(H):
             v = widen(n[j], two)
             v = v + widen(z[j], two) * (h[j] - v)
@@ -142,6 +145,7 @@ def gates_forward(
 @kernel
 def gates_backward(
     t: int,
+    before: int,
     product: np.ndarray,
     grad_output: np.ndarray,
     candidate: np.ndarray,
@@ -154,6 +158,7 @@ def gates_backward(
 ) -> None:
     """One hop backwards; shapes as in :func:`gates_forward`.
 
+    `before` is where `output` holds the state that this hop began with.
     `gates` holds r, z, n and gets the gradient of the input product; `grad_product`
     gets that of the recurrent product (it differs in n only, by the factor r).
     `product` is the part of the state's gradient that came through the recurrent
@@ -178,13 +183,13 @@ def gates_backward(
         z = gates[t, b, H : 2 * H]
         n = gates[t, b, 2 * H :]
         m = candidate[t, b]
-        before = output[t, b]
+        h = output[before, b]
         for j in range(H):
             v = widen(n[j], two)
             a[j] = d[j] * (ONE - widen(z[j], two)) * (ONE - v * v)
         for j in range(H):
             v = widen(z[j], two)
-            c[j] = d[j] * (widen(before[j], two) - widen(n[j], two)) * v * (ONE - v)
+            c[j] = d[j] * (widen(h[j], two) - widen(n[j], two)) * v * (ONE - v)
         for j in range(H):
             d[j] = d[j] * widen(z[j], two)
         g = grad_product[t, b, H : 2 * H]

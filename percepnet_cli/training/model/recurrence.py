@@ -9,7 +9,9 @@ and all sums stay float32.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,11 +29,42 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
     return np.asarray(tensor.numpy())
 
 
+@functools.cache
+def can_pack() -> bool:
+    """Return whether this torch and CPU multiply by bfloat16 weights that were packed before."""
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if amx is None or not amx():
+        return False
+    try:  # private functions of torch, so try them once and compare
+        x = torch.arange(-32.0, 32.0).view(2, 32).bfloat16()
+        weight = torch.eye(32, dtype=torch.bfloat16)
+        return torch.equal(_packed_product(weight, 2)(x), x)
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+        return False
+
+
+def _packed_product(weight: torch.Tensor, rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+
+
+def product_with(weight: torch.Tensor, rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function x -> x weight^T, [rows, in] -> [rows, out], for many calls with the same weights.
+
+    torch lays the weights out anew for the CPU at every product; on a CPU with AMX that takes as long as the product
+    of a hop itself, so it is done once here.
+    """
+    if weight.dtype == torch.bfloat16 and can_pack():
+        return _packed_product(weight, rows)
+    transposed = weight.t()
+    return lambda x: torch.mm(x, transposed)
+
+
 class Recurrence(torch.autograd.Function):  # type: ignore[misc]
     """A recurrent layer (GRU, reset gate after the recurrent product) on a CPU.
 
     Inputs: x [hops, batch, in] in float32 or bfloat16, which decides the arithmetic;
-    h0 float32 [batch, H]; the four parameters as in ``torch.nn.GRU``.
+    h0 float32 [batch, H]; the four parameters as in ``torch.nn.GRU``; whether it runs against time.
     Outputs: all states [hops, batch, H] in the dtype of x, the last one float32.
     """
 
@@ -44,6 +77,7 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         weight_hh: torch.Tensor,
         bias_ih: torch.Tensor,
         bias_hh: torch.Tensor,
+        against_time: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the hops in order."""
         dtype = x.dtype
@@ -57,15 +91,20 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         candidate = torch.empty(hops, batch, H, dtype=dtype)
         output = torch.empty(hops + 1, batch, H, dtype=dtype)
         state = h0.detach().clone(memory_format=torch.contiguous_format)
-        output[0] = state
-        product = torch.empty(batch, 3 * H, dtype=dtype)
-        arrays = [as_array(array) for array in (product, bias.detach(), gates, candidate, state, output)]
-        w_hh_t = w_hh.t()
-        for t, before in enumerate(output[:-1].unbind(0)):
-            torch.mm(before, w_hh_t, out=product)
-            gates_forward(t, *arrays)
+        product = product_with(w_hh, batch)
+        bias = bias.detach()
+        fixed = [as_array(array) for array in (bias, gates, candidate, state, output)]
+
+        # a layer that runs with time finds the state before hop t at output[t] and leaves its own at t + 1
+        order, shift = (range(hops - 1, -1, -1), 1) if against_time else (range(hops), 0)
+        output[hops if against_time else 0] = state
+        rows = output.unbind(0)
+        for t in order:
+            gates_forward(t, t + 1 - shift, as_array(product(rows[t + shift])), *fixed)
+
         ctx.saved = [x, w_ih, w_hh, gates, candidate, output]
-        return output[1:], state
+        ctx.against_time = against_time
+        return output[1 - shift : hops + 1 - shift], state
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -80,18 +119,22 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         grad_state = grads[1].detach().clone(memory_format=torch.contiguous_format)
         grad_product = torch.empty_like(gates)
         grad_bias = torch.zeros(4 * H)
-        product = torch.zeros(batch, H, dtype=dtype)
-        tensors = (product, grad_output, candidate, output, gates, grad_product, grad_state, grad_bias)
-        arrays = [*(as_array(tensor) for tensor in tensors), np.empty((2, H), np.float32)]
+        through = torch.zeros(batch, H, dtype=dtype)
+        tensors = (grad_output, candidate, output, gates, grad_product, grad_state, grad_bias)
+        fixed = [*(as_array(tensor) for tensor in tensors), np.empty((2, H), np.float32)]
+        product = product_with(w_hh.t(), batch)
         rows = grad_product.unbind(0)
-        for t in range(hops - 1, -1, -1):
-            gates_backward(t, *arrays)
-            torch.mm(rows[t], w_hh, out=product)
-        grad_state += product
+
+        order, shift = (range(hops), 1) if ctx.against_time else (range(hops - 1, -1, -1), 0)
+        for t in order:
+            gates_backward(t, t + shift, as_array(through), *fixed)
+            through = product(rows[t])
+        grad_state += through
+
         flat_gates = gates.view(hops * batch, 3 * H)
         grad_w_ih = torch.mm(flat_gates.t(), x.view(hops * batch, -1)).float()
         flat_product = grad_product.view(hops * batch, 3 * H)
-        grad_w_hh = torch.mm(flat_product.t(), output[:-1].view(hops * batch, H)).float()
+        grad_w_hh = torch.mm(flat_product.t(), output[shift : hops + shift].view(hops * batch, H)).float()
         grad_x = torch.mm(flat_gates, w_ih).view_as(x) if ctx.needs_input_grad[0] else None
         return (
             grad_x,
@@ -100,6 +143,7 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
             grad_w_hh,
             grad_bias[: 3 * H].clone(),
             torch.cat((grad_bias[: 2 * H], grad_bias[3 * H :])),
+            None,
         )
 
 
@@ -117,16 +161,19 @@ class Recurrent(nn.Module):  # type: ignore[misc]
         for gate in self.weight_hh.detach().split(width):
             nn.init.orthogonal_(gate)
 
-    def forward(self, x: torch.Tensor, h0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return all states [hops, batch, width] and the last one [batch, width]."""
+    def forward(
+        self, x: torch.Tensor, h0: torch.Tensor, against_time: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return all states [hops, batch, width] and the last one computed [batch, width]."""
         if x.device.type != "cpu":
-            return self.plain(x, h0)
+            return self.plain(x, h0, against_time)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        states, last = Recurrence.apply(x, h0, *weights)
+        states, last = Recurrence.apply(x, h0, *weights, against_time)
         return states, last
 
-    def plain(self, x: torch.Tensor, h0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def plain(self, x: torch.Tensor, h0: torch.Tensor, against_time: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same with torch's own layer, which is cuDNN's on a GPU."""
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        x = x.flip(0) if against_time else x
         states, last = torch.gru(x, h0.unsqueeze(0), weights, True, 1, 0.0, self.training, False, False)
-        return states, last.squeeze(0)
+        return states.flip(0) if against_time else states, last.squeeze(0)

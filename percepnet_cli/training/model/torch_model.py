@@ -2,7 +2,8 @@
 
 The shape is the paper's: a dense layer, two causal convolutions, three recurrent
 layers in a row, then one recurrent layer each for the gains and for the strength of
-the comb filter. Everything inside runs time first: [hops, batch, width].
+the comb filter. In a bidirectional network a second layer runs against time beside each
+recurrent one. Everything inside runs time first: [hops, batch, width].
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from percepnet_cli.constants import FEATURE_CLIP, NUM_BANDS, NUM_FEATURES
-from percepnet_cli.network.modelfile import Sizes
-from percepnet_cli.training.model.recurrence import Recurrent
+from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
+from percepnet_cli.network.modelfile import BACKWARD, GRAPH, Sizes, outputs, units
+from percepnet_cli.training.recurrence import Recurrent
 
 
 class State(NamedTuple):
     """What the network remembers between two pieces of a stream, float32 each.
 
     The convolutions keep their last inputs, [kernel - 1, batch, width]; the recurrent
-    layers their last output, [batch, width].
+    layers their last output, [batch, width]. Layers that run against time begin each piece anew, from zeros.
     """
 
     conv1: torch.Tensor
@@ -113,17 +114,16 @@ class PercepNet(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.sizes = sizes
         self.precision = torch.bfloat16 if has_bfloat16() else torch.float32
-        s = sizes
-        self.dense = Layer(s.dense, NUM_FEATURES)
-        self.conv1 = Layer(s.conv1, s.dense, s.kernel1)
-        self.conv2 = Layer(s.conv2, s.conv1, s.kernel2)
-        self.gru1 = Recurrent(s.conv2, s.gru)
-        self.gru2 = Recurrent(s.gru, s.gru)
-        self.gru3 = Recurrent(s.gru, s.gru)
-        self.gain_gru = Recurrent(s.gru, s.gain_gru)
-        self.gain = Layer(NUM_BANDS, s.conv2 + 3 * s.gru + s.gain_gru)
-        self.strength_gru = Recurrent(s.conv2 + s.gru, s.strength_gru)
-        self.strength = Layer(NUM_BANDS, s.strength_gru)
+        kernels = {"conv1": sizes.kernel1, "conv2": sizes.kernel2}
+        for name, (kind, sources) in GRAPH.items():
+            width, inputs = units(sizes, name), sum(outputs(sizes, source) for source in sources)
+            if kind == "recurrent":
+                setattr(self, name, Recurrent(inputs, width))
+                if sizes.bidirectional:
+                    setattr(self, name + BACKWARD, Recurrent(inputs, width))
+            else:
+                taps = (kernels[name],) if kind == "convolution" else ()
+                setattr(self, name, Layer(width, inputs, *taps))
         self.register_buffer("feature_mean", torch.zeros(NUM_FEATURES))
         self.register_buffer("feature_std", torch.ones(NUM_FEATURES))
 
@@ -180,20 +180,28 @@ class PercepNet(nn.Module):  # type: ignore[misc]
         conv1, memory1 = _convolve(dense, state.conv1, self.conv1)
         conv2, memory2 = _convolve(conv1, state.conv2, self.conv2)
         conv2 = drop(conv2)
-        gru1, last1 = self.gru1(conv2, state.gru1)
+        gru1, last1 = self._recurrent("gru1", conv2, state.gru1)
         gru1 = drop(gru1)
-        gru2, last2 = self.gru2(gru1, state.gru2)
+        gru2, last2 = self._recurrent("gru2", gru1, state.gru2)
         gru2 = drop(gru2)
-        gru3, last3 = self.gru3(gru2, state.gru3)
+        gru3, last3 = self._recurrent("gru3", gru2, state.gru3)
         gru3 = drop(gru3)
-        gain_gru, last_gain = self.gain_gru(gru3, state.gain_gru)
+        gain_gru, last_gain = self._recurrent("gain_gru", gru3, state.gain_gru)
         gain_gru = drop(gain_gru)
         gain = _linear(torch.cat((conv2, gru1, gru2, gru3, gain_gru), dim=-1), self.gain)
         strength_in = torch.cat((conv2, gru3), dim=-1)
-        strength_gru, last_strength = self.strength_gru(strength_in, state.strength_gru)
+        strength_gru, last_strength = self._recurrent("strength_gru", strength_in, state.strength_gru)
         strength = _linear(drop(strength_gru), self.strength)
         after = State(memory1, memory2, last1, last2, last3, last_gain, last_strength)
         return torch.sigmoid(gain.float()), torch.sigmoid(strength.float()), after
+
+    def _recurrent(self, name: str, x: torch.Tensor, h0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the outputs of a recurrent layer, both directions side by side, and its state behind the last hop."""
+        states, last = getattr(self, name)(x, h0)
+        if self.sizes.bidirectional:
+            backward, _ = getattr(self, name + BACKWARD)(x, torch.zeros_like(h0), against_time=True)
+            states = torch.cat((states, backward), dim=-1)
+        return states, last
 
 
 def _linear(x: torch.Tensor, layer: Layer) -> torch.Tensor:

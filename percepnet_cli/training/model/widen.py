@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.network.modelfile import Sizes, layout
+from percepnet_cli.network.modelfile import BACKWARD, GRAPH, Sizes, layout, outputs, units
 
 SHARES = (0.25, 0.75)
 """Range from which the shares of copies are drawn before they are made to sum to 1."""
@@ -21,40 +21,37 @@ def widen(tensors: dict[str, np.ndarray], old: Sizes, new: Sizes, seed: int) -> 
     tensors: float32, as ``modelfile.layout`` names them. seed: of copies and shares. Raises ValueError if a layer
     would become narrower or a convolution longer.
     """
-    if any(n < o for n, o in zip(new, old, strict=True)) or new[-2:] != old[-2:]:
+    if any(n < o for n, o in zip(new, old, strict=True)) or new[-3:] != old[-3:]:
         raise ValueError(f"a network of sizes {list(old)} cannot be widened to {list(new)}")
     rng = np.random.default_rng(seed)
-    copies = {name: _copies(getattr(old, name), getattr(new, name), rng) for name in Sizes._fields[:3]}
-    for layer, width in (("gru1", "gru"), ("gru2", "gru"), ("gru3", "gru"), ("gain_gru",) * 2, ("strength_gru",) * 2):
-        copies[layer] = _copies(getattr(old, width), getattr(new, width), rng)
-    inputs = {
-        "conv1": ("dense",),
-        "conv2": ("conv1",),
-        "gru1": ("conv2",),
-        "gru2": ("gru1",),
-        "gru3": ("gru2",),
-        "gain_gru": ("gru3",),
-        "strength_gru": ("conv2", "gru3"),
-        "gain": ("conv2", "gru1", "gru2", "gru3", "gain_gru"),
-        "strength": ("strength_gru",),
+    copies = {
+        layer: _copies(units(old, layer), units(new, layer), rng)
+        for layer in GRAPH
+        if layer not in ("gain", "strength")
     }
     result = {}
     for name, value in tensors.items():
-        layer, _, kind = name.partition(".")
+        full_name, _, kind = name.partition(".")
+        layer = full_name.removesuffix(BACKWARD)
         wide = value
         if layer in copies:
-            units = copies[layer]
-            gates = range(len(value) // (int(units.max()) + 1))
-            wide = wide[np.concatenate([gate * (int(units.max()) + 1) + units for gate in gates])]
+            chosen = copies[layer]
+            width = units(old, layer)
+            wide = wide[np.concatenate([gate * width + chosen for gate in range(len(value) // width)])]
         if kind == "weight_hh":
             wide = _split(wide, [copies[layer]], rng)
-        elif kind.startswith("weight") and layer in inputs:
-            wide = _split(wide, [copies[source] for source in inputs[layer]], rng)
+        elif kind.startswith("weight") and layer != "dense":
+            wide = _split(wide, [part for source in GRAPH[layer][1] for part in _parts(source, copies, old)], rng)
         result[name] = np.ascontiguousarray(wide, np.float32)
     assert {name: array.shape for name, array in result.items()} == {
         name: shape for name, (_, shape) in layout(new, "float").items()
     }
     return result
+
+
+def _parts(source: str, copies: dict[str, np.ndarray], sizes: Sizes) -> list[np.ndarray]:
+    """Return the copies of a layer's outputs: of a recurrent one in both directions twice, one behind the other."""
+    return [copies[source]] * (outputs(sizes, source) // units(sizes, source))
 
 
 def _copies(old: int, new: int, rng: np.random.Generator) -> np.ndarray:
@@ -67,12 +64,12 @@ def _split(weights: np.ndarray, sources: list[np.ndarray], rng: np.random.Genera
     """Spread the columns [rows, old inputs, ...] over the copies of the inputs, which ``sources`` joins."""
     parts = []
     first = 0
-    for units in sources:
-        count = int(units.max()) + 1
-        part = weights[:, first : first + count][:, units]
+    for chosen in sources:
+        count = int(chosen.max()) + 1
+        part = weights[:, first : first + count][:, chosen]
         share = rng.uniform(*SHARES, part.shape)
-        of_unit = np.equal.outer(units, np.arange(count)).astype(np.float64)
+        of_unit = np.equal.outer(chosen, np.arange(count)).astype(np.float64)
         total = np.moveaxis(np.tensordot(share, of_unit, (1, 0)), -1, 1)
-        parts.append(part * share / total[:, units])
+        parts.append(part * share / total[:, chosen])
         first += count
     return np.concatenate(parts, axis=1)
