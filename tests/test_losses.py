@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training.losses import GAIN_LOSSES, LEAST_RESIDUE, entropy, losses, residue  # noqa: E402
+from percepnet_cli.training.losses import GAIN_LOSSES, LEAST_RESIDUE, Totals, bce, losses, sisdr_loss  # noqa: E402
 from percepnet_cli.training.loudness import SPEECH_ENERGY  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -47,6 +47,26 @@ def test_strengths_that_are_too_small_count_more():
         assert uneven == pytest.approx(times * even, rel=1e-6)
 
 
+def test_gains_that_are_too_low_count_more_where_there_is_speech():
+    for target, found, times in ((1.0, 0.5, 3.0), (0.5, 0.2, 1.5), (0.1, 0.0, 1.02), (0.5, 0.9, 1.0)):
+        gain = torch.full((4, 2, 34), found)
+        even, uneven = (float(losses(gain, gain, targets(target), over_attenuation=k)[0]) for k in (1.0, 3.0))
+        assert uneven == pytest.approx(times * even, rel=1e-6)
+
+
+def test_parts_of_a_batch_add_up_to_its_losses():
+    gain, strength = torch.rand(4, 2, 34), torch.rand(4, 2, 34)
+    wanted = torch.rand(4, 2, 34), torch.rand(4, 2, 34), (torch.rand(4, 2, 34) > 0.4).float(), torch.rand(4, 2, 34)
+    whole = losses(gain, strength, wanted)
+    totals = Totals(wanted[2].sum(), wanted[3].sum())
+    parts = [
+        losses(gain[:, i : i + 1], strength[:, i : i + 1], tuple(t[:, i : i + 1] for t in wanted), totals=totals)
+        for i in (0, 1)
+    ]
+    for k in (0, 1):
+        assert float(parts[0][k] + parts[1][k]) == pytest.approx(float(whole[k]), rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", GAIN_LOSSES)
 def test_masked_bands_do_not_matter(kind):
     gain, strength, gain_weight, strength_weight = targets()
@@ -73,21 +93,21 @@ def test_masked_bands_do_not_matter(kind):
 def test_cross_entropy_is_the_divergence_of_two_coins():
     gain, found = torch.tensor([0.2, 0.5, 0.99, 0.3]), torch.tensor([0.4, 0.5, 0.6, 0.3])
     expected = gain * torch.log(gain / found) + (1 - gain) * torch.log((1 - gain) / (1 - found))
-    assert torch.allclose(entropy(gain, found), expected, atol=1e-3)
+    assert torch.allclose(bce(gain, found), expected, atol=1e-3)
     ones = torch.ones(1, 1, 34)
     parts = [
-        losses(0.6 * ones, ones, (0.9 * ones, ones, ones, ones), kind)[0] for kind in ("gamma", "entropy", "mixed")
+        losses(0.6 * ones, ones, (0.9 * ones, ones, ones, ones), kind)[0] for kind in ("percepnet", "bce", "mixed")
     ]
     assert float(parts[2]) == pytest.approx(float(parts[0] + 0.5 * parts[1]), rel=1e-5)
 
 
-def test_the_wiener_filter_leaves_least_residue():
+def test_the_wiener_filter_leaves_least_sisdr_loss():
     energy = SPEECH_ENERGY / 26 / 0.36 * torch.ones(4, 2, 26)
     gain = torch.full((4, 2, 34), 0.6)
-    found = {g: float(residue(energy, gain, torch.full((4, 2, 34), g))) for g in (0.0, 0.26, 0.36, 0.46, 1.0)}
+    found = {g: float(sisdr_loss(energy, gain, torch.full((4, 2, 34), g))) for g in (0.0, 0.26, 0.36, 0.46, 1.0)}
     assert min(found, key=found.get) == 0.36
     assert found[0.0] == pytest.approx(np.log10(1 + LEAST_RESIDUE), abs=1e-5)  # all of the speech is missing
     assert found[1.0] == pytest.approx(np.log10(0.64 / 0.36 + LEAST_RESIDUE), abs=1e-5)  # all of the noise is there
     nothing = torch.zeros(4, 2, 34, requires_grad=True)
-    residue(0 * energy, gain, nothing).backward()
+    sisdr_loss(0 * energy, gain, nothing).backward()
     assert torch.isfinite(nothing.grad).all()

@@ -14,29 +14,31 @@ from percepnet_cli.training.loudness import (  # noqa: E402
     WIDTH,
     at_the_level_of,
     disturbance,
-    disturbance_loss,
     heard_energy,
-    level_weight,
+    loud_band_weight,
     loudness,
+    pesq_loss,
 )
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-def test_level_weights_follow_the_loudness_of_the_window_two_hops_later():
+def test_loud_band_weights_follow_the_loudness_of_the_window_two_hops_later():
     features = torch.zeros(50, 3, 70)
     features[20, 1, 7] = 3.0  # the energy of window 22: 1000 times the rest
-    weight = level_weight(features, 1.0)
+    weight = loud_band_weight(features, 1.0)
     assert weight.shape == (50, 3, 34)
     assert torch.allclose(weight[:, 0], torch.ones(50, 34))
     assert int(weight[:, 1].argmax()) == 22 * 34 + 7
     rest = weight[:, 1].flatten().median()
     assert float(weight[22, 1, 7] / rest) == pytest.approx(1000**0.3, rel=1e-4)
     assert float(weight.mean()) == pytest.approx(1.0, rel=1e-4)
-    assert torch.allclose(level_weight(features + 2.0, 1.0), weight, rtol=1e-4)  # a matter of contrast, not of level
-    assert torch.allclose(level_weight(features, 0.25), 0.75 + 0.25 * weight)
+    assert torch.allclose(
+        loud_band_weight(features + 2.0, 1.0), weight, rtol=1e-4
+    )  # a matter of contrast, not of level
+    assert torch.allclose(loud_band_weight(features, 0.25), 0.75 + 0.25 * weight)
     features[20, 1, 7] = 12.0
-    assert float(level_weight(features, 1.0).max()) == pytest.approx(LARGEST_LEVEL_WEIGHT)
+    assert float(loud_band_weight(features, 1.0).max()) == pytest.approx(LARGEST_LEVEL_WEIGHT)
 
 
 def speech(hops=100, batch=3, seed=0):
@@ -67,7 +69,7 @@ def test_noise_alone_has_an_energy_too():
     energy = heard_energy(features, 0 * gain)
     assert float(energy.sum(-1).mean()) == pytest.approx(LARGEST_NOISE * SPEECH_ENERGY, rel=1e-3)
     silent = torch.full_like(features, -6.0)
-    loss = disturbance_loss(heard_energy(silent, gain), gain, gain)
+    loss = pesq_loss(heard_energy(silent, gain), gain, gain)
     assert torch.isfinite(loss)
 
 
@@ -136,7 +138,7 @@ def test_a_level_is_followed_but_not_what_differs_between_bands():
 def test_the_right_gains_are_not_heard_and_added_noise_costs_more_than_lost_speech():
     features, gain = speech()
     energy = heard_energy(features, gain)
-    assert float(disturbance_loss(energy, gain, gain)) < 0.014  # from what keeps the roots finite
+    assert float(pesq_loss(energy, gain, gain)) < 0.014  # from what keeps the roots finite
     clean = gain[..., :26] ** 2 * energy
     assert float(disturbance(clean, 16 * clean)[1].mean()) > 0
     assert float(disturbance(clean, clean / 16)[1].max()) == 0
@@ -147,11 +149,11 @@ def test_slopes_are_finite_and_point_to_the_right_gains(found):
     features, gain = speech()
     energy = heard_energy(features, gain)
     gain_hat = torch.full_like(gain, found, requires_grad=True)
-    loss = disturbance_loss(energy, gain, gain_hat)
+    loss = pesq_loss(energy, gain, gain_hat)
     loss.backward()
     assert torch.isfinite(gain_hat.grad).all()
     assert (gain_hat.grad[..., 26:] == 0).all()  # bands above 8 kHz are not heard
     if found == 0.5:
         with torch.no_grad():
-            nearer = disturbance_loss(energy, gain, gain_hat - 0.05 * gain_hat.grad / gain_hat.grad.abs().max())
+            nearer = pesq_loss(energy, gain, gain_hat - 0.05 * gain_hat.grad / gain_hat.grad.abs().max())
         assert nearer.item() < loss.item()

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training import gru_gates  # noqa: E402
-from percepnet_cli.training.recurrence import Recurrent, as_array, can_pack, product_with  # noqa: E402
+from percepnet_cli.training.model import gru_gates  # noqa: E402
+from percepnet_cli.training.model.recurrence import Recurrent, as_array, can_pack, product_with  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

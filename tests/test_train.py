@@ -3,29 +3,37 @@
 import csv
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
+from small_shards import arrays
 
-from percepnet_cli.training.data.shards import Shards, shard_path
+from percepnet_cli.training.data.shards import Shards, shard_path, write_shard
 
 torch = pytest.importorskip("torch")
 
 from percepnet_cli.network.modelfile import Sizes  # noqa: E402
-from percepnet_cli.training.losses import residue  # noqa: E402
-from percepnet_cli.training.loudness import disturbance_loss, heard_energy  # noqa: E402
+from percepnet_cli.training import schedule  # noqa: E402
+from percepnet_cli.training import train as train_module  # noqa: E402
+from percepnet_cli.training.feeder import Feeder  # noqa: E402
+from percepnet_cli.training.losses import sisdr_loss  # noqa: E402
+from percepnet_cli.training.loudness import heard_energy, pesq_loss  # noqa: E402
 from percepnet_cli.training.model.floatmodel import read_float_model  # noqa: E402
 from percepnet_cli.training.model.torch_model import PercepNet  # noqa: E402
 from percepnet_cli.training.options import Options  # noqa: E402
 from percepnet_cli.training.train import run  # noqa: E402
-from percepnet_cli.training.trainer import Trainer, learning_rate  # noqa: E402
+from percepnet_cli.training.trainer import Trainer  # noqa: E402
 
-TINY = Options(Sizes(16, 16, 16, 16, 16, 16), batch=6, hops=24, steps=8, seed=5, device="cpu")
+TINY = Options(Sizes(16, 16, 16, 16, 16, 16), batch_size=6, sequence_length=24, steps=8, seed=5, device="cpu")
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -66,37 +74,89 @@ def test_resuming_gives_the_same_weights(folders, straight, tmp_path):
     assert_same(weights(tmp_path), weights(straight))
 
 
-PIECES = replace(TINY, pieces=4, dropout=0.2, recolour=True)
+CHUNKS = replace(TINY, tbptt_chunks=4, dropout=0.2, augment=True)
 
 
-def test_pieces_resume_exactly_within_a_sequence(folders, tmp_path):
-    assert run(*folders, tmp_path / "straight", PIECES, log=silent).finished
+def test_chunks_resume_exactly_within_a_sequence(folders, tmp_path):
+    assert run(*folders, tmp_path / "straight", CHUNKS, log=silent).finished
     for stop_at in (3, 6, None):
-        run(*folders, tmp_path / "parts", PIECES, log=silent, stop_at=stop_at)
+        run(*folders, tmp_path / "parts", CHUNKS, log=silent, stop_at=stop_at)
     assert_same(weights(tmp_path / "parts"), weights(tmp_path / "straight"))
-    with pytest.raises(ValueError, match="24 hops cannot be cut into 5 pieces"):
-        run(*folders, tmp_path / "odd", replace(TINY, pieces=5), log=silent)
+    with pytest.raises(ValueError, match="24 hops cannot be cut into 5 chunks"):
+        run(*folders, tmp_path / "odd", replace(TINY, tbptt_chunks=5), log=silent)
 
 
-def test_pieces_carry_the_state_of_their_sequences(folders, tmp_path):
+def test_chunks_carry_the_state_of_their_sequences(folders, tmp_path):
     train, valid = map(Shards, folders)
-    trainer = Trainer(train, valid, tmp_path, replace(TINY, pieces=4, rate=0.0))
+    trainer = Trainer(train, valid, tmp_path, replace(TINY, tbptt_chunks=4, learning_rate=0.0))
     trainer.start()
     trainer.model.precision = torch.float32
-    whole = Trainer(train, valid, tmp_path, TINY)
-    for number in (0, 1):
-        features = torch.from_numpy(whole.batch(number).features).float()
-        for end in (6, 12, 18, 24):
-            trainer.update(trainer.batch(trainer.step))
+    whole = Feeder(Shards(folders[0]), TINY, slice(None))
+    for _ in (0, 1):
+        features = torch.from_numpy(whole.next().batch.features).float()
+        for end in (6, 12, 18):
+            trainer.update(trainer.feeder.next())
             with torch.no_grad():
                 expected = trainer.model(features[:end])[2]
             for found, wanted in zip(trainer.state, expected, strict=True):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+        trainer.update(trainer.feeder.next())
+        assert trainer.state is None
 
 
-@pytest.mark.parametrize("weight", ["loudness_weight", "residue_weight", "strength_asymmetry"])
+BOTH_WAYS = replace(CHUNKS, sizes=TINY.sizes._replace(bidirectional=True))
+
+
+def test_a_bidirectional_network_trains_and_goes_on_from_its_own_model(folders, tmp_path):
+    run(*folders, tmp_path / "straight", BOTH_WAYS, log=silent)
+    for stop_at in (3, None):
+        run(*folders, tmp_path / "parts", BOTH_WAYS, log=silent, stop_at=stop_at)
+    assert_same(weights(tmp_path / "parts"), weights(tmp_path / "straight"))
+    model = read_float_model(tmp_path / "parts" / "model-float16.safetensors")
+    assert model.sizes == BOTH_WAYS.sizes
+    init = tmp_path / "parts" / "model-float16.safetensors"
+    again = replace(BOTH_WAYS, init=init, learning_rate=0.0, steps=1)
+    run(*folders, tmp_path / "again", again, log=silent)
+    found = read_float_model(tmp_path / "again" / "model.safetensors").tensors
+    assert all(np.array_equal(found[name], value) for name, value in model.tensors.items())
+
+
+def test_an_old_checkpoint_and_old_shards_are_read(tmp_path):
+    before = Path(__file__).parent / "data" / "before-renaming"
+    shutil.copytree(before / "run", tmp_path / "run")
+    options = Options(
+        Sizes(4, 4, 4, 4, 4, 4),
+        batch_size=3,
+        sequence_length=24,
+        tbptt_chunks=2,
+        seed=5,
+        device="cpu",
+        steps=6,
+        loss="mixed",
+        augment=True,
+        distill_weight=0.5,
+        distill_power=0.9,
+        loud_band_weight=0.5,
+        sisdr_weight=0.3,
+        strength_asymmetry=2.0,
+        dropout=0.1,
+    )
+    other = replace(options, sisdr_weight=0.4, loss="bce")
+    with pytest.raises(ValueError, match=r"started with loss mixed, sisdr_weight 0.3; give"):
+        run(before / "train", before / "valid", tmp_path / "run", other, log=silent)
+    lines = []
+    assert run(before / "train", before / "valid", tmp_path / "run", options, log=lines.append).step == 6
+    assert any("going on at step 3" in line for line in lines)
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "6"]
+    assert float(rows[1]["hours"]) == pytest.approx(6 * 3 * 12 / 360000, rel=1e-4)
+    assert float(rows[1]["valid"]) < float(rows[0]["valid"])
+
+
+@pytest.mark.parametrize("weight", ["pesq_weight", "sisdr_weight", "strength_asymmetry"])
 def test_parts_of_the_loss_count_and_resume_exactly(folders, tmp_path, weight):
-    plain = replace(TINY, hops=40, pieces=2)
+    plain = replace(TINY, sequence_length=40, tbptt_chunks=2)
     heard = replace(plain, **{weight: 0.3})
     run(*folders, tmp_path / "deaf", plain, log=silent)
     run(*folders, tmp_path / "straight", heard, log=silent)
@@ -106,10 +166,10 @@ def test_parts_of_the_loss_count_and_resume_exactly(folders, tmp_path, weight):
     deaf, heard_all = weights(tmp_path / "deaf"), weights(tmp_path / "parts")
     assert any(not torch.equal(deaf[name], heard_all[name]) for name in deaf)
     meant = {name: read_float_model(tmp_path / name / "model.safetensors").post_filter for name in ("deaf", "parts")}
-    assert meant == {"deaf": True, "parts": weight != "loudness_weight"}
+    assert meant == {"deaf": True, "parts": weight != "pesq_weight"}
 
 
-@pytest.mark.parametrize(("weight", "loss"), [("loudness_weight", disturbance_loss), ("residue_weight", residue)])
+@pytest.mark.parametrize(("weight", "loss"), [("pesq_weight", pesq_loss), ("sisdr_weight", sisdr_loss)])
 def test_validation_is_of_the_loss_that_is_trained_on(folders, tmp_path, monkeypatch, weight, loss):
     train, valid = map(Shards, folders)
     plain, heard = (Trainer(train, valid, tmp_path, replace(TINY, **{weight: w})) for w in (0.0, 0.3))
@@ -125,14 +185,14 @@ def test_validation_is_of_the_loss_that_is_trained_on(folders, tmp_path, monkeyp
     assert heard.evaluate(heard.ema)[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_loudness_needs_long_pieces(folders, tmp_path):
-    short = replace(TINY, hops=40, pieces=4, loudness_weight=0.3)
-    with pytest.raises(ValueError, match="--loudness-weight needs pieces of at least 20 hops"):
+def test_the_loss_after_pesq_needs_long_chunks(folders, tmp_path):
+    short = replace(TINY, sequence_length=40, tbptt_chunks=4, pesq_weight=0.3)
+    with pytest.raises(ValueError, match="--pesq-weight needs chunks of at least 20 hops"):
         run(*folders, tmp_path / "short", short, log=silent)
     train, valid = map(Shards, folders)
     valid.hops = 19
     with pytest.raises(ValueError, match="sequences have 19 hops, 20 are asked for"):
-        Trainer(train, valid, tmp_path, replace(TINY, loudness_weight=0.3))
+        Trainer(train, valid, tmp_path, replace(TINY, pesq_weight=0.3))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -140,8 +200,8 @@ def test_a_signal_stops_after_the_step(folders, straight, tmp_path, monkeypatch,
     before = signal.getsignal(number)
     update = Trainer.update
 
-    def interrupted(self, batch):
-        loss = update(self, batch)
+    def interrupted(self, *arguments):
+        loss = update(self, *arguments)
         if self.step == 4:
             os.kill(os.getpid(), number)
         return loss
@@ -182,15 +242,15 @@ def test_a_kill_while_writing_leaves_the_last_checkpoint(folders, straight, tmp_
 
 
 def test_another_run_does_not_go_on_by_mistake(folders, straight, tmp_path):
-    with pytest.raises(ValueError, match=r"checkpoint.pt: this run was started with batch 6, seed 5; give"):
-        run(*folders, straight, replace(TINY, batch=7, seed=6), log=silent)
+    with pytest.raises(ValueError, match=r"checkpoint.pt: this run was started with batch_size 6, seed 5; give"):
+        run(*folders, straight, replace(TINY, batch_size=7, seed=6), log=silent)
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be read"):
         run(*folders, tmp_path, TINY, log=silent)
     assert run(*folders, tmp_path, replace(TINY, fresh=True, steps=2), log=silent).step == 2
     # these may change between sittings
-    free = replace(TINY, threads=2, steps=9, rate=1.0, device="auto", validate_minutes=1.0)
-    assert free.identity() == TINY.identity()
+    free = replace(TINY, threads=2, steps=9, learning_rate=1.0, device="auto", validate_minutes=1.0)
+    assert free.hyperparameters() == TINY.hyperparameters()
 
 
 def test_the_model_file(folders, straight):
@@ -228,7 +288,7 @@ def test_history_and_curves(straight):
 
 def test_starting_from_a_model(folders, straight, tmp_path):
     init = straight / "model.safetensors"
-    options = replace(TINY, init=init, steps=1, rate=0.0)
+    options = replace(TINY, init=init, steps=1, learning_rate=0.0)
     run(*folders, tmp_path, options, log=silent)
     wanted = read_float_model(init).tensors
     found = read_float_model(tmp_path / "model.safetensors").tensors
@@ -241,7 +301,14 @@ def test_starting_from_a_model(folders, straight, tmp_path):
 
 
 def test_a_small_problem_is_learnt(folders, tmp_path):
-    options = replace(TINY, sizes=Sizes(16, 24, 24, 16, 16, 24), rate=0.02, steps=200, batch=12, hops=48)
+    options = replace(
+        TINY,
+        sizes=Sizes(16, 24, 24, 16, 16, 24),
+        learning_rate=0.02,
+        steps=200,
+        batch_size=12,
+        sequence_length=48,
+    )
     run(*folders, tmp_path, options, log=silent)
     with (tmp_path / "history.csv").open() as file:
         first, *_, last = list(csv.DictReader(file))
@@ -250,15 +317,15 @@ def test_a_small_problem_is_learnt(folders, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_is_left_out(folders, tmp_path, monkeypatch):
-    batch = Trainer.batch
+    following = Feeder.next
 
-    def poisoned(self, step):
-        result = batch(self, step)
-        if step == 2:
-            result.gain[0, 0, 0] = np.nan
+    def poisoned(self):
+        result = following(self)
+        if result.draw.number == 2:
+            result.batch.gain[0, 0, 0] = np.nan
         return result
 
-    monkeypatch.setattr(Trainer, "batch", poisoned)
+    monkeypatch.setattr(Feeder, "next", poisoned)
     lines = []
     run(*folders, tmp_path, replace(TINY, steps=4), log=lines.append)
     assert any(line.startswith("1 steps were skipped") for line in lines)
@@ -271,19 +338,19 @@ def test_time_budget_and_schedule(folders, tmp_path):
     assert result.finished
     assert result.step >= 1
     assert run(*folders, tmp_path, options, log=silent).step == result.step
-    rates = [learning_rate(TINY, 500, progress) for progress in (0.0, 0.5, 1.0)]
-    assert rates == pytest.approx([1e-3, 0.525e-3, 0.05e-3])
-    assert learning_rate(TINY, 99, 0.0) == pytest.approx(0.5e-3)
+    assert [schedule.cosine(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([1, 0.525, 0.05])
+    assert [schedule.decay(progress) for progress in (0.0, 0.25, 1.0)] == pytest.approx([1, 0.5, 0])
+    assert [schedule.warmup(step, 200) for step in (0, 99, 500)] == pytest.approx([0.005, 0.5, 1])
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this version of torch has no Muon")
 def test_muon_moves_the_recurrent_matrices_and_resumes_exactly(folders, tmp_path):
-    options = replace(TINY, optimiser="muon", level_weight=0.5, recolour=True, dropout=0.2)
+    options = replace(TINY, optimizer="muon", loud_band_weight=0.5, augment=True, dropout=0.2)
     assert run(*folders, tmp_path / "a", options, log=silent).finished
     run(*folders, tmp_path / "b", options, log=silent, stop_at=3)
     assert run(*folders, tmp_path / "b", options, log=silent).finished
     assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
-    run(*folders, tmp_path / "adamw", replace(options, optimiser="adamw"), log=silent)
+    run(*folders, tmp_path / "adamw", replace(options, optimizer="adamw"), log=silent)
     found, other = weights(tmp_path / "a"), weights(tmp_path / "adamw")
     # orthogonalised steps turn all directions alike: the change has no dominant one
     start = Trainer(*(Shards(folder) for folder in folders), tmp_path / "new", options)
@@ -295,3 +362,162 @@ def test_muon_moves_the_recurrent_matrices_and_resumes_exactly(folders, tmp_path
         return float(values[0] / values[len(values) // 2])
 
     assert spread(found) < 0.5 * spread(other)
+
+
+def test_a_run_without_a_budget_goes_on_until_a_decay_is_asked_for(folders, tmp_path):
+    endless = replace(TINY, steps=None)
+    assert not run(*folders, tmp_path, endless, log=silent, stop_at=4).finished
+    assert not run(*folders, tmp_path, endless, log=silent, stop_at=9).finished
+    train, valid = map(Shards, folders)
+    trainer = Trainer(train, valid, tmp_path, endless)
+    trainer.load()
+    assert trainer.learning_rate() == pytest.approx(1e-3 * 10 / 200)
+    # the decay is over so many hours of audio from where it is first asked for, through stops
+    hours = 6.5 * 6 * 24 / 360000
+    ending = replace(endless, decay_hours=hours, warmup_steps=1)
+    assert not run(*folders, tmp_path, ending, log=silent, stop_at=12).finished
+    trainer = Trainer(train, valid, tmp_path, ending)
+    trainer.load()
+    assert trainer.learning_rate() == pytest.approx(1e-3 * (1 - (3 / 6.5) ** 0.5))
+    result = run(*folders, tmp_path, ending, log=silent)
+    assert result.finished and result.step == 16
+    # without it the rate is constant again
+    trainer = Trainer(train, valid, tmp_path, replace(ending, decay_hours=None))
+    trainer.load()
+    assert trainer.learning_rate() == pytest.approx(1e-3)
+
+
+def test_options_may_change_where_that_is_allowed(folders, straight, tmp_path):
+    shutil.copytree(straight, tmp_path / "run")
+    lines = []
+    changed = replace(TINY, batch_size=4, sisdr_weight=0.2, steps=10, allow_changes=True)
+    assert run(*folders, tmp_path / "run", changed, log=lines.append).step == 10
+    assert "changed: batch_size 6 -> 4" in lines and "changed: sisdr_weight 0.0 -> 0.2" in lines
+    with (tmp_path / "run" / "history.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert float(last["hours"]) == pytest.approx((8 * 6 + 2 * 4) * 24 / 360000, rel=1e-4)
+    with pytest.raises(ValueError, match="started with sizes"):
+        wider = replace(changed, sizes=Sizes(32, 16, 16, 16, 16, 16))
+        run(*folders, tmp_path / "run", wider, log=silent)
+
+
+def test_shards_that_appear_are_used_and_each_mixture_so_often_at_most(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(train_module, "WAIT_SECONDS", 0.01)
+    shutil.copytree(folders[0], tmp_path / "train")
+    # two shards of twelve sequences of 60 hops: two crops of 24 each, so eight batches of six a hearing
+    options = replace(TINY, steps=18, max_hearings=1)
+    late = shard_path(tmp_path / "train", 7)
+    lines = []
+
+    def log(line):
+        lines.append(line)
+        if "waiting" in line and not late.exists():
+            (tmp_path / "train" / "shard-00005.safetensors").write_bytes(b"nothing")
+            write_shard(late, arrays(np.random.default_rng(8), 36, 48), {"seed": 8, "corpus": "numbers"})
+
+    assert run(tmp_path / "train", folders[1], tmp_path / "run", options, log=log).finished
+    assert sum("heard as often as it may be" in line for line in lines) == 1
+    assert any("1 new shards, 0 are gone" in line for line in lines)
+    assert sum("shard-00005.safetensors: not a safetensors file" in line for line in lines) == 1
+    content = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    taken = content["sampler"]["taken"]
+    assert [int(counts.max()) for counts in taken.values()] == [2, 2, 2]
+    assert [int(counts.sum()) for counts in taken.values()] == [24, 24, 60]
+    assert sum(int(counts.sum()) for counts in taken.values()) == 18 * 6
+    with (tmp_path / "run" / "history.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert float(last["most_hearings"]) == 1.0
+    assert float(last["hearings"]) == pytest.approx(18 * 6 * 24 / (24 * 60 + 36 * 48), rel=1e-4)
+    # what is left is heard when it goes on, even if a shard is gone
+    shard_path(tmp_path / "train", 0).unlink()
+    (tmp_path / "train" / "shard-00005.safetensors").unlink()
+    assert run(tmp_path / "train", folders[1], tmp_path / "run", replace(options, steps=20), log=log).step == 20
+
+
+def test_waiting_for_shards_ends_with_a_signal(folders, tmp_path):
+    options = replace(TINY, steps=20, max_hearings=1)
+
+    def log(line):
+        if "waiting" in line:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    result = run(*folders, tmp_path, options, log=log)
+    assert (result.step, result.finished, result.signal) == (8, False, signal.SIGTERM)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert content["step"] == 8
+
+
+PATIENCE = 400.0
+"""Seconds that a process of a test may take on a busy machine."""
+
+SCRIPT = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from percepnet_cli.network.modelfile import Sizes
+from percepnet_cli.training.options import Options
+from percepnet_cli.training.train import run
+from percepnet_cli.training.trainer import Trainer
+train, valid, out, steps, kill_at = sys.argv[1:]
+options = Options(
+    Sizes(16, 16, 16, 16, 16, 16, bidirectional=True), batch_size=6, sequence_length=48, tbptt_chunks=2, steps=8,
+    seed=5, device="cpu", dropout=0.2, augment=True, pesq_weight=0.3, loud_band_weight=0.3, checkpoint_minutes=0.0,
+)
+update = Trainer.update
+def killed(self, *arguments):
+    if self.step == int(kill_at):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return update(self, *arguments)
+Trainer.update = killed
+stop_at = None if steps == "all" else int(steps)
+run(train, valid, out, options, log=lambda line: None, stop_at=stop_at)
+"""
+
+
+def start(folders, out, steps="all", kill_at=-1, **environment):
+    """Start a run in a process of its own; a rank of several if the environment says so."""
+    arguments = [sys.executable, "-c", SCRIPT, *map(str, (*folders, out, steps, kill_at))]
+    return subprocess.Popen(arguments, env=os.environ | {"OMP_NUM_THREADS": "1"} | environment)
+
+
+def start_two(folders, out, steps="all", port=0):
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [start(folders, out, steps, RANK=str(rank), **meeting) for rank in (0, 1)]
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_a_killed_run_goes_on_exactly(folders, tmp_path):
+    assert start(folders, tmp_path / "straight").wait(PATIENCE) == 0
+    assert start(folders, tmp_path / "killed", kill_at=5).wait(PATIENCE) == -signal.SIGKILL
+    assert torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"] < 8
+    assert start(folders, tmp_path / "killed").wait(PATIENCE) == 0
+    assert_same(weights(tmp_path / "killed"), weights(tmp_path / "straight"))
+
+
+def test_two_processes_train_as_one_and_take_over_from_each_other(folders, tmp_path):
+    one = start(folders, tmp_path / "one")
+    assert [process.wait(PATIENCE) for process in start_two(folders, tmp_path / "two", port=free_port())] == [0, 0]
+    assert one.wait(PATIENCE) == 0
+    # in the middle of sequences one goes on for two, and two for one
+    assert [process.wait(PATIENCE) for process in start_two(folders, tmp_path / "mixed", 3, free_port())] == [0, 0]
+    assert start(folders, tmp_path / "mixed", 5).wait(PATIENCE) == 0
+    assert [process.wait(PATIENCE) for process in start_two(folders, tmp_path / "mixed", port=free_port())] == [0, 0]
+    begun = Trainer(*map(Shards, folders), tmp_path / "new", replace(BOTH_WAYS, sequence_length=48, tbptt_chunks=2))
+    begun.start()
+    moved = max(float((a - b).abs().max()) for a, b in zip(
+        begun.model.parameters(), (weights(tmp_path / "one")[name] for name, _ in begun.model.named_parameters()),
+        strict=True))  # fmt: skip
+    wanted = weights(tmp_path / "one")
+    for name in ("two", "mixed"):
+        found = weights(tmp_path / name)
+        apart = max(float((found[key] - value).abs().max()) for key, value in wanted.items())
+        assert apart < 0.02 * moved, name
+    histories = [(tmp_path / name / "history.csv").read_text().splitlines()[-1].split(",") for name in ("one", "two")]
+    assert [float(histories[1][i]) for i in (0, 2, 4, 5)] == [float(histories[0][i]) for i in (0, 2, 4, 5)]
+    assert float(histories[1][7]) == pytest.approx(float(histories[0][7]), rel=1e-3)

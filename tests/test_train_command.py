@@ -24,12 +24,23 @@ def invoke(*arguments):
 
 
 def test_the_command_trains(folders, tmp_path):
-    arguments = [*folders, tmp_path, "--sizes", "8,8,8,8,8,8", "--batch", 4, "--hops", 16, "--device", "cpu"]
+    arguments = [
+        *folders,
+        tmp_path,
+        "--sizes",
+        "8,8,8,8,8,8",
+        "--batch-size",
+        4,
+        "--sequence-length",
+        16,
+        "--device",
+        "cpu",
+    ]
     result = invoke(*arguments, "--steps", 2)
     assert result.exit_code == 0, result.output
     assert "Finished after 2 steps" in result.output
     result = invoke(*folders, tmp_path, "--init", tmp_path / "model.safetensors", "--steps", 1, "--fresh",
-                    "--batch", 4, "--hops", 16)  # fmt: skip
+                    "--batch-size", 4, "--sequence-length", 16)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert read_float_model(tmp_path / "model.safetensors").sizes == Sizes(8, 8, 8, 8, 8, 8)
 
@@ -45,8 +56,10 @@ def test_errors_are_one_sentence(folders, tmp_path, monkeypatch):
     for arguments, words in (
         ((tmp_path / "none", valid, out, "--steps", 1), "none: no such folder"),
         ((bad, valid, out, "--steps", 1), "gain has shape [2, 5, 32], expected [2, 5, 34]"),
-        ((*folders, out, "--steps", 1, "--hops", 100), "sequences have 60 hops, 100 are asked for"),
-        ((*folders, out), "Give either --minutes or --steps."),
+        ((*folders, out, "--steps", 1, "--sequence-length", 100), "sequences have 60 hops, 100 are asked for"),
+        ((*folders, out, "--minutes", 1, "--steps", 1), "give either --minutes or --steps"),
+        ((*folders, out, "--steps", 1, "--decay-hours", 1), "leave out --minutes and --steps"),
+        ((*folders, out, "--steps", 1, "--bidirectional"), "--bidirectional goes with --sizes"),
         ((*folders, out, "--steps", 1, "--sizes", "1,2"), "six positive whole numbers"),
         ((*folders, out, "--steps", 1, "--init", tmp_path / "x"), "x: no such file"),
         ((*folders, out, "--steps", 1, "--sizes", "8,8,8,8,8,8", "--preset", "lite"), "--preset or --sizes"),
@@ -57,7 +70,9 @@ def test_errors_are_one_sentence(folders, tmp_path, monkeypatch):
         assert "Traceback" not in result.output
         assert isinstance(result.exception, SystemExit)
     if not torch.cuda.is_available():
-        assert "no CUDA device" in invoke(*folders, out, "--steps", 1, "--hops", 20, "--device", "cuda").output
+        assert (
+            "no CUDA device" in invoke(*folders, out, "--steps", 1, "--sequence-length", 20, "--device", "cuda").output
+        )
     monkeypatch.setitem(sys.modules, "torch", None)
     result = invoke(*folders, out, "--steps", 1)
     assert result.exit_code == 1

@@ -38,7 +38,7 @@ def test_copies_are_read_with_different_weights():
 
 def test_a_bidirectional_network_is_widened_too(rng):
     torch = pytest.importorskip("torch")
-    from percepnet_cli.training.torch_model import PercepNet
+    from percepnet_cli.training.model.torch_model import PercepNet
 
     old, new = OLD._replace(bidirectional=True), Sizes(7, 9, 9, 16, 13, 6, bidirectional=True)
     tensors = random_tensors(old, 5)

@@ -2,221 +2,146 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
+from percepnet_cli.network.modelfile import PRESETS, Sizes
+from percepnet_cli.training.options import Options, command_line_fields, option_of
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def training_options(function: Function) -> Function:
+    """Add an option for each field of ``training.options.Options`` that has one."""
+    hints = get_type_hints(Options)
+    for one in reversed(command_line_fields()):
+        told = option_of(one)
+        names = [f"--{one.name.replace('_', '-')}", one.name]
+        kind = hints[one.name]
+        assert one.default is not MISSING
+        shown = one.default not in (None, False)
+        settings: dict[str, Any] = {"default": one.default, "show_default": shown, "help": told.help}
+        if kind is bool:
+            settings["is_flag"] = True
+        elif told.choices:
+            settings["type"] = click.Choice(told.choices)
+        elif kind in (int, int | None):
+            low, high = (None if end is None else int(end) for end in (told.low, told.high))
+            settings["type"] = click.IntRange(low, high)
+        elif kind in (float, float | None):
+            settings["type"] = Number(told.low, told.high, min_open=told.low_open, max_open=told.high_open)
+        else:
+            settings["type"] = click.Path(path_type=Path, dir_okay=False)
+        function = click.option(*names, **settings)(function)
+    return function
 
 
 @click.command(cls=CommandWithSections)
 @click.argument("train_dir", type=_FOLDER)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)
-@click.option("--preset", type=click.Choice(["lite", "percepnet", "studio"]), help="Named sizes.  [default: lite]")
-@click.option("--sizes", help="Widths: dense,conv1,conv2,gru,gain_gru,strength_gru.")
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Sequences per step.")
-@click.option("--hops", type=click.IntRange(8), default=400, show_default=True, help="Hops (10 ms) per sequence.")
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
-@click.option("--minutes", type=Number(0, min_open=True), help="Budget of trained time, all sittings.")
-@click.option("--steps", type=click.IntRange(1), help="Budget of steps, instead of --minutes.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for products.")
+@click.option("--preset", type=click.Choice(sorted(PRESETS)), help="Named sizes.  [default: lite]")
+@click.option("--sizes", "widths", help="Widths: dense,conv1,conv2,gru,gain_gru,strength_gru.")
+@click.option("--bidirectional", is_flag=True, help="With --sizes: recurrent layers in both directions.")
 @click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto takes a CUDA device if there is one.",
-)
-@click.option(
-    "--optimiser",
-    type=click.Choice(["adamw", "muon"]),
-    default="adamw",
-    show_default=True,
-    help="What moves the weights; muon takes over the matrices of the recurrent layers.",
-)
-@click.option(
-    "--loss",
-    type=click.Choice(["gamma", "quarter", "relative", "entropy", "mixed"]),
-    default="gamma",
-    show_default=True,
-    help="Loss of the gains: the paper's, RNNoise's, V21's, cross-entropy, or the first and half of the last.",
-)
-@click.option("--strength-weight", type=float, default=0.5, show_default=True, help="Weight of the strength's loss.")
-@click.option(
-    "--strength-asymmetry",
-    type=Number(0.1, 10),
-    default=1.0,
-    show_default=True,
-    help="How many times a strength counts that is too small, beside one that is too large.",
-)
-@click.option(
-    "--level-weight",
-    type=Number(0, 1),
-    default=0.0,
-    show_default=True,
-    help="How much loud bands count for more than quiet ones, 0..1.",
-)
-@click.option(
-    "--loudness-weight",
-    type=Number(0),
-    default=0.0,
-    show_default=True,
-    help="Weight of what the ear hears of the difference to clean speech, as PESQ counts it.",
-)
-@click.option(
-    "--residue-weight",
-    type=Number(0),
-    default=0.0,
-    show_default=True,
-    help="Weight of the energy of what is not speech in the result, as SI-SDR counts it.",
-)
-@click.option("--recolour", is_flag=True, help="Give each sequence a random level and filter, anew in every step.")
-@click.option(
-    "--dropout",
-    type=Number(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Share of the units of each layer that a sequence is trained without.",
-)
-@click.option(
-    "--pieces",
+    "--processes",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Cut each sequence into so many pieces; a step after each, the state is carried on.",
+    help="Share each batch between so many processes on this machine.",
 )
-@click.option(
-    "--taught-share",
-    type=Number(0, 1),
-    default=0.0,
-    show_default=True,
-    help="How much the opinion of teachers counts beside the ideal answer, where shards have one.",
-)
-@click.option(
-    "--taught-power",
-    type=Number(0.1, 10),
-    default=1.0,
-    show_default=True,
-    help="Raise the gains in their opinion to this power; below 1 makes them milder.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first weights and the batches.")
-@click.option("--checkpoint-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
-@click.option("--validate-minutes", type=float, default=4.0, show_default=True, help="Time between validations.")
-@click.option(
-    "--init",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Model to start from, 8-bit or float; gives the sizes, or is widened to those asked for.",
-)
-@click.option("--resume/--fresh", default=True, show_default=True, help="Go on with a run in OUT_DIR, or start anew.")
+@training_options
 def train(
     train_dir: Path,
     valid_dir: Path,
     out_dir: Path,
     preset: str | None,
-    sizes: str | None,
-    batch: int,
-    hops: int,
-    lr: float,
-    minutes: float | None,
-    steps: int | None,
-    threads: int,
-    device: str,
-    optimiser: str,
-    loss: str,
-    strength_weight: float,
-    strength_asymmetry: float,
-    level_weight: float,
-    loudness_weight: float,
-    residue_weight: float,
-    recolour: bool,
-    dropout: float,
-    pieces: int,
-    taught_share: float,
-    taught_power: float,
-    seed: int,
-    checkpoint_minutes: float,
-    validate_minutes: float,
-    init: Path | None,
-    resume: bool,
+    widths: str | None,
+    bidirectional: bool,
+    processes: int,
+    **told: Any,
 ) -> None:
     """Train the network on shards made by `train-targets`.
 
-    TRAIN_DIR and VALID_DIR hold the shards, OUT_DIR gets checkpoint.pt, model.safetensors,
+    TRAIN_DIR and VALID_DIR hold the shards, OUT_DIR gets checkpoint.pt, model.safetensors, model-float16.safetensors,
     history.csv and curves.png. A run can be stopped at any time; the same command goes on
-    where it was.
+    where it was. Without --minutes and --steps it has an open end: add --decay-hours when it shall end.
+    Several machines share a run under torchrun.
 
     \b
     Example:
         percepnet train shards/train shards/valid runs/lite --minutes 600
     """  # noqa: D301  (click wants the control character)
-    if (minutes is None) == (steps is None):
-        raise click.UsageError("Give either --minutes or --steps.")
-    if preset is not None and sizes is not None:
+    if preset is not None and widths is not None:
         raise click.UsageError("Give either --preset or --sizes.")
+    if bidirectional and widths is None:
+        raise click.UsageError("--bidirectional goes with --sizes; --preset studio has both directions.")
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise click.ClickException(
             "Training needs torch, which is not installed: pip install 'percepnet-cli[train]'"
         ) from error
-    from percepnet_cli.network.modelfile import PRESETS, Sizes
-    from percepnet_cli.training.model.floatmodel import read_weights
-    from percepnet_cli.training.options import Options
     from percepnet_cli.training.train import run
 
-    if sizes is None and preset is None and init is not None:
+    workers = _start_workers(processes) if processes > 1 and "RANK" not in os.environ else []
+    try:
+        options = Options(sizes=_sizes(preset, widths, bidirectional, told["init"]), **told)
+        result = run(train_dir, valid_dir, out_dir, options, log=click.echo)
+    except (ValueError, OSError, RuntimeError) as error:
+        for worker in workers:
+            worker.kill()
+        if isinstance(error, RuntimeError) and not os.environ.get("WORLD_SIZE"):
+            raise
+        raise click.ClickException(str(error)) from error
+    for worker in workers:
+        worker.wait()
+    if os.environ.get("RANK", "0") == "0":
+        if result.finished:
+            click.echo(f"Finished after {result.step} steps: {out_dir / 'model.safetensors'}")
+        else:
+            click.echo(f"Stopped after {result.step} steps; the same command goes on from there.")
+    if not result.finished and result.signal is not None:
+        raise click.exceptions.Exit(128 + result.signal)
+
+
+def _sizes(preset: str | None, widths: str | None, bidirectional: bool, init: Path | None) -> Sizes:
+    """Return the sizes that are asked for, or those of the model to start from."""
+    from percepnet_cli.training.model.floatmodel import read_weights
+
+    if widths is not None:
         try:
-            widths = read_weights(init).sizes
-        except ValueError as error:
-            raise click.ClickException(str(error)) from error
-    elif sizes is None:
-        widths = PRESETS[preset or "lite"]
-    else:
-        try:
-            numbers = [int(part) for part in sizes.split(",")]
+            numbers = [int(part) for part in widths.split(",")]
         except ValueError:
             numbers = []
         if len(numbers) != 6 or min(numbers) < 1:
             raise click.BadParameter("six positive whole numbers with commas between them.", param_hint="--sizes")
         dense, conv1, conv2, gru, gain_gru, strength_gru = numbers
-        widths = Sizes(dense, conv1, conv2, gru, gain_gru, strength_gru)
-    options = Options(
-        sizes=widths,
-        batch=batch,
-        hops=hops,
-        rate=lr,
-        minutes=minutes,
-        steps=steps,
-        threads=threads,
-        device=device,
-        optimiser=optimiser,
-        loss=loss,
-        strength_weight=strength_weight,
-        strength_asymmetry=strength_asymmetry,
-        level_weight=level_weight,
-        loudness_weight=loudness_weight,
-        residue_weight=residue_weight,
-        recolour=recolour,
-        dropout=dropout,
-        pieces=pieces,
-        taught_share=taught_share,
-        taught_power=taught_power,
-        seed=seed,
-        checkpoint_minutes=checkpoint_minutes,
-        validate_minutes=validate_minutes,
-        init=init,
-        fresh=not resume,
-    )
-    try:
-        result = run(train_dir, valid_dir, out_dir, options, log=click.echo)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    if result.finished:
-        click.echo(f"Finished after {result.step} steps: {out_dir / 'model.safetensors'}")
-    else:
-        click.echo(f"Stopped after {result.step} steps; the same command goes on from there.")
-        if result.signal is not None:
-            raise click.exceptions.Exit(128 + result.signal)
+        return Sizes(dense, conv1, conv2, gru, gain_gru, strength_gru, bidirectional=bidirectional)
+    if preset is None and init is not None:
+        return read_weights(init).sizes
+    return PRESETS[preset or "lite"]
+
+
+def _start_workers(processes: int) -> list[subprocess.Popen[bytes]]:
+    """Start the same command for ranks 1.., as torchrun would, and let this process be rank 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "percepnet_cli", *sys.argv[1:]]
+    os.environ.update(meeting, RANK="0")
+    return [
+        subprocess.Popen(command, env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(1, processes)
+    ]

@@ -84,11 +84,11 @@ GRAPH: dict[str, tuple[str, tuple[str, ...]]] = {
     "gru2": ("recurrent", ("gru1",)),
     "gru3": ("recurrent", ("gru2",)),
     "gain_gru": ("recurrent", ("gru3",)),
-    "strength_gru": ("recurrent", ("conv2", "gru3")),
     "gain": ("dense", ("conv2", "gru1", "gru2", "gru3", "gain_gru")),
+    "strength_gru": ("recurrent", ("conv2", "gru3")),
     "strength": ("dense", ("strength_gru",)),
 }
-"""Layer -> its kind, and what it reads, side by side in this order."""
+"""Layer -> its kind, and what it reads, side by side in this order. Checkpoints keep the order of the layers."""
 
 
 def units(sizes: Sizes, layer: str) -> int:

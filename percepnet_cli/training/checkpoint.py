@@ -8,33 +8,46 @@ from typing import Any
 import torch
 
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.training.options import hyperparameters_of_format_2
 
-FORMAT_VERSION = 2
-"""Version of the checkpoint."""
+FORMAT_VERSION = 3
+"""Version of the checkpoint. Format 2, whose options had other names and whose batches followed from the number of
+the step alone, is read too."""
 
 
-def write_checkpoint(path: Path, identity: dict[str, Any], content: dict[str, Any]) -> None:
-    """Write a checkpoint; ``identity`` is what must not change between two sittings."""
-    everything = {"format_version": FORMAT_VERSION, "identity": identity, **content}
+def write_checkpoint(path: Path, hyperparameters: dict[str, Any], content: dict[str, Any]) -> None:
+    """Write a checkpoint; ``hyperparameters`` are what must not change between two starts."""
+    everything = {"format_version": FORMAT_VERSION, "hyperparameters": hyperparameters, **content}
     write_atomically(path, lambda part: torch.save(everything, part))
 
 
-def read_checkpoint(path: Path, identity: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the content of a checkpoint, its tensors on `device`.
+def read_checkpoint(
+    path: Path, hyperparameters: dict[str, Any], device: torch.device, allow_changes: bool = False
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of a checkpoint, its tensors on `device`, and which hyperparameters have changed since.
 
     Raises
     ------
     ValueError
-        The file is damaged, or belongs to a run of another identity.
+        The file is damaged, or belongs to a run with other hyperparameters and those may not change.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        found = content["identity"]
+        if content["format_version"] == 2:
+            found = hyperparameters_of_format_2(content["identity"])
+        else:
+            found = content["hyperparameters"]
+        version = content["format_version"]
     except Exception as error:  # torch.load raises many types for a damaged file
         raise ValueError(f"{path}: cannot be read ({error}); --fresh starts a new run") from error
-    changed = [f"{key} {found.get(key)}" for key in identity if found.get(key) != identity[key]]
-    if changed:
+    if version not in (2, FORMAT_VERSION):
+        raise ValueError(f"{path}: format version {version}, this program reads 2 and {FORMAT_VERSION}")
+
+    changed = [key for key in hyperparameters if found.get(key) != hyperparameters[key]]
+    before = [f"{key} {found.get(key)}" for key in changed]
+    if "sizes" in changed or (changed and not allow_changes):
         raise ValueError(
-            f"{path}: this run was started with {', '.join(changed)}; give the same again, or --fresh for a new run"
+            f"{path}: this run was started with {', '.join(before)}; give the same again, --allow-changes to go on "
+            "with other options than sizes, or --fresh for a new run"
         )
-    return content
+    return content, [f"{text} -> {hyperparameters[key]}" for key, text in zip(changed, before, strict=True)]

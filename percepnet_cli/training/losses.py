@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from percepnet_cli.training.loudness import SPEECH_ENERGY
@@ -29,13 +31,13 @@ LEAST_RESIDUE = 0.01
 """Added to the share of what is not speech: below -20 dB less of it is not worth speech elsewhere. Our choice."""
 
 
-def gamma(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+def percepnet(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     """Return d^2 + 10 d^4 with d = g^0.5 - g_hat^0.5 (paper). float32, any shape, 0..1; so for all below."""
     square = (torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)) ** 2
     return square + C4 * square * square
 
 
-def quarter(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+def rnnoise(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     """Return d^2 with d = t^0.25 - g_hat^0.25 and the target made sharper, t = g tanh(8 g)^2 (RNNoise since 2024).
 
     The ear hears what is left of noise in pauses: a gain of 0.1 instead of 0 counts as much as 0.6 instead of 1 does
@@ -45,14 +47,14 @@ def quarter(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     return ((sharp + EPS) ** 0.25 - (gain_hat + EPS) ** 0.25) ** 2
 
 
-def relative(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+def percepnet2021(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     """Return D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6) (Valin et al. 2021)."""
     wanted, found = (gain + EPS) ** RELATIVE_POWER, (gain_hat + EPS) ** RELATIVE_POWER
     square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
     return square + C4 * square * square
 
 
-def entropy(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+def bce(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     """Return g log(g/g_hat) + (1 - g) log((1 - g)/(1 - g_hat)), 0 where they agree.
 
     For small errors this is d^2 / (2 g (1 - g)): as strict near 1, where speech must stay whole, as near 0.
@@ -62,15 +64,15 @@ def entropy(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
 
 
 def mixed(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
-    """Return ``gamma`` and half of ``entropy``."""
-    return gamma(gain, gain_hat) + ENTROPY_SHARE * entropy(gain, gain_hat)
+    """Return ``percepnet`` and half of ``bce``."""
+    return percepnet(gain, gain_hat) + ENTROPY_SHARE * bce(gain, gain_hat)
 
 
-GAIN_LOSSES = {"gamma": gamma, "quarter": quarter, "relative": relative, "entropy": entropy, "mixed": mixed}
+GAIN_LOSSES = {"percepnet": percepnet, "rnnoise": rnnoise, "percepnet2021": percepnet2021, "bce": bce, "mixed": mixed}
 """Losses of one band's gain by name."""
 
 
-def residue(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+def sisdr_loss(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     """Return how loud what is not speech is in the result: log10 of its energy by that of active speech, a mean.
 
     Speech of the ideal gain g and noise that is not like it make up a band, so g_hat leaves (1 - g_hat)^2 g^2 of the
@@ -85,12 +87,21 @@ def residue(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) ->
     return torch.log10(share + LEAST_RESIDUE).mean()
 
 
+class Totals(NamedTuple):
+    """What the losses of gain and strength are divided by, float32 scalars: the sums of the weights of a batch."""
+
+    gain: torch.Tensor
+    strength: torch.Tensor
+
+
 def losses(
     gain_hat: torch.Tensor,
     strength_hat: torch.Tensor,
     targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
-    kind: str = "gamma",
+    kind: str = "percepnet",
     asymmetry: float = 1.0,
+    over_attenuation: float = 1.0,
+    totals: Totals | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the losses of gain and strength, each a mean over the bands that can be judged.
 
@@ -104,15 +115,26 @@ def losses(
         One of ``GAIN_LOSSES``. The strength's loss is d^2 with d = (1 - r)^0.5 - (1 - r_hat)^0.5 (paper).
     asymmetry
         How many times that counts where r_hat < r, more than 0. Above 1 a network that is not sure filters more.
+    over_attenuation
+        How many times the gain's loss counts where g_hat < g = 1, more than 0; for smaller g it is less, in
+        proportion to g^2, the share of the speech in the energy. Above 1 a network that is not sure keeps speech.
+    totals
+        Sums of the weights, where this is a part of a larger batch.
     """
     gain, strength, gain_weight, strength_weight = targets
     if kind not in GAIN_LOSSES:
         raise ValueError(f"unknown loss {kind}")
+    totals = totals or Totals(gain_weight.sum(), strength_weight.sum())
+    gain_loss = GAIN_LOSSES[kind](gain, gain_hat)
+    if over_attenuation != 1:
+        gain_loss = gain_loss * torch.where(gain_hat < gain, 1.0 + (over_attenuation - 1.0) * gain * gain, 1.0)
     error = torch.sqrt(1.0 - strength + EPS) - torch.sqrt(1.0 - strength_hat + EPS)
-    strength_loss = error * error * torch.where(error < 0, asymmetry, 1.0)
-    return _mean(GAIN_LOSSES[kind](gain, gain_hat), gain_weight), _mean(strength_loss, strength_weight)
+    strength_loss = error * error
+    if asymmetry != 1:
+        strength_loss = strength_loss * torch.where(error < 0, asymmetry, 1.0)
+    return _mean(gain_loss, gain_weight, totals.gain), _mean(strength_loss, strength_weight, totals.strength)
 
 
-def _mean(loss: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def _mean(loss: torch.Tensor, weight: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Return the weighted mean; 0 if nothing counts."""
-    return (weight * loss).sum() / weight.sum().clamp(min=1.0)
+    return (weight * loss).sum() / total.clamp(min=1.0)

@@ -120,7 +120,7 @@ def window_levels(features: torch.Tensor) -> torch.Tensor:
     return torch.cat((level[:1].expand(LOOKAHEAD_HOPS, -1, -1), level[:-LOOKAHEAD_HOPS]))
 
 
-def level_weight(features: torch.Tensor, share: float) -> torch.Tensor:
+def loud_band_weight(features: torch.Tensor, share: float) -> torch.Tensor:
     """Return how much each band of each hop matters by its loudness in the noisy signal.
 
     features: float32 [hops, batch, 70], not normalised.
@@ -191,7 +191,7 @@ def _limited(part: torch.Tensor) -> torch.Tensor:
     return part.clamp(max=LARGEST_DISTURBANCE) + LEAK * (part - LARGEST_DISTURBANCE).clamp(min=0)
 
 
-def disturbance_loss(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
+def pesq_loss(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
     """Return what PESQ would take off for the gains, a mean over sequences.
 
     energy: float32 [hops, batch, 26] from ``heard_energy``, at least SPAN_HOPS hops; gain: float32 [hops, batch, 34],

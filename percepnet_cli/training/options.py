@@ -1,72 +1,168 @@
-"""What a training run is told."""
+"""What a training run is told. Each option is written once: here, with its help, its range and its default."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from percepnet_cli.network.modelfile import Sizes
+
+METADATA_KEY = "option"
+"""Key of an :class:`Option` in the metadata of a field."""
+
+
+class Option(NamedTuple):
+    """What a command line needs to know about a field of :class:`Options`."""
+
+    help: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+    run_control: bool = False
+    """May change between two starts of a run: it says how long, where and how often, not what is learned."""
+
+
+def _option(default: Any, text: str, **more: Any) -> Any:
+    """Return a field of the dataclass with its option in the metadata."""
+    return field(default=default, metadata={METADATA_KEY: Option(text, **more)})
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is told; see ``percepnet train --help``.
+    """What a run is told; ``percepnet train --help`` lists the same.
 
-    `minutes` is a budget of trained time over all sittings; exactly one of `minutes`
-    and `steps` is given.
+    At most one of `minutes` and `steps` is given. With neither the run has an open end: see ``schedule``.
     """
 
     sizes: Sizes
-    batch: int = 64
-    hops: int = 400
-    rate: float = 1e-3
-    minutes: float | None = None
-    steps: int | None = None
-    threads: int = 1
-    device: str = "auto"
-    optimiser: str = "adamw"
-    loss: str = "gamma"
-    strength_weight: float = 0.5
-    strength_asymmetry: float = 1.0
-    level_weight: float = 0.0
-    loudness_weight: float = 0.0
-    residue_weight: float = 0.0
-    recolour: bool = False
-    dropout: float = 0.0
-    pieces: int = 1
-    taught_share: float = 0.0
-    taught_power: float = 1.0
-    seed: int = 0
-    checkpoint_minutes: float = 3.0
-    validate_minutes: float = 4.0
-    init: Path | None = None
-    fresh: bool = False
+    batch_size: int = _option(64, "Sequences per step, of all processes together.", low=1)
+    sequence_length: int = _option(400, "Hops (10 ms) per sequence.", low=8)
+    tbptt_chunks: int = _option(
+        1, "Cut each sequence into so many chunks; a step after each, the state is carried on.", low=1
+    )
+    learning_rate: float = _option(1e-3, "Highest learning rate.", low=0, run_control=True)
+    warmup_steps: int = _option(200, "Steps over which the learning rate rises from 0.", low=1, run_control=True)
+    minutes: float | None = _option(
+        None, "Budget of trained time, over all starts.", low=0, low_open=True, run_control=True
+    )
+    steps: int | None = _option(None, "Budget of steps, instead of --minutes.", low=1, run_control=True)
+    decay_hours: float | None = _option(
+        None,
+        "Without a budget: let the learning rate fall to 0 over the next so many hours of audio, then end.",
+        low=0,
+        low_open=True,
+        run_control=True,
+    )
+    optimizer: str = _option(
+        "adamw",
+        "What moves the weights; muon takes over the matrices of the recurrent layers.",
+        choices=("adamw", "muon"),
+    )
+    ema_decay: float = _option(
+        0.999,
+        "Decay per step of the running mean of the weights, which is what is kept.",
+        low=0,
+        high=1,
+        high_open=True,
+    )
+    loss: str = _option(
+        "percepnet",
+        "Loss of the gains: [Valin 2020], RNNoise, [Valin 2021], cross-entropy, or the first and half of the last.",
+        choices=("percepnet", "rnnoise", "percepnet2021", "bce", "mixed"),
+    )
+    over_attenuation_weight: float = _option(
+        1.0,
+        "How many times the error of a gain that is too low counts in a cell of speech alone; less with more noise.",
+        low=0.1,
+        high=10,
+    )
+    strength_weight: float = _option(0.5, "Weight of the strength's loss.", low=0)
+    strength_asymmetry: float = _option(
+        1.0, "How many times a strength counts that is too small, beside one that is too large.", low=0.1, high=10
+    )
+    loud_band_weight: float = _option(0.0, "How much loud bands count for more than quiet ones.", low=0, high=1)
+    pesq_weight: float = _option(
+        0.0, "Weight of what the ear hears of the difference to clean speech, as PESQ counts it.", low=0
+    )
+    sisdr_weight: float = _option(
+        0.0, "Weight of the energy of what is not speech in the result, as SI-SDR counts it.", low=0
+    )
+    augment: bool = _option(False, "Give each sequence a random level and filter, anew in every step.")
+    dropout: float = _option(
+        0.0, "Share of the units of each layer that a sequence is trained without.", low=0, high=1, high_open=True
+    )
+    distill_weight: float = _option(
+        0.0, "How much a teacher's target counts beside the ideal one, where shards have one.", low=0, high=1
+    )
+    distill_power: float = _option(
+        1.0, "Raise a teacher's gains to this power; below 1 makes them milder.", low=0.1, high=10
+    )
+    max_hearings: int = _option(
+        0, "Hear no mixture more often than this, then wait for new shards; 0 for no limit.", low=0, run_control=True
+    )
+    seed: int = _option(0, "Of the first weights and the batches.")
+    threads: int = _option(1, "Threads for products, in each process.", low=1, run_control=True)
+    device: str = _option(
+        "auto",
+        "Where to compute; auto takes a CUDA device if there is one.",
+        choices=("auto", "cpu", "cuda"),
+        run_control=True,
+    )
+    checkpoint_minutes: float = _option(3.0, "Time between checkpoints.", low=0, run_control=True)
+    validate_minutes: float = _option(4.0, "Time between validations.", low=0, run_control=True)
+    model_minutes: float = _option(30.0, "Time between float16 files of the mean weights.", low=0, run_control=True)
+    init: Path | None = _option(  # noqa: RUF009  (None does not change)
+        None,
+        "Model to start from, 8-bit or float; gives the sizes, or is widened to those asked for.",
+        run_control=True,
+    )
+    fresh: bool = _option(False, "Start anew where OUT_DIR holds a run.", run_control=True)
+    allow_changes: bool = _option(
+        False, "Go on with a run although other options than those of run control have changed.", run_control=True
+    )
 
-    def identity(self) -> dict[str, Any]:
-        """Return what must not change between two sittings."""
-        identity: dict[str, Any] = {
-            "sizes": list(self.sizes),
-            "batch": self.batch,
-            "hops": self.hops,
-            "optimiser": self.optimiser,
-            "loss": self.loss,
-            "strength_weight": self.strength_weight,
-            "level_weight": self.level_weight,
-            "recolour": self.recolour,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }
-        if self.strength_asymmetry != 1:
-            identity["strength_asymmetry"] = self.strength_asymmetry
-        if self.pieces > 1:
-            identity["pieces"] = self.pieces
-        if self.loudness_weight:
-            identity["loudness_weight"] = self.loudness_weight
-        if self.residue_weight:
-            identity["residue_weight"] = self.residue_weight
-        if self.taught_share:
-            identity["taught_share"] = self.taught_share
-        if self.taught_power != 1:
-            identity["taught_power"] = self.taught_power
-        return identity
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return what must not change between two starts: all but run control."""
+        values = {one.name: getattr(self, one.name) for one in command_line_fields() if not option_of(one).run_control}
+        return {"sizes": self.sizes.to_json(), **values}
+
+
+def command_line_fields() -> list[Field[Any]]:
+    """Return the fields that are options of the command line, in order."""
+    return [one for one in fields(Options) if METADATA_KEY in one.metadata]
+
+
+def option_of(one: Field[Any]) -> Option:
+    """Return what is known about a field."""
+    found: Option = one.metadata[METADATA_KEY]
+    return found
+
+
+RENAMED = {
+    "batch": "batch_size",
+    "hops": "sequence_length",
+    "pieces": "tbptt_chunks",
+    "optimiser": "optimizer",
+    "recolour": "augment",
+    "level_weight": "loud_band_weight",
+    "loudness_weight": "pesq_weight",
+    "residue_weight": "sisdr_weight",
+    "taught_share": "distill_weight",
+    "taught_power": "distill_power",
+}
+"""Names in checkpoints of format 2 -> names of today."""
+
+RENAMED_LOSSES = {"gamma": "percepnet", "quarter": "rnnoise", "relative": "percepnet2021", "entropy": "bce"}
+"""Likewise the values of ``loss``."""
+
+
+def hyperparameters_of_format_2(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters that a checkpoint of format 2 was made with, in today's names."""
+    found: dict[str, Any] = {one.name: one.default for one in command_line_fields() if not option_of(one).run_control}
+    found |= {RENAMED.get(name, name): value for name, value in identity.items()}
+    found["loss"] = RENAMED_LOSSES.get(found["loss"], found["loss"])
+    found["sizes"] = Sizes(*found["sizes"]).to_json()
+    return found

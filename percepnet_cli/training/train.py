@@ -1,8 +1,8 @@
-"""Training: batches from shards, the optimiser, checkpoints that resume exactly, curves.
+"""Training: batches from shards, the optimizer, checkpoints that resume exactly, curves.
 
-A batch is a function of (seed, step) alone and nothing else is random after the start,
-so a run that is stopped, or killed, and started again ends with the same weights as one
-that never stopped (same machine, same number of threads).
+A batch is a function of the seed, its number and what was heard before, which the checkpoint holds, and nothing else
+is random after the start. So a run that is stopped, or killed, and started again ends with the same weights as one
+that never stopped, if no shards came in between (same machine, same number of threads).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,18 +26,24 @@ from percepnet_cli.training.data.shards import Shards
 from percepnet_cli.training.loudness import SPAN_HOPS
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.stopper import Stopper
-from percepnet_cli.training.trainer import HOPS_PER_HOUR, Trainer
+from percepnet_cli.training.trainer import HOPS_PER_HOUR, LOOK, LOSS, SAVE, STOP, Trainer
 
-RESULTS = ("checkpoint.pt", "model.safetensors", "history.csv", "curves.png")
+RESULTS = ("checkpoint.pt", "model.safetensors", "model-float16.safetensors", "history.csv", "curves.png")
 """What a run writes."""
 
 LOG_SECONDS = 30.0
 """Time between log lines when there is no progress bar."""
 
+LOOK_SECONDS = 60.0
+"""Time between looks for new shards."""
+
+WAIT_SECONDS = 10.0
+"""The same while there is nothing left to train on."""
+
 
 @dataclass
 class Result:
-    """How a sitting ended: at which step, with which loss, and by which signal if by one."""
+    """How it ended: at which step, with which loss, and by which signal if by one."""
 
     step: int
     finished: bool
@@ -75,9 +81,9 @@ def run(
     Parameters
     ----------
     train_dir, valid_dir
-        Folders of shards.
+        Folders of shards. Those that appear in the first while the run goes on are used too.
     out_dir
-        Gets checkpoint.pt, model.safetensors, history.csv and curves.png; a run that
+        Gets checkpoint.pt, the models, history.csv and curves.png; a run that
         is there already goes on unless ``options.fresh``.
     options
         What the run is told.
@@ -91,87 +97,144 @@ def run(
     ValueError
         Shards, checkpoint or options do not fit; the message says which and how.
     """
-    if (options.minutes is None) == (options.steps is None):
-        raise ValueError("give either --minutes or --steps")
-    if options.hops % options.pieces:
-        raise ValueError(f"{options.hops} hops cannot be cut into {options.pieces} pieces")
-    if options.loudness_weight and options.hops // options.pieces < SPAN_HOPS:
-        raise ValueError(f"--loudness-weight needs pieces of at least {SPAN_HOPS} hops")
+    if options.minutes is not None and options.steps is not None:
+        raise ValueError("give either --minutes or --steps, or neither for an open end")
+    if options.decay_hours is not None and (options.minutes is not None or options.steps is not None):
+        raise ValueError("--decay-hours ends a run without a budget; leave out --minutes and --steps")
+    if options.sequence_length % options.tbptt_chunks:
+        raise ValueError(f"{options.sequence_length} hops cannot be cut into {options.tbptt_chunks} chunks")
+    if options.pesq_weight and options.sequence_length // options.tbptt_chunks < SPAN_HOPS:
+        raise ValueError(f"--pesq-weight needs chunks of at least {SPAN_HOPS} hops")
     torch.set_num_threads(options.threads)
     keep_memory()
     # cuDNN would like all weights of a layer in one piece; ours have their own names
     warnings.filterwarnings("ignore", message="RNN module weights")
-    train = Shards(train_dir, options.taught_share, options.taught_power)
+    train = Shards(train_dir, options.distill_weight, options.distill_power)
     valid = Shards(valid_dir)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(train, valid, out, options)
+    group = trainer.group
+    if not group.leads:
+        log = _silent
     log(
         f"{trainer.model.weight_count():,} weights; "
         f"{train.total_hops / HOPS_PER_HOUR:.1f} h in {train.sequences} sequences to train on, "
         f"{valid.total_hops / HOPS_PER_HOUR:.1f} h to validate; {trainer.device}"
+        + (f"; {group.size} processes" if group.size > 1 else "")
     )
+    train.update(group.from_leader(train.names()))
     if trainer.checkpoint.exists() and not options.fresh:
-        trainer.load()
-        log(f"going on at step {trainer.step}, {100 * min(trainer.progress(), 1):.1f} % of the run")
+        for note in trainer.load():
+            log(f"changed: {note}")
+        done = f"{100 * min(trainer.progress(), 1):.1f} % of the run" if trainer.has_end() else "an open end"
+        log(f"going on at step {trainer.step}, {trainer.hours():.2f} h of audio, {done}")
     else:
         trainer.start()
-    for name in RESULTS:
-        remove_leftovers(out / name)
-    return _loop(trainer, log, stop_at)
+    if group.leads:
+        for name in RESULTS:
+            remove_leftovers(out / name)
+    try:
+        return _loop(trainer, log, stop_at)
+    finally:
+        group.close()
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the leader of several processes speaks for all."""
+
+
+def _wait_for_shards(trainer: Trainer, say: Callable[[str], None], stopper: Stopper) -> bool:
+    """Wait until there is something to train on; return whether there is, or a wish to stop. All processes together."""
+    trainer.save()
+    say("every mixture was heard as often as it may be; waiting for new shards")
+    while True:
+        until = time.monotonic() + WAIT_SECONDS
+        while trainer.group.leads and stopper.wanted is None and time.monotonic() < until:
+            time.sleep(0.2)
+        if trainer.group.from_leader(stopper.wanted is not None):
+            return False
+        before = trainer.train.sequences
+        for line in trainer.look_for_shards():
+            say(line)
+        if trainer.train.sequences != before:
+            return True
 
 
 def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> Result:
     """Do steps, and everything that is done every few minutes."""
-    options = trainer.options
-    last = trainer.history[-1][1] * 60.0 if trainer.history else -math.inf
-    saved = logged = time.monotonic()
-    logged_step = trainer.step
+    options, group = trainer.options, trainer.group
+    validated = 60.0 * trainer.history[-1]["minutes"] if trainer.history else -math.inf
+    saved = modelled = logged = looked = time.monotonic()
+    logged_hops = trainer.hops
     loss = math.nan
-    total = options.steps if options.steps is not None else round(60 * (options.minutes or 0.0))
-    on_terminal = sys.stderr.isatty()
+    total = options.steps if options.steps is not None else round(60 * (options.minutes or 0.0)) or None
+    on_terminal = sys.stderr.isatty() and group.leads
     bar = tqdm(total=total, unit="step" if options.steps else "s", disable=not on_terminal)
     say: Callable[[str], None] = bar.write if on_terminal else log
+
     with Stopper() as stopper, ThreadPoolExecutor(1) as pool, bar:
-        upcoming = pool.submit(trainer.batch, trainer.step)
+        upcoming = pool.submit(trainer.feeder.next)
         if not trainer.history:
-            say(f"step 0: {trainer.validate()}")
-            last = trainer.seconds
-        clock = time.monotonic()
-        while trainer.progress() < 1.0 and stopper.wanted is None and trainer.step != stop_at:
-            batch = upcoming.result()
-            upcoming = pool.submit(trainer.batch, trainer.step + 1)
-            loss = float(trainer.update(batch))
+            if group.leads:
+                say(f"step 0: {trainer.validate()}")
+            validated = trainer.seconds
+        stop = False
+        while trainer.progress() < 1.0 and not stop and trainer.step != stop_at:
+            chunk = upcoming.result()
+            if chunk is None:
+                if not _wait_for_shards(trainer, say, stopper):
+                    break
+                upcoming = pool.submit(trainer.feeder.next)
+                continue
+            upcoming = pool.submit(trainer.feeder.next)
+
+            # one step; what the leader's clock asks for is done behind it by all processes
+            clock = time.monotonic()
+            look = group.leads and clock - looked >= LOOK_SECONDS
+            save = group.leads and clock - saved >= 60 * options.checkpoint_minutes
+            told = trainer.update(chunk, stopper.wanted is not None, look, save)
+            now = time.monotonic()
+            trainer.last_seconds = now - clock
+            loss = float(told[LOSS])
             if math.isfinite(loss):
                 trainer.loss_sum += loss
                 trainer.loss_count += 1
-            now = time.monotonic()
-            trainer.seconds += now - clock
-            clock = now
-            if trainer.seconds - last >= 60 * options.validate_minutes and trainer.progress() < 1.0:
+            stop = bool(told[STOP]) if group.size > 1 else stopper.wanted is not None
+            if told[LOOK]:
+                wait([upcoming])
+                for line in trainer.look_for_shards():
+                    say(line)
+                looked = now
+            if group.leads and trainer.seconds - validated >= 60 * options.validate_minutes and trainer.progress() < 1:
                 say(f"step {trainer.step}: {trainer.validate()}")
-                last = trainer.seconds
-            if now - saved >= 60 * options.checkpoint_minutes:
+                validated = trainer.seconds
+            if told[SAVE]:
                 trainer.save()
                 saved = now
-            bar.n = min(trainer.step if options.steps else int(trainer.seconds), total)
+            if group.leads and now - modelled >= 60 * options.model_minutes:
+                trainer.write_model(half=True)
+                modelled = now
+
+            bar.n = trainer.step if options.steps else int(trainer.seconds)
             if on_terminal:
                 bar.set_postfix(loss=f"{loss:.4f}", hours=f"{trainer.hours():.1f}", refresh=False)
                 bar.update(0)
             elif now - logged >= LOG_SECONDS and trainer.loss_count:
-                hops = (trainer.step - logged_step) * options.batch * options.hops // options.pieces
-                done = hops * HOP_SIZE / SAMPLE_RATE
+                done = (trainer.hops - logged_hops) * HOP_SIZE / SAMPLE_RATE
+                part = f"{100 * trainer.progress():.1f} %, " if trainer.has_end() else ""
                 mean = trainer.loss_sum / trainer.loss_count
                 log(
-                    f"step {trainer.step}, {100 * trainer.progress():.1f} %, "
-                    f"{trainer.hours():.2f} h of audio, loss {mean:.5f}, "
+                    f"step {trainer.step}, {part}{trainer.hours():.2f} h of audio, loss {mean:.5f}, "
                     f"{done / (now - logged):.0f} s of audio per second"
                 )
-                logged, logged_step = now, trainer.step
+                logged, logged_hops = now, trainer.hops
         upcoming.cancel()
         finished = trainer.progress() >= 1.0
-        if finished and (not trainer.history or trainer.history[-1][0] != trainer.step):
+        if group.leads and finished and (not trainer.history or trainer.history[-1]["step"] != trainer.step):
             say(f"step {trainer.step}: {trainer.validate()}")
+            trainer.write_model(half=True)
+        wait([upcoming])
         trainer.save()
     if trainer.skipped:
         log(f"{trainer.skipped} steps were skipped: their gradients were not finite")

@@ -21,6 +21,7 @@ tells where the data come from.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,14 @@ class Batch(NamedTuple):
     strength_weight: np.ndarray
     ideal: np.ndarray
     energy: np.ndarray
+
+
+class Pick(NamedTuple):
+    """A crop: the key of its shard, which sequence there, and its first hop."""
+
+    shard: str
+    row: int
+    start: int
 
 
 def shard_path(folder: str | Path, index: int) -> Path:
@@ -150,11 +159,14 @@ class _Shard:
             if not 2 <= length <= size - 8:
                 raise ValueError(f"{path}: not a safetensors file")
             try:
-                header = json.loads(file.read(length))
+                text = file.read(length)
+                header = json.loads(text)
                 metadata = header.pop("__metadata__", {})
                 self.description: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, "{}"))
             except (ValueError, AttributeError) as error:
                 raise ValueError(f"{path}: not a safetensors file ({error})") from error
+        self.name = path.name
+        self.key = f"{path.stem} {hashlib.sha256(text).hexdigest()[:8]}"
         if self.description.get("kind") != KIND:
             kind = self.description.get("kind", "nothing")
             raise ValueError(f"{path}: not a shard of {KIND}, it calls itself {kind}")
@@ -228,14 +240,80 @@ class Shards:
         if not paths:
             raise ValueError(f"{folder}: no shards here (files named shard-*.safetensors)")
         self.folder = folder
-        self._shards = [_Shard(path) for path in paths]
-        self._first = np.cumsum([0, *(shard.sequences for shard in self._shards)])
-        self.sequences = int(self._first[-1])
-        self.hops = min(shard.hops for shard in self._shards)
-        self.total_hops = sum(shard.sequences * shard.hops for shard in self._shards)
+        self._use([_Shard(path) for path in paths])
         self.description = self._shards[0].description
+        self._refused: set[str] = set()
         if taught_share and not any(TAUGHT[GAIN] in shard.tensors for shard in self._shards):
             raise ValueError(f"{folder}: no shard was made with a teacher")
+
+    def _use(self, shards: list[_Shard]) -> None:
+        """Take these shards, in this order."""
+        self._shards = shards
+        self._first = np.cumsum([0, *(shard.sequences for shard in shards)])
+        self._index = {shard.key: number for number, shard in enumerate(shards)}
+        self.sequences = int(self._first[-1])
+        self.hops = min(shard.hops for shard in shards)
+        self.total_hops = sum(shard.sequences * shard.hops for shard in shards)
+        self.sequence_hops = np.repeat([shard.hops for shard in shards], [shard.sequences for shard in shards])
+
+    def contents(self) -> list[tuple[str, int]]:
+        """Return key and number of sequences of each shard. A key is its name and a hash of what it says it holds."""
+        return [(shard.key, shard.sequences) for shard in self._shards]
+
+    def place(self, sequence: int) -> tuple[str, int]:
+        """Return the key of a sequence's shard, and its number there."""
+        shard = self._number(sequence)
+        return self._shards[shard].key, sequence - int(self._first[shard])
+
+    def names(self) -> list[str]:
+        """Return the names of the files."""
+        return [shard.name for shard in self._shards]
+
+    def look(self, hops: int) -> tuple[list[str], list[str]]:
+        """Return the names of the shards that are in the folder now, and what is wrong with those that cannot be used.
+
+        Such a one, which cannot be read or has sequences of less than `hops` hops, is left out, and complained of once.
+        """
+        found, complaints = [], []
+        known = set(self.names())
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if path.name in known:
+                found.append(path.name)
+            elif path.name not in self._refused:
+                try:
+                    shard = _Shard(path)
+                    if shard.hops < hops:
+                        raise ValueError(f"{path}: sequences have {shard.hops} hops, {hops} are asked for")
+                except (ValueError, OSError) as error:
+                    self._refused.add(path.name)
+                    complaints.append(str(error))
+                else:
+                    found.append(path.name)
+        return found, complaints
+
+    def update(self, names: Sequence[str]) -> tuple[int, int]:
+        """Use the shards of these names alone, new ones behind the others; return how many came and how many went.
+
+        If all of them are gone, the ones in use stay.
+        """
+        wanted = set(names)
+        kept = [shard for shard in self._shards if shard.name in wanted]
+        new = [_Shard(self.folder / name) for name in names if name not in set(self.names())]
+        gone = len(self._shards) - len(kept)
+        if not kept and not new:
+            return 0, 0
+        if new or gone:
+            self._use(kept + new)
+        return len(new), gone
+
+    def arrange(self, keys: Sequence[str]) -> None:
+        """Put shards into the order of `keys`, those that it lacks behind them; it may name more."""
+        place = {key: number for number, key in enumerate(keys)}
+        self._use(sorted(self._shards, key=lambda shard: place.get(shard.key, len(place))))
+
+    def locate(self, picks: Sequence[Pick]) -> list[tuple[int, int]]:
+        """Return the picks as (sequence, first hop), which :meth:`crops` takes."""
+        return [(int(self._first[self._index[pick.shard]]) + pick.row, pick.start) for pick in picks]
 
     def has(self, name: str, sequence: int) -> bool:
         """Return whether the shard of a sequence has a tensor of this name."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from percepnet_cli.errors import ModelError
 from percepnet_cli.network.modelfile import Model, load_model, model_bytes
-from percepnet_cli.network.quantize import restore_tensors
+from percepnet_cli.network.quantize import half_tensors, restore_tensors
 from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.training.model.torch_model import PercepNet
 
@@ -18,11 +18,18 @@ KIND = "float"
 """What a model file with float32 weights calls itself."""
 
 
-def write_float_model(path: Path, model: PercepNet, training: dict[str, Any], post_filter: bool = True) -> None:
-    """Write a model file: float32 weights, normalisation, where they come from, and how they are used."""
+def write_float_model(
+    path: Path, model: PercepNet, training: dict[str, Any], post_filter: bool = True, half: bool = False
+) -> None:
+    """Write a model file: weights, normalisation, where they come from, and how they are used.
+
+    half: matrices in float16 instead of float32.
+    """
     tensors = {
         name: np.ascontiguousarray(value.detach().cpu().float().numpy()) for name, value in model.state_dict().items()
     }
+    if half:
+        tensors = half_tensors(tensors, model.sizes)
     data = model_bytes(tensors, model.sizes, KIND, {"training": training, "post_filter": post_filter})
     write_atomically(path, lambda part: part.write_bytes(data))
 

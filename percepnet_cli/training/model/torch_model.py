@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
 from percepnet_cli.network.modelfile import BACKWARD, GRAPH, Sizes, outputs, units
-from percepnet_cli.training.recurrence import Recurrent
+from percepnet_cli.training.model.recurrence import Recurrent
 
 
 class State(NamedTuple):
@@ -74,15 +74,20 @@ class Dropout:
         0..1, of the units.
     seed
         Decides which; the same seed switches off the same ones.
+    batch, part
+        If x is a part of a larger batch: its number of sequences, and which of them x has.
     """
 
-    def __init__(self, share: float, seed: int) -> None:
+    def __init__(self, share: float, seed: int, batch: int | None = None, part: slice = slice(None)) -> None:
         self.kept = 1.0 - share
+        self.batch = batch
+        self.part = part
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return x, [hops, batch, width], without those units."""
-        mask = torch.empty(1, *x.shape[1:]).bernoulli_(self.kept, generator=self.generator) / self.kept
+        shape = (1, self.batch or x.shape[1], x.shape[2])
+        mask = torch.empty(shape).bernoulli_(self.kept, generator=self.generator)[:, self.part] / self.kept
         return x * mask.to(x.device, x.dtype)
 
 
