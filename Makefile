@@ -53,7 +53,7 @@ SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
 model: $(VENV)/.test ## train a first model: make model SPEECH=... NOISE=... [ROOMS=...]
 	$(BIN)/percepnet train-targets runs/valid $(SOURCES) --hours 0.57 --part validation --seed 1
 	$(BIN)/percepnet train-targets runs/train $(SOURCES) --hours 16
-	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch 16 --hops 300 --minutes 90
+	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch-size 16 --sequence-length 300 --minutes 90
 	$(BIN)/percepnet quantize runs/lite/model.safetensors models/lite.safetensors --audio $(EXAMPLE) --force
 
 clean: ## remove what was built

@@ -16,7 +16,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [str(path.relative_to(PACKAGE)) for path in FILES]
 
 LONGEST_FILE = 330
-LONG_FILES: dict[str, str] = {}
+"""Lines, without blank ones and comments: nobody shall save on those."""
+LONG_FILES = {
+    "training/trainer.py": "the state of a run and all that is done to it; to be parted into step and validation",
+    "training/data/shards.py": "the format, its reader and its writer",
+}
 """Files that may be longer, with the reason."""
 
 DOORS = {
@@ -29,7 +33,10 @@ DOORS = {
     "fsspec": ["storage/remote.py"],
     "torch": [
         *(f"training/model/{name}.py" for name in ("torch_model", "recurrence")),
-        *(f"training/{name}.py" for name in ("losses", "loudness", "checkpoint", "trainer", "train")),
+        *(
+            f"training/{name}.py"
+            for name in ("losses", "loudness", "checkpoint", "trainer", "train", "feeder", "sampler", "processes")
+        ),
         "cli/train.py",
     ],
     "matplotlib": ["plotting/figure.py"],
@@ -68,7 +75,8 @@ def test_imports_go_one_way():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_file_is_long(name):
-    lines = (PACKAGE / name).read_text("utf-8").count("\n")
+    text = (PACKAGE / name).read_text("utf-8")
+    lines = sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in text.splitlines())
     assert lines <= LONGEST_FILE or name in LONG_FILES
     assert lines > LONGEST_FILE or name not in LONG_FILES, "the exception is no longer needed"
 
