@@ -33,10 +33,8 @@ DOORS = {
     "fsspec": ["storage/remote.py"],
     "torch": [
         *(f"training/model/{name}.py" for name in ("torch_model", "recurrence")),
-        *(
-            f"training/{name}.py"
-            for name in ("losses", "loudness", "checkpoint", "trainer", "train", "feeder", "sampler", "processes")
-        ),
+        *(f"training/{name}.py" for name in ("losses", "loudness", "checkpoint", "trainer", "train")),
+        *(f"training/{name}.py" for name in ("feeder", "sampler", "processes")),
         "cli/train.py",
     ],
     "matplotlib": ["plotting/figure.py"],

@@ -510,7 +510,7 @@ def test_two_processes_train_as_one_and_take_over_from_each_other(folders, tmp_p
     assert [process.wait(PATIENCE) for process in start_two(folders, tmp_path / "mixed", port=free_port())] == [0, 0]
     begun = Trainer(*map(Shards, folders), tmp_path / "new", replace(BOTH_WAYS, sequence_length=48, tbptt_chunks=2))
     begun.start()
-    moved = max(float((a - b).abs().max()) for a, b in zip(
+    moved = max(float((a.detach() - b).abs().max()) for a, b in zip(
         begun.model.parameters(), (weights(tmp_path / "one")[name] for name, _ in begun.model.named_parameters()),
         strict=True))  # fmt: skip
     wanted = weights(tmp_path / "one")

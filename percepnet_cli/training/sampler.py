@@ -86,13 +86,18 @@ class Sampler:
             counts = self._taken[shard] = np.zeros(sequences, np.int64)
         return counts
 
-    def state(self, number: int) -> dict[str, Any]:
-        """Return what :meth:`restore` takes, as it was right behind draw `number`, one of the last few."""
+    def _counts_behind(self, number: int) -> dict[str, np.ndarray]:
+        """Return the counts as they were right behind draw `number`: batches are drawn before their time."""
         counts = {name: taken.copy() for name, taken in self._taken.items()}
         for draw in self._recent:
             if draw.number > number:
                 for pick in draw.picks:
                     counts[pick.shard][pick.row] -= 1
+        return counts
+
+    def state(self, number: int) -> dict[str, Any]:
+        """Return what :meth:`restore` takes, as it was right behind draw `number`, one of the last few."""
+        counts = self._counts_behind(number)
         return {
             "number": number + 1,
             "rounds": self.rounds,
@@ -108,8 +113,12 @@ class Sampler:
         self._recent.clear()
         self.shards.arrange(state["shards"])
 
-    def hearings(self, length: int) -> tuple[float, float]:
-        """Return how often the mixtures that are there were heard, on average and at most, by crops of `length`."""
+    def hearings(self, length: int, number: int) -> tuple[float, float]:
+        """Return how often the mixtures that are there were heard, on average and at most.
+
+        length: hops of a crop; number: of the last draw that was trained on, one of the last few.
+        """
         hops = self.shards.sequence_hops
-        taken = np.concatenate([self._counts(name, count) for name, count in self.shards.contents()]) * length
+        counts = self._counts_behind(number)
+        taken = np.concatenate([counts.get(name, np.zeros(size)) for name, size in self.shards.contents()]) * length
         return float(taken.sum() / hops.sum()), float((taken / hops).max())

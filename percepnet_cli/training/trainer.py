@@ -175,7 +175,7 @@ class Trainer:
             "loss_sum": self.loss_sum,
             "loss_count": self.loss_count,
             "state": state,
-            "sampler": sampler.state(-1 if last is None else last.draw.number),
+            "sampler": sampler.state(self._last_draw()),
             "draw": None,
         }
         if last is not None and last.number + 1 < self.options.tbptt_chunks:
@@ -360,13 +360,17 @@ class Trainer:
         model.precision = precision
         return float(total), float(gain_loss), float(strength_loss)
 
+    def _last_draw(self) -> int:
+        """Return the number of the draw that was trained on last; -1 before the first since the start."""
+        return -1 if self.last is None else self.last.draw.number
+
     def validate(self) -> str:
         """Judge both sets of weights, write model, history and curves; return a line about it."""
         valid, *_ = self.evaluate(self.model)
         ema, ema_gain, ema_strength = self.evaluate(self.ema)
         train = self.loss_sum / self.loss_count if self.loss_count else math.nan
         self.loss_sum, self.loss_count = 0.0, 0
-        heard, most = self.feeder.sampler.hearings(self.options.sequence_length)
+        heard, most = self.feeder.sampler.hearings(self.options.sequence_length, self._last_draw())
         row = {
             "step": self.step,
             "minutes": self.seconds / 60.0,
