@@ -3,9 +3,12 @@
     python models/corpus/measure.py OUT --shared DIR           # measure all, write the tables here and into OUT
     python models/corpus/measure.py OUT --shared DIR --link    # take the tables as they are
 
-OUT holds debian/ (fetch.py) and rooms/ (rooms.py). Afterwards it also holds shared/ (a link to DIR), pieces/
-(30 s each of long noises and of music) and speech.tsv, noise.tsv, music.tsv, rooms.tsv, whose paths start at OUT.
-Measures are kept in OUT/measures.tsv, so another choice takes seconds.
+OUT holds debian/ and repositories/ (fetch.py) and rooms/ (rooms.py). Afterwards it also holds shared/ (a link to
+DIR), pieces/ (30 s each of long noises and of music) and speech.tsv, noise.tsv, music.tsv, rooms.tsv, held_out.tsv,
+whose paths start at OUT. Measures are kept in OUT/measures.tsv, so another choice takes seconds.
+
+What voices.tsv and the rows of sources.tsv with another part than ``train`` name goes into held_out.tsv alone: the
+recordings of pairs.py. What duplicates.tsv names goes nowhere.
 """
 
 from __future__ import annotations
@@ -25,24 +28,28 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from fetch import DECODED, folder_of, is_repository, matching, read_sources
 from tqdm import tqdm
 
 from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.errors import AudioError
 from percepnet_cli.signal_path import Analyzer
-from percepnet_cli.training.data.corpus import AUDIO_SUFFIXES, BANDWIDTH_RANGE_DB
+from percepnet_cli.training.data.corpus import BANDWIDTH_RANGE_DB
 
 HERE = Path(__file__).resolve().parent
-SOURCES = HERE / "sources.tsv"
+VOICES = HERE / "voices.tsv"
+DUPLICATES = HERE / "duplicates.tsv"
 KINDS = ("speech", "noise", "music")
+COLUMNS = ["path", "collection", "speaker", "kind", "licence", "seconds", "bandwidth_hz", "p95_p5_db"]
+HELD_OUT_COLUMNS = ["part", "use", "path", "collection", "speaker", "seconds", "bandwidth_hz", "p95_p5_db"]
 
 HELD_OUT = re.compile(
     r"klettres:(en_GB|uk)$|hedgewars:(Singer|British|Classic|Default|HillBilly|Mobster|Pirate|Robot|Russian|Surfer)$"
     r"|gcompris:(el:|it:Gabriella Agrusti|hu:somlai|pt_BR:Marcos|af:)|vctk:|vx:"
     r"|libri:(1334|2836|3235|5456|5778|6209|7113|7517|8095|831)$|libritts:\?"
 )
-"""Speakers of the recordings that quality is measured on, and voices that may be the same persons."""
+"""Speakers of the 36 pairs and voices that may be the same persons: in no table. Those of pairs.py: voices.tsv."""
 
 LICENCE_NAMES = {
     "http://www.art4apps.org/ Creative Common License BY-SA": "CC BY-SA (art4apps.org)",
@@ -52,12 +59,20 @@ LICENCE_NAMES = {
     "BSD-like CMU (an4/LICENSE)": "BSD-like (CMU)",
 }
 
+LOWEST_RATE_HZ = 8000
+"""Below it nothing is read by ``train-targets`` either."""
+SPEAKER_MINUTES = 10.0
+SHARED_LEFT = {"kerstin"}
+"""Shared collections that sources.tsv has in full, before their encoding."""
+SHARED_WORDS = {"audio_cmn", "nato_spell", "google_speakerid"}
+WORD_S = 2.0
+"""Of collections that hold both, clips from here on are sentences."""
+
 PIECE_S = 30.0
 LONG_S = 45.0
 """Longer noises are cut: a piece is read quickly, and a long ambience counts for more than a click."""
 PIECES = {"noise": 8, "music": 1}
 
-SPEAKER_MINUTES = 10.0
 SPEECH_SECONDS = 0.4
 SPEECH_P95_P5_DB = 30.0
 SPEECH_DEPTH_DB = 26.0
@@ -85,6 +100,11 @@ class Candidate:
     licence: str
     pitched: bool = False
     """Known by its name to have a pitch without being a voice: engines, animals, drums."""
+    part: str = "train"
+    utterances: str = ""
+    """``words``, ``sentences``, or neither where a collection holds both."""
+    minutes: float = SPEAKER_MINUTES
+    """At most this of the speaker; more where a collection does not tell its many speakers apart."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,8 @@ class Measures:
     clipped: float = 0.0
     """Share of samples within 3 % of the peak; below -1 dBFS less a third of those within 10 %."""
     speechlike: float = 0.0
-    """Share of active hops with a strong pitch between 75 and 450 Hz that moves as in speech."""
+    """Share of active hops with a strong pitch between 75 and 450 Hz that moves as in speech; of noises that are not
+    known to have a pitch."""
 
 
 def main() -> None:
@@ -121,13 +142,16 @@ def main() -> None:
     if arguments.link:
         lay_out(out)
         return
-    found = list(shared_candidates(out)) + list(debian_candidates(out))
-    found = [piece for candidate in tqdm(found, "cut", unit="file") for piece in cut(out, candidate)]
+    found = list(shared_candidates(out)) + list(source_candidates(out))
+    found = apart(piece for candidate in tqdm(found, "cut", unit="file") for piece in cut(out, candidate))
     measured = measure_all(out, found)
+    held_out = [c for c in found if c.part != "train"]
+    found = [c for c in found if c.part == "train"]
     speech, why = choose_speech([c for c in found if c.kind == "speech"], measured)
     noise, why_noise = choose_noise([c for c in found if c.kind == "noise"], measured)
     music, why_music = choose_noise([c for c in found if c.kind == "music"], measured)
     write_tables(out, {"speech": speech, "noise": noise, "music": music}, measured)
+    write_held_out(out, held_out, measured)
     for name, reasons in (("speech", why), ("noise", why_noise), ("music", why_music)):
         print(name, "left out:", dict(reasons.most_common()))
 
@@ -142,27 +166,44 @@ def shared_candidates(out: Path) -> Iterable[Candidate]:
     """List the shared recordings."""
     for kind in ("speech", "noise"):
         for row in read_table(out / "shared" / f"{kind}.tsv"):
+            if row["source"] in SHARED_LEFT:
+                continue
             speaker = re.sub(r"\s*[<(].*|\s+- \S+@.*", "", row.get("speaker", ""))  # no addresses
             licence = LICENCE_NAMES.get(row["licence"], row["licence"])
-            yield Candidate("shared/" + row["path"], kind, row["source"], speaker, licence, True)
+            utterances = "words" if row["source"] in SHARED_WORDS else "" if row["source"] == "gcompris" else "sentences"
+            yield Candidate("shared/" + row["path"], kind, row["source"], speaker, licence, True, "train", utterances)
 
 
-def debian_candidates(out: Path) -> Iterable[Candidate]:
+def source_candidates(out: Path) -> Iterable[Candidate]:
     """List what the patterns of sources.tsv match."""
-    for row in read_table(SOURCES):
-        folder = out / "debian" / row["package"]
+    for row in read_sources():
+        folder = folder_of(out, row["package"])
         if not folder.is_dir():
             sys.exit(f"{folder} is missing: run fetch.py")
-        include = re.compile(row["include"], re.IGNORECASE)
-        exclude = re.compile(row["exclude"] or r"(?!)", re.IGNORECASE)
-        for path in sorted(folder.rglob("*")):
+        places = {}
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(folder).as_posix()
-            match = include.fullmatch(name)
-            if match and path.suffix.lower() in AUDIO_SUFFIXES and not exclude.search(name) and path.is_file():
-                speaker = match.expand(row["speaker"])
-                place = path.relative_to(out).as_posix()
-                pitched = bool(row["pitched"] and re.search(row["pitched"], name, re.IGNORECASE))
-                yield Candidate(place, row["kind"], row["package"], speaker, row["licence"], pitched)
+            decoded = path.suffix == ".flac" and Path(path.stem).suffix.lower() in DECODED
+            places[name.removesuffix(".flac") if decoded else name] = path.relative_to(out).as_posix()
+        for name, match in matching(row, places):
+            yield Candidate(
+                places[name],
+                row["kind"],
+                row["package"],
+                match.expand(row["speaker"]),
+                row["licence"],
+                bool(row["pitched"] and re.search(row["pitched"], name, re.IGNORECASE)),
+                row["part"],
+                row["utterances"],
+                float(row["minutes"] or SPEAKER_MINUTES),
+            )
+
+
+def apart(found: Iterable[Candidate]) -> list[Candidate]:
+    """Give the recordings of the voices of voices.tsv to their part, leave out what duplicates.tsv names."""
+    parts = {row["speaker"]: row["part"] for row in read_table(VOICES)}
+    twice = {row["path"] for row in read_table(DUPLICATES)}
+    return [replace(c, part=parts.get(c.speaker, c.part)) if c.speaker else c for c in found if c.path not in twice]
 
 
 def cut(out: Path, candidate: Candidate) -> list[Candidate]:
@@ -246,6 +287,8 @@ def measure(out: Path, candidate: Candidate) -> Measures:
         samples, rate = sf.read(out / candidate.path, dtype="float32", always_2d=True)
     except sf.LibsndfileError:
         return Measures(candidate.path)
+    if rate < LOWEST_RATE_HZ:
+        return Measures(candidate.path)
     mono = samples.mean(axis=1)
     size = round(rate / 50)
     count = len(mono) // size
@@ -270,7 +313,7 @@ def measure(out: Path, candidate: Candidate) -> Measures:
         float(p5),
         depth_db(power[energy_db > p95 - 40], bandwidth),
         float(clipped),
-        speechlike(out / candidate.path) if candidate.kind == "noise" else 0.0,
+        speechlike(out / candidate.path) if candidate.kind == "noise" and not candidate.pitched else 0.0,
     )
 
 
@@ -341,7 +384,7 @@ def choose_speech(found: list[Candidate], measured: dict[str, Measures]) -> tupl
     for candidates in speakers.values():
         seconds = 0.0
         for candidate in sorted(candidates, key=lambda c: -measured[c.path].depth):
-            if seconds > 60 * SPEAKER_MINUTES:
+            if seconds > 60 * candidate.minutes:
                 why["speaker has enough"] += 1
                 continue
             seconds += measured[candidate.path].seconds
@@ -395,22 +438,8 @@ def choose_noise(found: list[Candidate], measured: dict[str, Measures]) -> tuple
 def write_tables(out: Path, chosen: dict[str, list[Candidate]], measured: dict[str, Measures]) -> None:
     """Write the tables beside this file and into OUT."""
     for name, candidates in chosen.items():
-        columns = ["path", "source", "speaker", "licence", "seconds", "bandwidth_hz", "p95_p5_db"]
-        rows = []
-        for candidate in candidates:
-            one = measured[candidate.path]
-            rows.append(
-                {
-                    "path": candidate.path,
-                    "source": candidate.source,
-                    "speaker": candidate.speaker,
-                    "licence": candidate.licence,
-                    "seconds": f"{one.seconds:.1f}",
-                    "bandwidth_hz": f"{one.bandwidth_hz:.0f}",
-                    "p95_p5_db": f"{one.p95 - one.p5:.1f}",
-                }
-            )
-        write_table(out, name, [c for c in columns if name == "speech" or c != "speaker"], rows)
+        rows = [row_of(candidate, measured[candidate.path]) for candidate in candidates]
+        write_table(out, name, [c for c in COLUMNS if name == "speech" or c not in ("speaker", "kind")], rows)
     rooms = []
     for place, folder, source, licence in (
         ("shared/rooms.tsv", "shared", "Voxengo", "royalty-free for any use"),
@@ -418,8 +447,33 @@ def write_tables(out: Path, chosen: dict[str, list[Candidate]], measured: dict[s
     ):
         for row in read_table(out / place):
             path = f"{folder}/{row['path']}"
-            rooms.append({"path": path, "source": source, "licence": licence, "rt60_s": row["rt60_s"]})
-    write_table(out, "rooms", ["path", "source", "licence", "rt60_s"], rooms)
+            rooms.append({"path": path, "collection": source, "licence": licence, "rt60_s": row["rt60_s"]})
+    write_table(out, "rooms", ["path", "collection", "licence", "rt60_s"], rooms)
+
+
+def row_of(candidate: Candidate, one: Measures) -> dict[str, str]:
+    """Return the row of a table."""
+    return {
+        "path": candidate.path,
+        "collection": candidate.source,
+        "speaker": candidate.speaker,
+        "kind": candidate.utterances or ("words" if one.seconds < WORD_S else "sentences"),
+        "licence": candidate.licence,
+        "seconds": f"{one.seconds:.1f}",
+        "bandwidth_hz": f"{one.bandwidth_hz:.0f}",
+        "p95_p5_db": f"{one.p95 - one.p5:.1f}",
+    }
+
+
+def write_held_out(out: Path, candidates: list[Candidate], measured: dict[str, Measures]) -> None:
+    """Write the table of what the pairs for choosing and closing are made of, by the thresholds of training."""
+    rows = []
+    for candidate in sorted(candidates, key=lambda c: (c.part, c.kind, c.path)):
+        one = measured[candidate.path]
+        fault = speech_fault(candidate, one) if candidate.kind == "speech" else one.p95 < NOISE_LOUDEST_DBFS
+        if not fault and one.seconds >= 0.05:
+            rows.append(row_of(candidate, one) | {"part": candidate.part, "use": candidate.kind})
+    write_table(out, "held_out", HELD_OUT_COLUMNS, rows)
 
 
 def write_table(out: Path, name: str, columns: list[str], rows: list[dict[str, str]]) -> None:
@@ -436,13 +490,13 @@ def write_table(out: Path, name: str, columns: list[str], rows: list[dict[str, s
 def lay_out(out: Path) -> None:
     """Cut the pieces that the tables name, copy the tables, tell what is missing."""
     missing = 0
-    for name in (*KINDS, "rooms"):
+    for name in (*KINDS, "held_out", "rooms"):
         table = HERE / f"{name}.tsv"
         for row in tqdm(read_table(table), name, unit="file"):
             if row["path"].startswith("pieces/"):
                 source = Path(row["path"]).relative_to("pieces").parents[1].as_posix()
                 if (out / source).exists():
-                    cut(out, Candidate(source, name, row["source"], "", row["licence"]))
+                    cut(out, Candidate(source, row.get("use", name), row["collection"], "", ""))
             missing += not (out / row["path"]).exists()
         shutil.copyfile(table, out / table.name)
     if missing:
