@@ -21,8 +21,8 @@ import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
+from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import SAMPLE_RATE
-from percepnet_cli.files import read_mono
 
 HERE = Path(__file__).resolve().parent
 DUPLICATES = HERE / "duplicates.tsv"

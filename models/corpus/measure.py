@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from fetch import DECODED, folder_of, is_repository, matching, read_sources
+from fetch import DECODED, folder_of, matching, read_sources
 from tqdm import tqdm
 
 from percepnet_cli.audio.whole import read_mono
@@ -64,7 +64,7 @@ LOWEST_RATE_HZ = 8000
 SPEAKER_MINUTES = 10.0
 SHARED_LEFT = {"kerstin"}
 """Shared collections that sources.tsv has in full, before their encoding."""
-SHARED_WORDS = {"audio_cmn", "nato_spell", "google_speakerid"}
+SHARED_UTTERANCES = {"audio_cmn": "words", "nato_spell": "words", "google_speakerid": "words", "gcompris": ""}
 WORD_S = 2.0
 """Of collections that hold both, clips from here on are sentences."""
 
@@ -170,7 +170,7 @@ def shared_candidates(out: Path) -> Iterable[Candidate]:
                 continue
             speaker = re.sub(r"\s*[<(].*|\s+- \S+@.*", "", row.get("speaker", ""))  # no addresses
             licence = LICENCE_NAMES.get(row["licence"], row["licence"])
-            utterances = "words" if row["source"] in SHARED_WORDS else "" if row["source"] == "gcompris" else "sentences"
+            utterances = SHARED_UTTERANCES.get(row["source"], "sentences")
             yield Candidate("shared/" + row["path"], kind, row["source"], speaker, licence, True, "train", utterances)
 
 
@@ -202,8 +202,14 @@ def source_candidates(out: Path) -> Iterable[Candidate]:
 def apart(found: Iterable[Candidate]) -> list[Candidate]:
     """Give the recordings of the voices of voices.tsv to their part, leave out what duplicates.tsv names."""
     parts = {row["speaker"]: row["part"] for row in read_table(VOICES)}
-    twice = {row["path"] for row in read_table(DUPLICATES)}
-    return [replace(c, part=parts.get(c.speaker, c.part)) if c.speaker else c for c in found if c.path not in twice]
+    twice = {whole(row["path"]) for row in read_table(DUPLICATES)}
+    kept = [c for c in found if whole(c.path) not in twice]
+    return [replace(c, part=parts.get(c.speaker, c.part)) if c.speaker else c for c in kept]
+
+
+def whole(path: str) -> str:
+    """Return what all pieces of one file have in common; of another recording, its path."""
+    return path.rsplit("/", 2)[0] if path.startswith("pieces/") else path
 
 
 def cut(out: Path, candidate: Candidate) -> list[Candidate]:
