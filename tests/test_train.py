@@ -510,14 +510,13 @@ def test_two_processes_train_as_one_and_take_over_from_each_other(folders, tmp_p
     assert [process.wait(PATIENCE) for process in start_two(folders, tmp_path / "mixed", port=free_port())] == [0, 0]
     begun = Trainer(*map(Shards, folders), tmp_path / "new", replace(BOTH_WAYS, sequence_length=48, tbptt_chunks=2))
     begun.start()
-    moved = max(float((a.detach() - b).abs().max()) for a, b in zip(
-        begun.model.parameters(), (weights(tmp_path / "one")[name] for name, _ in begun.model.named_parameters()),
-        strict=True))  # fmt: skip
     wanted = weights(tmp_path / "one")
+    moved = torch.cat([(wanted[name] - x.detach()).flatten() for name, x in begun.model.named_parameters()])
     for name in ("two", "mixed"):
         found = weights(tmp_path / name)
-        apart = max(float((found[key] - value).abs().max()) for key, value in wanted.items())
-        assert apart < 0.02 * moved, name
+        apart = torch.cat([(found[key] - wanted[key]).flatten() for key, _ in begun.model.named_parameters()])
+        # products of other numbers of rows round otherwise in bfloat16, and Adam's first steps turn on a gradient's sign
+        assert float(apart.norm()) < 0.01 * float(moved.norm()), name
     histories = [(tmp_path / name / "history.csv").read_text().splitlines()[-1].split(",") for name in ("one", "two")]
     assert [float(histories[1][i]) for i in (0, 2, 4, 5)] == [float(histories[0][i]) for i in (0, 2, 4, 5)]
     assert float(histories[1][7]) == pytest.approx(float(histories[0][7]), rel=1e-3)
