@@ -515,7 +515,7 @@ def test_two_processes_train_as_one_and_take_over_from_each_other(folders, tmp_p
     for name in ("two", "mixed"):
         found = weights(tmp_path / name)
         apart = torch.cat([(found[key] - wanted[key]).flatten() for key, _ in begun.model.named_parameters()])
-        # products of other numbers of rows round otherwise in bfloat16, and Adam's first steps turn on a gradient's sign
+        # products of other sizes round otherwise in bfloat16, and Adam's first steps turn on a gradient's sign
         assert float(apart.norm()) < 0.01 * float(moved.norm()), name
     histories = [(tmp_path / name / "history.csv").read_text().splitlines()[-1].split(",") for name in ("one", "two")]
     assert [float(histories[1][i]) for i in (0, 2, 4, 5)] == [float(histories[0][i]) for i in (0, 2, 4, 5)]
