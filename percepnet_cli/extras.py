@@ -10,10 +10,14 @@ def missing(*modules: str) -> list[str]:
     return [module for module in modules if find_spec(module) is None]
 
 
-def sentence(what: str, modules: list[str], extra: str) -> str:
-    """Return what to install: ``what`` needs ``modules``, which an optional ``extra`` of this package brings."""
+def sentence(what: str, modules: list[str]) -> str:
+    """Return what ``what`` needs and the command that installs it.
+
+    The command names the packages themselves: it works in a checkout, beside a wheel and on a worker, whereas an extra
+    has to be asked for where this package came from. Each module has the name of its package.
+    """
     verb = "need" if " and " in what else "needs"
-    return f"{what} {verb} {listed(modules)}: pip install 'percepnet-cli[{extra}]'"
+    return f"{what} {verb} {listed(modules)}: pip install {' '.join(modules)}"
 
 
 def listed(names: list[str]) -> str:

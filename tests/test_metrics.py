@@ -251,4 +251,4 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(scores, "missing", lambda *modules: [m for m in modules if m in absent])
     groups, text = scores.available()
     assert groups == {"STOI"}
-    assert text == "PESQ and DNSMOS need pesq and onnxruntime: pip install 'percepnet-cli[metrics]'"
+    assert text == "PESQ and DNSMOS need pesq and onnxruntime: pip install pesq onnxruntime"

@@ -177,7 +177,7 @@ def test_without_matplotlib_there_is_a_sentence(recording, monkeypatch):
     monkeypatch.setattr(plots, "missing", lambda *modules: list(modules))
     result = run(recording)
     assert result.exit_code == 1
-    assert result.stderr == "Error: a picture needs matplotlib: pip install 'percepnet-cli[plots]'\n"
+    assert result.stderr == "Error: a picture needs matplotlib: pip install matplotlib\n"
 
 
 @settings(deadline=None, max_examples=15)

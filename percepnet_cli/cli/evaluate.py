@@ -133,7 +133,7 @@ def evaluate(
     if words and missing("pocketsphinx"):
         words = False
         if not quiet:
-            click.echo(f"left out: {sentence('the word error rate', ['pocketsphinx'], 'asr')}", err=True)
+            click.echo(f"left out: {sentence('the word error rate', ['pocketsphinx'])}", err=True)
     transcripts = all(pair.text is not None for pair in pairs)
     if words and not quiet:
         against = "what is spoken" if transcripts else "what it hears in the clean recordings: they have no text"

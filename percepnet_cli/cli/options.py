@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import click
+
+from percepnet_cli.extras import missing, sentence
 
 EXIT_CODES = """
   0    done
@@ -94,8 +95,9 @@ jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Processes
 
 
 def _scheduler(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and find_spec("distributed") is None:
-        raise click.ClickException("a scheduler needs Dask: pip install 'percepnet-cli[cluster]'")
+    modules = missing("distributed") if value is not None else []
+    if modules:
+        raise click.ClickException(sentence("a Dask scheduler", modules))
     return value
 
 

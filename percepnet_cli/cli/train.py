@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
+from percepnet_cli.extras import sentence
 from percepnet_cli.network.modelfile import PRESETS, Sizes
 from percepnet_cli.training.options import Options, command_line_fields, option_of
 
@@ -89,9 +90,7 @@ def train(
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise click.ClickException(
-            "Training needs torch, which is not installed: pip install 'percepnet-cli[train]'"
-        ) from error
+        raise click.ClickException(sentence("training", ["torch"])) from error
     from percepnet_cli.training.train import run
 
     workers = _start_workers(processes) if processes > 1 and "RANK" not in os.environ else []

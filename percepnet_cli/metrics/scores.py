@@ -33,7 +33,7 @@ def available() -> tuple[set[str], str | None]:
     if not without:
         return set(NEEDED), None
     modules = [module for group in without for module in lacking[group]]
-    return set(NEEDED) - set(without), sentence(listed(without), modules, "metrics")
+    return set(NEEDED) - set(without), sentence(listed(without), modules)
 
 
 def score_pair(

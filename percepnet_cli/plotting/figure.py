@@ -24,7 +24,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 def lacking() -> str | None:
     """Return a sentence on what to install if pictures cannot be drawn."""
     modules = missing("matplotlib")
-    return sentence("a picture", modules, "plots") if modules else None
+    return sentence("a picture", modules) if modules else None
 
 
 def new_figure(width: float, height: float, dpi: int = 110) -> Figure:

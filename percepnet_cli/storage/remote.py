@@ -1,4 +1,4 @@
-"""Files that lie elsewhere, by URL: the only door to fsspec (extra ``cluster``).
+"""Files that lie elsewhere, by URL: the only door to fsspec.
 
 ``s3://``, ``gs://``, ``az://``, ``sftp://``... what fsspec knows, given its package for it. ``file://`` is the local
 disk and needs nothing.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from percepnet_cli.errors import StorageError
+from percepnet_cli.extras import sentence
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "r2", "memory"}
 """Stores where an object cannot be seen before it is complete."""
@@ -54,7 +55,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise StorageError(f"{url} needs fsspec: pip install 'percepnet-cli[cluster]'") from None
+        raise StorageError(sentence(url, ["fsspec"])) from None
     try:
         return fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
