@@ -14,7 +14,7 @@ import numpy as np
 
 from percepnet_cli import constants
 from percepnet_cli.dsp import comb
-from percepnet_cli.network.modelfile import PRESETS, matrices
+from percepnet_cli.network.graph import PRESETS, matrices
 from percepnet_cli.network.shipped import measured, shipped
 
 ROOT = Path(__file__).resolve().parent.parent

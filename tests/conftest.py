@@ -43,7 +43,8 @@ def random_tensors(sizes, seed):
 @pytest.fixture(scope="session")
 def make_models(tmp_path_factory):
     """Return a function (sizes, seed) -> (8-bit model, float model), both through their files."""
-    from percepnet_cli.network.modelfile import Sizes, load_model, model_bytes
+    from percepnet_cli.network.graph import Sizes
+    from percepnet_cli.network.modelfile import load_model, model_bytes
     from percepnet_cli.network.quantize import quantize_tensors
 
     folder = tmp_path_factory.mktemp("models")

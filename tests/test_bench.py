@@ -16,7 +16,7 @@ from percepnet_cli.cli import main
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.dsp import stft
 from percepnet_cli.errors import PlotError
-from percepnet_cli.network.modelfile import Sizes
+from percepnet_cli.network.graph import Sizes
 
 
 @pytest.fixture(scope="module")

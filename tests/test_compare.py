@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from percepnet_cli.cli import main
 from percepnet_cli.evaluation.quantization import compare
-from percepnet_cli.network.modelfile import Model, Sizes, load_model, model_bytes
+from percepnet_cli.network.graph import Sizes
+from percepnet_cli.network.modelfile import Model, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 
 SIZES = Sizes(16, 24, 24, 24, 24, 16)

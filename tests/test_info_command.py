@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from conftest import SMALL, random_tensors
 
 from percepnet_cli.cli import main
-from percepnet_cli.network.modelfile import Sizes, load_model, model_bytes
+from percepnet_cli.network.graph import Sizes
+from percepnet_cli.network.modelfile import load_model, model_bytes
 
 
 def info(*arguments):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from percepnet_cli.batch.inputs import Item, collect
-from percepnet_cli.errors import AudioError
+from percepnet_cli.errors import AudioError, StorageError
 
 
 @pytest.fixture
@@ -115,5 +115,5 @@ def test_urls(tree):
     assert pairs(["memory://talks/a.wav"], "out") == [("memory:///talks/a.wav", "out/a.wav")]
     with pytest.raises(AudioError, match="no sound files there"):
         collect(["memory://nowhere/"], "out")
-    with pytest.raises(AudioError, match="carrier://x/ cannot be reached"):
+    with pytest.raises(StorageError, match="carrier://x/ cannot be reached"):
         collect(["carrier://x/"], "out")

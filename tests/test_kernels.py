@@ -25,7 +25,7 @@ import numpy as np
 
 import percepnet_cli
 from percepnet_cli import Denoiser, load_model
-from percepnet_cli.training.data import noise_synthesis, filters
+from percepnet_cli.training.data import filters, noise_synthesis, tones
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.targets import example
 
@@ -40,6 +40,9 @@ for channels in (1, 2):
 example(Mixture(samples, samples / 2, 24000.0, 24000.0), 0.5)
 noise_synthesis.cross_synthesis(samples, samples[::-1].copy())
 filters.random_filter(samples, np.random.default_rng(5))
+filters.active_rms(samples)
+filters.convolve(samples, samples[:1000])
+tones.horn(len(samples), np.random.default_rng(5))
 coefficients = np.array([1.0, 0.5, 0.1])
 filters.biquad(samples, coefficients, coefficients, np.empty_like(samples))
 

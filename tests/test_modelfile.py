@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from percepnet_cli.errors import ModelError
-from percepnet_cli.network.modelfile import Sizes, layout, load_model, matrices, model_bytes
+from percepnet_cli.network.graph import Sizes, matrices
+from percepnet_cli.network.modelfile import layout, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 
 SIZES = Sizes(*SMALL)

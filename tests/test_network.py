@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli.network.float_reference import FloatState
-from percepnet_cli.network.modelfile import Sizes
+from percepnet_cli.network.graph import Sizes
 from percepnet_cli.network.percepnet import State, normalize
 
 

@@ -8,7 +8,8 @@ from conftest import SMALL, random_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli.network.modelfile import Sizes, layout, load_model, matrices, model_bytes
+from percepnet_cli.network.graph import Sizes, matrices
+from percepnet_cli.network.modelfile import layout, load_model, model_bytes
 from percepnet_cli.network.quantize import half_tensors, quantize_rows, quantize_tensors, restore_tensors
 
 SIZES = Sizes(*SMALL)

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.network.modelfile import PRESETS, Sizes  # noqa: E402
+from percepnet_cli.network.graph import PRESETS, Sizes  # noqa: E402
 from percepnet_cli.training.model import torch_model  # noqa: E402
 from percepnet_cli.training.model.torch_model import Dropout, PercepNet, has_bfloat16  # noqa: E402
 

@@ -21,7 +21,7 @@ from percepnet_cli.training.data.shards import Shards, shard_path, write_shard
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.network.modelfile import Sizes  # noqa: E402
+from percepnet_cli.network.graph import Sizes  # noqa: E402
 from percepnet_cli.training import schedule  # noqa: E402
 from percepnet_cli.training import train as train_module  # noqa: E402
 from percepnet_cli.training.feeder import Feeder  # noqa: E402
@@ -455,7 +455,7 @@ SCRIPT = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-from percepnet_cli.network.modelfile import Sizes
+from percepnet_cli.network.graph import Sizes
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.train import run
 from percepnet_cli.training.trainer import Trainer

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from small_shards import broken
 
 from percepnet_cli.cli.train import train as command
-from percepnet_cli.network.modelfile import Sizes
+from percepnet_cli.network.graph import Sizes
 from percepnet_cli.training.data.shards import shard_path
 
 torch = pytest.importorskip("torch")

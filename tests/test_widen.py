@@ -5,7 +5,8 @@ import pytest
 from conftest import random_tensors
 
 from percepnet_cli.network.float_reference import FloatState
-from percepnet_cli.network.modelfile import Model, Sizes, layout
+from percepnet_cli.network.graph import Sizes
+from percepnet_cli.network.modelfile import Model, layout
 from percepnet_cli.training.model.widen import widen
 
 OLD = Sizes(6, 5, 8, 7, 6, 5)

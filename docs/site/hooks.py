@@ -134,7 +134,7 @@ RETURNED = {
     "FileReport": "percepnet_cli.file_denoiser.FileReport",
     "Measures": "percepnet_cli.metrics.blind.Measures",
     "Model": "percepnet_cli.network.modelfile.Model",
-    "Sizes": "percepnet_cli.network.modelfile.Sizes",
+    "Sizes": "percepnet_cli.network.graph.Sizes",
     "RawFormat": "percepnet_cli.audio.pipes.RawFormat",
     "AudioError": "percepnet_cli.errors.AudioError",
     "ModelError": "percepnet_cli.errors.ModelError",

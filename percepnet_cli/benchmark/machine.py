@@ -17,7 +17,8 @@ from percepnet_cli.compute.cpu import isa
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.network import dot
-from percepnet_cli.network.modelfile import Model, matrices
+from percepnet_cli.network.graph import matrices
+from percepnet_cli.network.modelfile import Model
 from percepnet_cli.version import __version__
 
 SMALLEST_HUGE = 4 << 20

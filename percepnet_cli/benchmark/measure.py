@@ -21,7 +21,8 @@ from percepnet_cli.benchmark.profile import shares
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.file_denoiser import BLOCK_HOPS
-from percepnet_cli.network.modelfile import Model, Sizes, layout, load_model, model_bytes
+from percepnet_cli.network.graph import Sizes
+from percepnet_cli.network.modelfile import Model, layout, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 
 HOP_MS = 1000 * HOP_SIZE / SAMPLE_RATE

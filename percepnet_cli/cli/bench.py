@@ -80,7 +80,8 @@ def bench(
         return
 
     from percepnet_cli.benchmark.measure import measure, measure_hours, random_model
-    from percepnet_cli.network.modelfile import PRESETS, load_model
+    from percepnet_cli.network.graph import PRESETS
+    from percepnet_cli.network.modelfile import load_model
 
     samples = _samples(seconds, audio)
     network = random_model(PRESETS["percepnet"]) if random_weights else load_model(model)

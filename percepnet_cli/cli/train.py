@@ -15,7 +15,7 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
 from percepnet_cli.extras import sentence
-from percepnet_cli.network.modelfile import PRESETS, Sizes
+from percepnet_cli.network.graph import PRESETS, Sizes
 from percepnet_cli.training.options import Options, command_line_fields, option_of
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)

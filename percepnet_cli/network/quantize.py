@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.network.modelfile import Sizes, matrices
+from percepnet_cli.network.graph import Sizes, matrices
 
 LARGEST = 127
 """Magnitude of the largest 8-bit weight."""

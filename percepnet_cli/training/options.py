@@ -6,7 +6,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from percepnet_cli.network.modelfile import Sizes
+from percepnet_cli.network.graph import Sizes
 
 METADATA_KEY = "option"
 """Key of an :class:`Option` in the metadata of a field."""

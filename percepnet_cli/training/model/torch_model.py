@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
-from percepnet_cli.network.modelfile import BACKWARD, GRAPH, Sizes, outputs, units
+from percepnet_cli.network.graph import BACKWARD, GRAPH, Sizes, outputs, units
 from percepnet_cli.training.model.recurrence import Recurrent
 
 

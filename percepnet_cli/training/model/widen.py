@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.network.modelfile import BACKWARD, GRAPH, Sizes, layout, outputs, units
+from percepnet_cli.network.graph import BACKWARD, GRAPH, Sizes, outputs, units
+from percepnet_cli.network.modelfile import layout
 
 SHARES = (0.25, 0.75)
 """Range from which the shares of copies are drawn before they are made to sum to 1."""
