@@ -5,8 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from percepnet_cli.compute.transpose import transpose_blocks  # noqa: E402
 from percepnet_cli.training.model import gru_gates  # noqa: E402
-from percepnet_cli.training.model.recurrence import Recurrent, as_array, can_pack, product_with  # noqa: E402
+from percepnet_cli.training.model.products import as_array, can_pack, product_with, weight_gradient  # noqa: E402
+from percepnet_cli.training.model.recurrence import Recurrent  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -90,6 +92,38 @@ def test_bfloat16_is_close_to_float32():
     assert float((ours["states"].float() - wanted["states"]).abs().max()) < 0.03
     for name, value in wanted.items():
         a, b = value.flatten().double(), ours[name].flatten().double()
+        assert float(a @ b / (a.norm() * b.norm())) > 0.9995, name
+
+
+def test_transposing_moves_every_number(rng):
+    for rows, columns, first, count in ((32, 16, 0, 16), (96, 48, 0, 48), (64, 80, 16, 32)):
+        x = rng.integers(0, 1 << 16, (rows, columns)).astype(np.uint16)
+        out = as_array(torch.empty(count, rows, dtype=torch.bfloat16))
+        transpose_blocks(x, first, out)
+        assert np.array_equal(out, x[:, first : first + count].T)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(64, 32, 48), (65, 32, 48), (64, 34, 20)])
+def test_the_weight_gradient_is_the_product_of_the_transposed_matrix(dtype, shape):
+    rows, n, m = shape
+    g, x = torch.randn(rows, n).to(dtype), torch.randn(rows, m).to(dtype)
+    wanted = g.double().t() @ x.double()
+    found = weight_gradient(g, x)
+    assert found.dtype == torch.float32 and found.shape == (n, m)
+    slack = 1e-5 if dtype == torch.float32 else 2**-8
+    torch.testing.assert_close(found.double(), wanted, atol=slack * float(wanted.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("hops", [32, 23])
+def test_bfloat16_gradients_of_many_rows_are_those_of_float32(hops):
+    layer = Recurrent(16, 16)
+    x, h0 = torch.randn(hops, 4, 16), torch.zeros(4, 16)
+    seeds = torch.randn(hops, 4, 16), torch.randn(4, 16)
+    wanted = run_layer(lambda x, h0: layer(x, h0), layer, x, h0, *seeds)
+    found = run_layer(lambda x, h0: layer(x.bfloat16(), h0), layer, x, h0, *seeds)
+    for name, value in wanted.items():
+        a, b = value.flatten().double(), found[name].flatten().double()
         assert float(a @ b / (a.norm() * b.norm())) > 0.9995, name
 
 

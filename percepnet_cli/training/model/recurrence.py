@@ -9,9 +9,7 @@ and all sums stay float32.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,45 +17,7 @@ import torch
 from torch import nn
 
 from percepnet_cli.training.model.gru_gates import gates_backward, gates_forward
-
-
-def as_array(tensor: torch.Tensor) -> np.ndarray:
-    """Return a tensor's memory as an array; bfloat16 as uint16."""
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.view(torch.int16)
-        return np.asarray(tensor.numpy()).view(np.uint16)
-    return np.asarray(tensor.numpy())
-
-
-@functools.cache
-def can_pack() -> bool:
-    """Return whether this torch and CPU multiply by bfloat16 weights that were packed before."""
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    if amx is None or not amx():
-        return False
-    try:  # private functions of torch, so try them once and compare
-        x = torch.arange(-32.0, 32.0).view(2, 32).bfloat16()
-        weight = torch.eye(32, dtype=torch.bfloat16)
-        return torch.equal(_packed_product(weight, 2)(x), x)
-    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
-        return False
-
-
-def _packed_product(weight: torch.Tensor, rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-
-
-def product_with(weight: torch.Tensor, rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the function x -> x weight^T, [rows, in] -> [rows, out], for many calls with the same weights.
-
-    torch lays the weights out anew for the CPU at every product; on a CPU with AMX that takes as long as the product
-    of a hop itself, so it is done once here.
-    """
-    if weight.dtype == torch.bfloat16 and can_pack():
-        return _packed_product(weight, rows)
-    transposed = weight.t()
-    return lambda x: torch.mm(x, transposed)
+from percepnet_cli.training.model.products import as_array, product_with, transposed
 
 
 class Recurrence(torch.autograd.Function):  # type: ignore[misc]
@@ -132,9 +92,13 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         grad_state += through
 
         flat_gates = gates.view(hops * batch, 3 * H)
-        grad_w_ih = torch.mm(flat_gates.t(), x.view(hops * batch, -1)).float()
         flat_product = grad_product.view(hops * batch, 3 * H)
-        grad_w_hh = torch.mm(flat_product.t(), output[shift : hops + shift].view(hops * batch, H)).float()
+        flat_x = x.view(hops * batch, -1)
+        before = output[shift : hops + shift].view(hops * batch, H)
+        # the two differ in the third part only
+        turned = transposed(flat_gates)
+        grad_w_ih = torch.mm(turned, flat_x).float()
+        grad_w_hh = torch.mm(transposed(flat_product, 2 * H, turned), before).float()
         grad_x = torch.mm(flat_gates, w_ih).view_as(x) if ctx.needs_input_grad[0] else None
         return (
             grad_x,
