@@ -18,12 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
-<<<<<<< HEAD
-from percepnet_cli.network.graph import BACKWARD, GRAPH, Sizes, outputs, units
-=======
 from percepnet_cli.network.graph import BACKWARD, GRAPH, Sizes, outputs, units
 from percepnet_cli.training.model.products import weight_gradient
->>>>>>> 136ae88 (Weight gradients from a transposed matrix: a third less time backwards)
 from percepnet_cli.training.model.recurrence import Recurrent
 
 
