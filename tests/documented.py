@@ -88,7 +88,7 @@ def small(text: str) -> str:
     if re.search(r"percepnet train ", text):
         text = re.sub(r" --minutes \S+", "", text)
         sizes = () if "--preset" in text else (("--sizes", "16,16,16,16,16,16"),)
-        for name, value in (("--steps", "2"), ("--batch", "2"), ("--hops", "50"), *sizes):
+        for name, value in (("--steps", "2"), ("--batch-size", "2"), ("--sequence-length", "50"), *sizes):
             text = with_option(text, name, value)
     if "percepnet bench" in text and "--compare" not in text:
         text = text.replace("--hours 10", "--hours 0.01")
