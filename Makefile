@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 EXAMPLE = examples/street.flac
 
 # `make help` lists the targets.
-.PHONY: demo help test lint format bench docs pictures quality model clean
+.PHONY: demo help check test lint format bench docs pictures quality model clean
 
 demo: $(VENV)/.runtime ## denoise the example recording
 	mkdir -p demo
@@ -18,8 +18,16 @@ demo: $(VENV)/.runtime ## denoise the example recording
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile
 
-test: $(VENV)/.test ## run the tests
-	$(BIN)/python -m pytest
+# Each core runs tests, those of a file on one core.
+QUICK = $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not service'
+
+check: lint ## check style, types and layers, and run the quick tests: before each commit
+	$(QUICK)
+
+# Tests that start services or look at the clock run alone.
+test: $(VENV)/.all lint ## run everything but the tests that take minutes each
+	$(QUICK)
+	$(BIN)/python -m pytest -m 'service and not slow'
 
 lint: $(VENV)/.test ## check style, types and layers
 	$(BIN)/ruff check
@@ -32,7 +40,7 @@ format: $(VENV)/.test ## format the code
 	$(BIN)/ruff format
 
 # PEERS names a script that runs other denoisers (docs/generate.py says how it is called), to stand beside us.
-bench: $(VENV)/.test ## measure the speed on this machine, into docs/benchmarks.md: make bench [PEERS=...]
+bench: $(VENV)/.all ## measure the speed on this machine, into docs/benchmarks.md: make bench [PEERS=...]
 	$(BIN)/python docs/generate.py benchmarks $(if $(PEERS),--peers $(PEERS))
 
 docs: $(VENV)/.docs ## renew the tables, build the documentation site into build/site and check its links
@@ -44,13 +52,12 @@ pictures: $(VENV)/.docs ## draw the README's picture anew
 	$(BIN)/python docs/generate.py pictures
 
 # PAIRS: a folder with noisy/ and clean/; PEERS: a folder of enhanced files for each other program, optional.
-quality: $(VENV)/.test ## measure the shipped models on pairs: make quality PAIRS=... [PEERS=...]
-	$(BIN)/python -m pip install --quiet --editable '.[metrics]'
+quality: $(VENV)/.all ## measure the shipped models on pairs: make quality PAIRS=... [PEERS=...]
 	$(BIN)/python tests/quality/model_table.py --pairs $(PAIRS) $(if $(PEERS),--peers $(PEERS))
 
 # The recipe of the first model, which later ones were trained on from (docs/training.md); every step resumes where it was stopped.
 SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
-model: $(VENV)/.test ## train a first model: make model SPEECH=... NOISE=... [ROOMS=...]
+model: $(VENV)/.all ## train a first model: make model SPEECH=... NOISE=... [ROOMS=...]
 	$(BIN)/percepnet train-targets runs/valid $(SOURCES) --hours 0.57 --part validation --seed 1
 	$(BIN)/percepnet train-targets runs/train $(SOURCES) --hours 16
 	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch-size 16 --sequence-length 300 --minutes 90
@@ -67,8 +74,12 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet '$(TORCH)' --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/.runtime
+
+$(VENV)/.all: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet '$(TORCH)' --editable '.[test-all]'
+	touch $@ $(VENV)/.runtime $(VENV)/.test
 
 $(VENV)/.docs: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
