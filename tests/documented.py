@@ -18,6 +18,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "models" / "README.md",
     ROOT / "examples" / "README.md",
+    ROOT / "CONTRIBUTING.md",
 ]
 PROGRAMS = ("percepnet", "make", "python")
 

@@ -18,7 +18,8 @@ from percepnet_cli import constants
 from percepnet_cli.cli import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(p for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "models" / "README.md"])
+OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "models/README.md")]
+PAGES = sorted([*OTHERS, *(ROOT / "docs").glob("*.md")])
 
 
 def test_option_tables_are_up_to_date() -> None:

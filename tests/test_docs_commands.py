@@ -28,7 +28,7 @@ UNDERSTOOD_ONLY = {
     r"--scheduler": "a cluster; tests/test_cluster.py starts one",
     r"s3://": "a store in a cloud; tests/test_cluster.py has fsspec's memory://",
     r"parallel ": "several machines",
-    r"^make (check|test|bench|docs|pictures|quality|model|lint)": "CI runs it, or it takes hours; its lines are understood",
+    r"^make (check|test|bench|docs|pictures|quality|model|lint)": "CI runs it, or it takes long; its lines are read",
     r"^python (?!-c)": "developers' scripts; that they and their options exist is checked",
 }
 """What cannot run here (pattern: reason); the options must exist none the less."""
