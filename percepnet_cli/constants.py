@@ -95,6 +95,19 @@ sine (energy 5e4..1e5 with samples in +-1 and an unscaled transform), just above
 FEATURE_CLIP = 6.0
 """Normalized features are limited to this many standard deviations, in training as in use; our choice."""
 
+# --- a network in both directions ----------------------------------------------------------
+
+BIDIRECTIONAL_BLOCK_HOPS = 100
+"""Hops whose gains a network in both directions finds at once; our choice."""
+
+BIDIRECTIONAL_FUTURE_HOPS = 50
+"""Hops behind a block from whose end its layers run against time; our choice.
+
+Measured on a network of 1.3 M weights: blocks of 100 hops with 20 to 100 hops of future lose nothing against whole
+recordings (PESQ-wb 1.778 and 1.780), blocks of 20 with 20 lose 0.016. These hops are computed again with the next
+block, so block and future together cost half as much again. The first hop of a block waits for the last of its
+future: 100 + 50 - 1 hops."""
+
 # --- output --------------------------------------------------------------------------------
 
 POSTFILTER_BETA = 0.02

@@ -9,8 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+from percepnet_cli.compute.delay_line import DelayLine
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS
 from percepnet_cli.dsp.link import link
+from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer, Synthesizer
@@ -20,10 +22,17 @@ THREADED_HOPS = 8
 
 
 class Predictor(Protocol):
-    """Something that turns features into gains and strengths: ``network.percepnet.State``, or its float twin."""
+    """Something that turns features into gains and strengths: the network, or its float twin."""
+
+    @property
+    def latency_hops(self) -> int:
+        """Hops by which gains and strengths are behind the features."""
 
     def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Read features, float32 [hops, 70]; write gain and strength, float32 [hops, 34], 0..1."""
+        """Read features, float32 [hops, 70]; write gain and strength, float32 [hops, 34], 0..1.
+
+        Those of the hops ``latency_hops`` back, and anything for hops before the first.
+        """
 
 
 class Denoiser:
@@ -88,8 +97,8 @@ class Denoiser:
 
     @property
     def latency(self) -> int:
-        """Samples by which the output is behind the input: 1440 = 30 ms."""
-        return LATENCY_SAMPLES
+        """Samples by which the output is behind the input: 1440 = 30 ms, and what the model looks ahead beyond that."""
+        return LATENCY_SAMPLES + self._channels[0].latency_hops * HOP_SIZE
 
     @property
     def attenuation_limit_db(self) -> float | None:
@@ -106,7 +115,7 @@ class Denoiser:
 
     @property
     def voicing(self) -> float:
-        """Pitch correlation of the newest hop that was processed, 0..1; the channel where it is highest."""
+        """Pitch correlation of the newest hop that was put out, 0..1; the channel where it is highest."""
         return self._voicing
 
     def reset(self) -> None:
@@ -157,7 +166,7 @@ class Denoiser:
         All output together is then ``latency`` samples longer than the input.
         """
         waiting = len(self._pending)
-        total = waiting + LATENCY_SAMPLES
+        total = waiting + self.latency
         padded = -(-total // HOP_SIZE) * HOP_SIZE
         shape = (padded - waiting,) if self._flat else (padded - waiting, self.channels)
         tail = self.process(np.zeros(shape, np.float32))[:total]
@@ -170,7 +179,7 @@ class Denoiser:
         A stream that has begun is forgotten. Raises ValueError as ``process`` does.
         """
         self.reset()
-        return np.concatenate((self.process(samples), self.flush()))[LATENCY_SAMPLES:]
+        return np.concatenate((self.process(samples), self.flush()))[self.latency :]
 
     def _process_hops(self, samples: np.ndarray, out: np.ndarray) -> None:
         """Run up to MAX_HOPS whole hops. samples, out: float32 [hops * 480, channels]."""
@@ -202,11 +211,32 @@ class Denoiser:
         list(each(render, channels))
 
 
+class _AnalysisDelay:
+    """Keeps analyses until a network that looks ahead has their gains, in memory that does not grow."""
+
+    def __init__(self, hops: int) -> None:
+        self._hops = hops
+        self._lines: list[DelayLine] = []
+
+    def exchange(self, analysis: Analysis) -> Analysis:
+        """Take the next windows and return as many, those of ``hops`` before; zeros before the first."""
+        if not self._lines:
+            self._lines = [DelayLine(self._hops, MAX_HOPS, part.shape[1:], part.dtype.type) for part in analysis]
+        delayed = []
+        for line, part in zip(self._lines, analysis, strict=True):
+            rows = line.extend(len(part))
+            rows[self._hops :] = part
+            delayed.append(rows[: len(part)])
+        return Analysis(*delayed)
+
+
 class _Channel:
     """One channel's stream: the stages with their memories and working space."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._analyzer, self._predictor, self._synthesizer = Analyzer(), predictor, Synthesizer()
+        self.latency_hops = predictor.latency_hops
+        self._delay = _AnalysisDelay(self.latency_hops) if self.latency_hops else None
         self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
         self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
         self._gain, self._strength = np.zeros((2, MAX_HOPS, NUM_BANDS), np.float32)
@@ -218,6 +248,8 @@ class _Channel:
         analysis = self._analyzer.analyze(hops)
         gain, strength = self._gain[: len(hops)], self._strength[: len(hops)]
         self._predictor.run(analysis.features, gain, strength)
+        if self._delay is not None:
+            analysis = self._delay.exchange(analysis)
         return analysis, gain, strength
 
     def render(
@@ -237,10 +269,10 @@ def _network() -> Callable[[Model], Predictor]:
     """Return what makes the network of a channel; all channels share the weights, laid out once."""
     laid_out: list[Weights] = []
 
-    def state(model: Model) -> State:
+    def state(model: Model) -> Predictor:
         if not laid_out:
             laid_out.append(Weights(model))
-        return State(laid_out[0], MAX_HOPS)
+        return (BlockState if model.sizes.bidirectional else State)(laid_out[0], MAX_HOPS)
 
     return state
 

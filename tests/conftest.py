@@ -75,6 +75,18 @@ def random_model(small_models):
 
 
 @pytest.fixture(scope="session")
+def two_way_models(make_models):
+    """A small network in both directions, (8-bit, float)."""
+    return make_models((*SMALL, 5, 3, True), 11)
+
+
+@pytest.fixture(scope="session")
+def two_way_model(two_way_models):
+    """The small network in both directions in 8 bits."""
+    return two_way_models[0]
+
+
+@pytest.fixture(scope="session")
 def full_model(make_models):
     """The article's 8 million weights, at random."""
     return make_models((128, 512, 512, 512, 512, 128), 2)[0]

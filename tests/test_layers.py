@@ -193,3 +193,20 @@ def test_recurrent_layer_gives_the_same_bits_over_any_cut(rng):
     for cuts in ([1] * 40, [3, 1, 30, 6]):
         out, state = run(cuts)
         assert np.array_equal(out, whole[0]) and state.tobytes() == whole[1].tobytes()
+
+
+def test_two_directions_are_two_layers_of_which_one_sees_every_window_reversed(rng):
+    width, columns, block, window = 16, 20, 10, 14
+    pairs = [tuple(random_linear(rng, 3 * width, c)[0] for c in (columns, width)) for _ in range(2)]
+    inputs = rng.integers(-127, 128, (3 * block + window, columns), dtype=np.int8)
+    both = layers.BidirectionalGru(*pairs, block, window)
+    with_time = np.zeros((len(inputs), width), np.int8)
+    layers.Gru(*pairs[0], len(inputs)).run(inputs, with_time)
+    for start, wanted in zip((0, block, 2 * block, 3 * block), (window, block, 12, window), strict=True):
+        part = slice(start, start + window)
+        against_time = np.zeros((window, width), np.int8)
+        layers.Gru(*pairs[1], window).run(inputs[part][::-1].copy(), against_time)
+        out = np.zeros((wanted, 2 * width), np.int8)
+        both.run(inputs[part], out)
+        assert np.array_equal(out[:, :width], with_time[start : start + wanted])
+        assert np.array_equal(out[:, width:], against_time[::-1][:wanted])

@@ -10,6 +10,8 @@ from conftest import SMALL, random_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from percepnet_cli.constants import BIDIRECTIONAL_BLOCK_HOPS, BIDIRECTIONAL_FUTURE_HOPS
+from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.graph import Sizes
 from percepnet_cli.network.percepnet import State, normalize
@@ -53,21 +55,34 @@ def test_8_bits_stay_near_float_with_other_kernels_and_widths(make_models, rng):
     assert all(np.mean(np.abs(a - b)) < 0.02 for a, b in zip(found, expected, strict=True))
 
 
-def test_float_twin_equals_torch(small_models, rng):
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_float_twin_equals_torch_on_whole_sequences(make_models, rng, bidirectional):
     torch = pytest.importorskip("torch")
     from percepnet_cli.training.model import torch_model
 
-    tensors = random_tensors(Sizes(*SMALL), 1)
-    network = torch_model.PercepNet(torch_model.Sizes(*SMALL))
+    sizes = Sizes(*SMALL, bidirectional=bidirectional)
+    tensors = random_tensors(sizes, 1)
+    network = torch_model.PercepNet(sizes)
     network.precision = torch.float32
     assert set(network.state_dict()) == set(tensors)
     network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     features = random_features(rng, 120)
     with torch.no_grad():
         expected = [x[:, 0].numpy() for x in network(torch.from_numpy(features)[:, None])[:2]]
-    for found, wanted in zip(run(FloatState(small_models[1]), features), expected, strict=True):
+    exact = make_models(sizes)[1]
+    for found, wanted in zip(run_whole(exact, features), expected, strict=True):
         assert np.std(wanted) > 0.05
         assert np.abs(found - wanted).max() < 1e-4
+    if not bidirectional:  # hop by hop is the same
+        for found, wanted in zip(run(FloatState(exact), features), expected, strict=True):
+            assert np.abs(found - wanted).max() < 1e-4
+
+
+def run_whole(model, features):
+    """Gains and strengths of a recording that the float network sees at once."""
+    state = FloatState(model, len(features), 0)
+    padded = np.concatenate((features, np.zeros((state.latency_hops, 70), np.float32)))
+    return [values[state.latency_hops :] for values in run(state, padded)]
 
 
 @given(cuts=st.lists(st.integers(1, 79), max_size=12, unique=True), seed=st.integers(0, 1000))
@@ -91,16 +106,17 @@ def test_gains_do_not_look_ahead_and_remember(random_model, rng):
         assert np.abs(before[36:] - after[36:]).max() > 0.001  # beyond the reach of the convolutions
 
 
-def test_every_tensor_matters(small_models, rng):
+@pytest.mark.parametrize("kind", ["small_models", "two_way_models"])
+def test_every_tensor_matters(request, rng, kind):
     """Scaling the values of any one tensor changes the output: none is forgotten, none used for another."""
-    exact = small_models[1]
+    exact = request.getfixturevalue(kind)[1]
     features = random_features(rng, 20)
-    plain = run(FloatState(exact), features)
+    plain = run_whole(exact, features)
     for name in exact.tensors:
         tensors = dict(exact.tensors)
         tensors[name] = tensors[name] * np.float32(1.5)
         model = type(exact)(exact.name, exact.sizes, tensors, exact.metadata, exact.digest)
-        changed = run(FloatState(model), features)
+        changed = run_whole(model, features)
         moved = [np.abs(a - b).max() > 1e-4 for a, b in zip(plain, changed, strict=True)]
         only = {
             "gain": [True, False],
@@ -108,7 +124,7 @@ def test_every_tensor_matters(small_models, rng):
             "strength": [False, True],
             "strength_gru": [False, True],
         }
-        assert moved == only.get(name.split(".")[0], [True, True]), name
+        assert moved == only.get(name.split(".")[0].removesuffix("_backward"), [True, True]), name
 
 
 def test_normalisation_shifts_scales_and_limits(rng):
@@ -139,3 +155,71 @@ def test_weights_lie_in_one_buffer_and_are_what_they_were(random_model):
             assert one.weights.flags.c_contiguous and one.weights.ctypes.data % 64 == 0
     places = [one.weights.ctypes.data for pair in weights.gru.values() for one in pair]
     assert max(places) - min(places) < 2**21
+
+
+BLOCK, WINDOW = BIDIRECTIONAL_BLOCK_HOPS, BIDIRECTIONAL_BLOCK_HOPS + BIDIRECTIONAL_FUTURE_HOPS
+LATENCY = WINDOW - 1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_both_directions_in_8_bits_stay_near_float(make_models, rng, seed):
+    quantized, exact = make_models((*SMALL, 5, 3, True), seed=seed)
+    features = random_features(rng, 420)
+    found, expected = run(BlockState(quantized, 64), features), run(FloatState(exact), features)
+    for actual, wanted in zip(found, expected, strict=True):
+        assert not actual[:LATENCY].any() and not wanted[:LATENCY].any()
+        actual, wanted = actual[LATENCY:], wanted[LATENCY:]
+        assert len(actual) == 271 and actual.min() > 0 and actual.max() < 1
+        assert np.std(wanted) > 0.05
+        # no hop is further away than the others: none is missing, none in another's place
+        assert np.mean(np.abs(actual - wanted), axis=1).max() < 0.06
+        assert np.mean(np.abs(actual - wanted)) < 0.02
+
+
+def test_both_directions_with_other_kernels_widths_and_blocks(make_models, rng):
+    quantized, exact = make_models((9, 13, 11, 7, 15, 5, 3, 1, True), seed=4)
+    features = random_features(rng, 100)
+    for block, future in ((1, 0), (1, 7), (7, 1), (30, 0), (20, 20), (10, 30)):
+        found = run(BlockState(quantized, 8, block, future), features)
+        expected = run(FloatState(exact, block, future), features)
+        for actual, wanted in zip(found, expected, strict=True):
+            assert np.any(wanted) and np.mean(np.abs(actual - wanted)) < 0.02
+            assert np.array_equal(actual.any(axis=1), np.arange(100) >= block + future - 1)
+
+
+@given(cuts=st.lists(st.integers(1, 359), max_size=12, unique=True), seed=st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_any_cut_gives_the_same_bits_in_both_directions(two_way_model, cuts, seed):
+    features = random_features(np.random.default_rng(seed), 360)
+    whole = run(BlockState(two_way_model, 360), features)
+    parts = run(BlockState(two_way_model, 64), features, sorted(cuts))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, parts, strict=True))
+    assert all(np.any(values[LATENCY:]) for values in whole)
+
+
+def test_a_block_knows_its_past_and_its_own_future_and_no_more(two_way_model, rng):
+    features = random_features(rng, 3 * BLOCK + WINDOW)
+    before = run(BlockState(two_way_model, 64), features)
+
+    def moved(hop):
+        """The first and the last hop whose gains and strengths change with the features of one hop."""
+        changed = features.copy()
+        changed[hop] += 3 * np.repeat([2.0, 0.3], [34, 36]).astype(np.float32)
+        after = run(BlockState(two_way_model, 64), changed)
+        hops = [np.flatnonzero((a != b).any(axis=1)) - LATENCY for a, b in zip(before, after, strict=True)]
+        return min(h[0] for h in hops), max(h[-1] for h in hops)
+
+    # in the block and what is its future, all the way back to the block's begin, never beyond
+    first, last = moved(2 * BLOCK + 10)
+    assert BLOCK <= first < 2 * BLOCK + 10 <= last  # hop 10 of the third block is future of the second
+    assert moved(2 * BLOCK + 70)[0] >= 2 * BLOCK  # hop 70 is not
+    assert moved(2 * BLOCK - 1)[0] < 2 * BLOCK - 1
+
+
+def test_a_bidirectional_model_in_one_block_is_a_whole_sequence(two_way_models, rng):
+    quantized, exact = two_way_models
+    features = random_features(rng, 90)
+    state = BlockState(quantized, 64, 90, 0)
+    padded = np.concatenate((features, np.zeros((state.latency_hops, 70), np.float32)))
+    for found, wanted in zip(run(state, padded), run_whole(exact, features), strict=True):
+        assert np.mean(np.abs(found[state.latency_hops :] - wanted)) < 0.02

@@ -14,4 +14,4 @@ from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser
 
 with suppress(Exception):  # whatever it is, the first file will say it better
-    Denoiser().process(np.zeros(2 * HOP_SIZE, np.float32))
+    Denoiser().denoise(np.zeros(2 * HOP_SIZE, np.float32))

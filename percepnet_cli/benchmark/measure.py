@@ -18,7 +18,7 @@ import numpy as np
 
 from percepnet_cli.benchmark import machine
 from percepnet_cli.benchmark.profile import shares
-from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.file_denoiser import BLOCK_HOPS
 from percepnet_cli.network.graph import Sizes
@@ -128,7 +128,7 @@ def measure(model: Model, samples: np.ndarray, runs: int, live_seconds: float = 
         live_core_percent=100 * live[1] if live else None,
         stage_percent=shares(lambda: _run_blocks(denoiser, samples)),
         hop_stage_percent=shares(lambda: _run_hops(denoiser, samples)),
-        latency_ms=1000 * LATENCY_SAMPLES / SAMPLE_RATE,
+        latency_ms=1000 * denoiser.latency / SAMPLE_RATE,
         help_cpu_seconds=start_up[0],
         start_cpu_seconds=start_up[1],
         peak_memory_mib=start_up[2],

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from percepnet_cli.dsp import bands, comb, features, gains, highpass, pitch, stft
-from percepnet_cli.network import percepnet
+from percepnet_cli.network import blocks, percepnet
 
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("high-pass", highpass, "filter_hops"),
@@ -21,6 +21,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("comb", comb, "filter_hops"),
     ("features", features, "pack"),
     ("network", percepnet.State, "run"),
+    ("network", blocks.BlockState, "run"),
     ("post-filter", gains, "postfilter_hops"),
     ("mix and scale", gains.Renderer, "render"),
     ("synthesis", stft, "synthesize"),

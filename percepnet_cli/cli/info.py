@@ -23,7 +23,7 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
     """Say what is known of sound files and models.
 
     Of a sound file (nothing is decoded but its header): container, encoding, sample rate, channels, length, tags. Of a
-    model, by file or by the name of a shipped one: kind, layers, weights, SHA-256, and where it comes from.
+    model, by file or by the name of a shipped one: kind, layers, weights, latency, SHA-256, and where it comes from.
     """
     import json
 
@@ -70,6 +70,7 @@ def _describe(path: str) -> dict[str, Any]:
 
 
 def _describe_model(name: str) -> dict[str, Any]:
+    from percepnet_cli.constants import SAMPLE_RATE
     from percepnet_cli.errors import ModelError
     from percepnet_cli.network.modelfile import find_model, load_model
 
@@ -87,6 +88,7 @@ def _describe_model(name: str) -> dict[str, Any]:
         "kind": kind,
         "sha256": model.digest,
         "weights": model.num_weights,
+        "latency_ms": 1000 * model.latency_samples / SAMPLE_RATE,
         "bytes": find_model(name)[1].stat().st_size,
     } | {key: value for key, value in model.metadata.items() if key not in ("kind", "weights")}
 

@@ -110,6 +110,12 @@ def live(
         percepnet live --input headset --output cable
         percepnet live --json --seconds 60 --record noisy.wav clean.wav
     """  # noqa: D301  (click wants the control character)
+    from percepnet_cli.live.models import require_realtime
+    from percepnet_cli.network.modelfile import load_model
+
+    network = load_model(model)
+    require_realtime(network)  # before anything is compiled or opened
+
     prepare()
     from percepnet_cli.denoiser import Denoiser
     from percepnet_cli.live.priority import frozen_garbage
@@ -119,7 +125,7 @@ def live(
     from percepnet_cli.live.status import summary
 
     denoiser = Denoiser(
-        model,
+        network,
         channels=channels,
         post_filter=post_filter,
         attenuation_limit_db=attenuation_limit_db,

@@ -36,7 +36,15 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([entry.as_json() for entry in entries], indent=1))
         return
-    heading = ["model", "weights", "file MB", "multiply-adds/s", *(title for _, title, _ in COLUMNS), "sha256"]
+    heading = [
+        "model",
+        "weights",
+        "file MB",
+        "multiply-adds/s",
+        "latency ms",
+        *(title for _, title, _ in COLUMNS),
+        "sha256",
+    ]
     lines = [heading]
     for entry in entries:
         scores = (format(entry.scores[key], form) if key in entry.scores else "-" for key, _, form in COLUMNS)
@@ -46,6 +54,7 @@ def models(as_json: bool) -> None:
                 f"{entry.num_weights / 1e6:.2f} M",
                 f"{entry.file_bytes / 1e6:.1f}",
                 f"{entry.multiply_adds_per_second / 1e6:.0f} M",
+                f"{entry.latency_ms:.0f}",
                 *scores,
                 entry.sha256[:12],
             ]

@@ -48,10 +48,6 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
         raise click.ClickException(f"{target} exists; --force replaces it")
     model = load_model(float_model, "float")
     origin = model.metadata | {"float_sha256": model.digest}
-    if bits == "8" and model.sizes.bidirectional:
-        raise click.ClickException(
-            f"{float_model} runs in both directions, which the 8-bit network cannot do yet; --bits 16 halves the file"
-        )
     if bits == "8":
         data = model_bytes(quantize_tensors(model.tensors, model.sizes), model.sizes, "int8", origin)
     else:

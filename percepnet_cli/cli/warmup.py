@@ -34,8 +34,7 @@ def warmup() -> None:
     from percepnet_cli.constants import HOP_SIZE
     from percepnet_cli.denoiser import Denoiser
 
-    denoiser = Denoiser()
-    denoiser.process(np.zeros(2 * HOP_SIZE, np.float32))
+    Denoiser().denoise(np.zeros(2 * HOP_SIZE, np.float32))
     seconds = time.perf_counter() - start
     what = f"compiled in {seconds:.1f} s" if cold else f"were compiled, loaded in {seconds:.1f} s"
     if CACHE_DIR is None:

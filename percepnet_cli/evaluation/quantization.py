@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
+from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser, Predictor
 from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.modelfile import Model
-from percepnet_cli.network.percepnet import State
-from percepnet_cli.signal_path import MAX_HOPS, analyze_signal
+from percepnet_cli.signal_path import Analysis
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,12 @@ def compare(float_model: Model, model: Model, samples: np.ndarray) -> Difference
     if hops < 100:
         raise ValueError("at least one second of audio is needed to compare on")
     cut = np.ascontiguousarray(samples[: hops * HOP_SIZE], np.float32)
+    gain, strength, reference = _run(float_model, cut, FloatState)
+    gain8, strength8, output = _run(model, cut)
 
-    # Gains and strengths of both networks, from the same features
-    features = analyze_signal(cut).features
-    rows = len(features)
-    gain, strength = np.zeros((2, rows, NUM_BANDS), np.float32), np.zeros((2, rows, NUM_BANDS), np.float32)
-    states: tuple[Predictor, Predictor] = (FloatState(float_model), State(model, MAX_HOPS))
-    for start in range(0, rows, MAX_HOPS):
-        block = slice(start, min(start + MAX_HOPS, rows))
-        for which, state in enumerate(states):
-            state.run(features[block], gain[which, block], strength[which, block])
-
-    # Samples of both
-    reference = Denoiser(float_model, predictor=FloatState).process(cut)
-    error = Denoiser(model).process(cut) - reference
-    dg, dr = np.abs(gain[1] - gain[0]), np.abs(strength[1] - strength[0])
+    dg, dr = np.abs(gain8 - gain), np.abs(strength8 - strength)
     power = float(np.mean(np.square(reference, dtype=np.float64)))
-    noise = float(np.mean(np.square(error, dtype=np.float64)))
+    noise = float(np.mean(np.square(output - reference, dtype=np.float64)))
     return Difference(
         hops,
         float(dg.mean()),
@@ -62,3 +51,19 @@ def compare(float_model: Model, model: Model, samples: np.ndarray) -> Difference
         float(np.percentile(dr, 99)),
         10 * float(np.log10((power + 1e-20) / (noise + 1e-20))),
     )
+
+
+def _run(
+    model: Model, samples: np.ndarray, predictor: Callable[[Model], Predictor] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Denoise samples; return gains and strengths, float32 [hops + 1, 34] each, and the output."""
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def observe(channel: int, analysis: Analysis, gain: np.ndarray, strength: np.ndarray) -> None:
+        seen.append((gain.copy(), strength.copy()))
+
+    denoiser = Denoiser(model, predictor=predictor, observer=observe)
+    output = denoiser.denoise(samples)
+    before = denoiser.latency // HOP_SIZE - 1  # windows that lie before the recording
+    gain, strength = (np.concatenate(part)[before:] for part in zip(*seen, strict=True))
+    return gain, strength, output

@@ -16,6 +16,7 @@ from percepnet_cli.live import exchange, portaudio
 from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.devices import choose, find
 from percepnet_cli.live.engine import Engine, Levels, Ring
+from percepnet_cli.live.models import require_realtime
 from percepnet_cli.live.settings import Settings, channels_of, rate_of
 from percepnet_cli.live.status import SILENCE_DB, Status, decibels
 
@@ -71,6 +72,8 @@ class Session:
     ------
     DeviceError
         If the devices cannot be found or opened.
+    ModelError
+        If the denoiser's network looks ahead.
 
     Attributes
     ----------
@@ -83,6 +86,7 @@ class Session:
     """
 
     def __init__(self, denoiser: Denoiser, settings: Settings, record: bool = False) -> None:
+        require_realtime(denoiser.model)
         self.denoiser = denoiser
         self.settings = settings
         self.recorded: deque[tuple[np.ndarray, np.ndarray]] | None = deque() if record else None

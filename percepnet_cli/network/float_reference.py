@@ -1,60 +1,117 @@
-"""The network in float, hop by hop in NumPy: slow and obvious, what 8 bits are compared with."""
+"""The network in float, layer by layer in NumPy: slow and obvious, what 8 bits and torch are compared with."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.constants import FEATURE_CLIP
+from percepnet_cli.constants import (
+    BIDIRECTIONAL_BLOCK_HOPS,
+    BIDIRECTIONAL_FUTURE_HOPS,
+    FEATURE_CLIP,
+    NUM_BANDS,
+    NUM_FEATURES,
+)
+from percepnet_cli.network.graph import BACKWARD, GRAPH
 from percepnet_cli.network.modelfile import Model
 
 
 class FloatState:
-    """A float model run hop by hop in NumPy: slow and obvious, what 8 bits are compared with."""
+    """One stream through a float model, as ``percepnet.State`` and ``blocks.BlockState`` are through an 8-bit one.
 
-    def __init__(self, model: Model) -> None:
-        self._t = model.tensors
-        sizes = model.sizes
-        self._taps1 = np.zeros((sizes.kernel1, sizes.dense), np.float32)
-        self._taps2 = np.zeros((sizes.kernel2, sizes.conv1), np.float32)
-        self._h = {
-            name: np.zeros(self._t[f"{name}.weight_hh"].shape[1], np.float32)
-            for name in ("gru1", "gru2", "gru3", "gain_gru", "strength_gru")
-        }
+    Parameters
+    ----------
+    model : Model
+        Of kind ``float``.
+    block, future : int or None
+        Hops that are computed at once, and those behind them that layers against time begin with. None: 1 and 0 for a
+        causal model, where it makes no difference, and as in use for a bidirectional one. With a block as long as a
+        recording and no future, the network sees it as in training: whole.
 
-    def _layer(self, name: str, x: np.ndarray) -> np.ndarray:
-        return self._t[f"{name}.weight"].reshape(-1, x.size) @ x + self._t[f"{name}.bias"]
+    Attributes
+    ----------
+    latency_hops : int
+        Hops by which gains and strengths are behind the features.
+    """
 
-    def _conv(self, name: str, taps: np.ndarray, x: np.ndarray) -> np.ndarray:
-        taps[:-1] = taps[1:].copy()
-        taps[-1] = x
-        weight = self._t[f"{name}.weight"]
-        return np.tanh(np.einsum("oit,ti->o", weight, taps, optimize=False) + self._t[f"{name}.bias"])
+    def __init__(self, model: Model, block: int | None = None, future: int | None = None) -> None:
+        two = model.sizes.bidirectional
+        self._t, self._bidirectional = model.tensors, two
+        self._block = (BIDIRECTIONAL_BLOCK_HOPS if two else 1) if block is None else block
+        self._future = (BIDIRECTIONAL_FUTURE_HOPS if two else 0) if future is None else future
+        self.latency_hops = self._block + self._future - 1
 
-    def _gru(self, name: str, x: np.ndarray) -> np.ndarray:
-        h = self._h[name]
-        inputs = self._t[f"{name}.weight_ih"] @ x + self._t[f"{name}.bias_ih"]
-        recurrent = self._t[f"{name}.weight_hh"] @ h + self._t[f"{name}.bias_hh"]
-        (xr, xz, xn), (hr, hz, hn) = np.split(inputs, 3), np.split(recurrent, 3)
-        r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
-        n = np.tanh(xn + r * hn)
-        self._h[name] = n + z * (h - n)
-        return self._h[name]
+        # What each layer carries from block to block
+        self._memory = {}
+        for layer, (kind, _) in GRAPH.items():
+            if kind == "convolution":
+                _, columns, taps = self._t[f"{layer}.weight"].shape
+                self._memory[layer] = np.zeros((taps - 1, columns), np.float32)
+            elif kind == "recurrent":
+                self._memory[layer] = np.zeros(self._t[f"{layer}.weight_hh"].shape[1], np.float32)
+
+        self._window = np.zeros((0, NUM_FEATURES), np.float32)
+        self._out = np.zeros((2, self.latency_hops, NUM_BANDS), np.float32)
+        """Gains and strengths that wait to leave."""
 
     def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Predict as ``percepnet.State.run`` does, from the same features: float32 [hops, 70] -> [hops, 34]."""
-        for hop, raw in enumerate(features):
-            x = np.clip((raw - self._t["feature_mean"]) / self._t["feature_std"], -FEATURE_CLIP, FEATURE_CLIP)
-            dense = np.tanh(self._layer("dense", x))
-            conv1 = self._conv("conv1", self._taps1, dense)
-            conv2 = self._conv("conv2", self._taps2, conv1)
-            gru1 = self._gru("gru1", conv2)
-            gru2 = self._gru("gru2", gru1)
-            gru3 = self._gru("gru3", gru2)
-            gain_gru = self._gru("gain_gru", gru3)
-            gain[hop] = _sigmoid(self._layer("gain", np.concatenate((conv2, gru1, gru2, gru3, gain_gru))))
-            strength_gru = self._gru("strength_gru", np.concatenate((conv2, gru3)))
-            strength[hop] = _sigmoid(self._layer("strength", strength_gru))
+        """Predict as ``blocks.BlockState.run`` does, from the same features: float32 [hops, 70] -> [hops, 34]."""
+        for hop in range(len(features)):
+            self._window = np.concatenate((self._window, features[hop : hop + 1]))
+            if len(self._window) == self._block + self._future:
+                self._out = np.concatenate((self._out, self._run_window()), axis=1)
+                self._window = self._window[self._block :]
+            gain[hop], strength[hop] = self._out[:, 0]
+            self._out = self._out[:, 1:]
+
+    def _run_window(self) -> np.ndarray:
+        """Return gains and strengths of the block at the beginning of the window, float32 [2, block, 34]."""
+        t = self._t
+        x = (self._window - t["feature_mean"]) / t["feature_std"]
+        values = {"features": np.clip(x, -FEATURE_CLIP, FEATURE_CLIP)}
+        for layer, (kind, sources) in GRAPH.items():
+            inputs = np.concatenate([values[source] for source in sources], axis=1)
+            if kind == "recurrent":
+                values[layer] = self._recurrent(layer, inputs)
+            elif kind == "convolution":
+                values[layer] = self._convolution(layer, inputs)
+            else:
+                sums = inputs @ t[f"{layer}.weight"].T + t[f"{layer}.bias"]
+                values[layer] = np.tanh(sums) if layer == "dense" else _sigmoid(sums)
+        return np.stack((values["gain"], values["strength"]))[:, : self._block]
+
+    def _convolution(self, layer: str, inputs: np.ndarray) -> np.ndarray:
+        """Convolve causally over hops. inputs: [hops, columns] -> [hops, width]."""
+        weight = self._t[f"{layer}.weight"]
+        old = len(self._memory[layer])
+        padded = np.concatenate((self._memory[layer], inputs))
+        self._memory[layer] = padded[self._block : self._block + old]
+        sums = self._t[f"{layer}.bias"] + sum(
+            padded[tap : tap + len(inputs)] @ weight[:, :, tap].T for tap in range(old + 1)
+        )
+        return np.asarray(np.tanh(sums))
+
+    def _recurrent(self, layer: str, inputs: np.ndarray) -> np.ndarray:
+        """Run a recurrent layer, both directions side by side. inputs: [hops, columns] -> [hops, outputs]."""
+        with_time = self._states(layer, inputs, self._memory[layer])
+        self._memory[layer] = with_time[self._block - 1]
+        if not self._bidirectional:
+            return with_time
+        against_time = self._states(layer + BACKWARD, inputs[::-1], np.zeros_like(self._memory[layer]))[::-1]
+        return np.concatenate((with_time, against_time), axis=1)
+
+    def _states(self, name: str, inputs: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """Run a gated recurrent unit hop by hop from a state h. inputs: [hops, columns] -> [hops, width]."""
+        states = []
+        for x in inputs:
+            from_inputs = self._t[f"{name}.weight_ih"] @ x + self._t[f"{name}.bias_ih"]
+            from_state = self._t[f"{name}.weight_hh"] @ h + self._t[f"{name}.bias_hh"]
+            (xr, xz, xn), (hr, hz, hn) = np.split(from_inputs, 3), np.split(from_state, 3)
+            r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
+            n = np.tanh(xn + r * hn)
+            h = n + z * (h - n)
+            states.append(h)
+        return np.array(states)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))

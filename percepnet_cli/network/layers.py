@@ -210,14 +210,14 @@ class Gru:
     """Gated recurrent unit with its state."""
 
     def __init__(self, inputs: Linear, recurrent: Linear, max_hops: int) -> None:
+        self.width = recurrent.columns
         self._input = inputs
         self._recurrent = recurrent
-        width = recurrent.columns
-        self._state = np.zeros(width, np.float32)
-        self._state8 = np.zeros((1, width), np.int8)
+        self._state = np.zeros(self.width, np.float32)
+        self._state8 = np.zeros((1, self.width), np.int8)
         self._input_sums = inputs.sums(max_hops)
         self._sums = recurrent.sums(1)
-        self._work = np.zeros(2 * width, np.float32)
+        self._work = np.zeros(2 * self.width, np.float32)
 
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
@@ -237,3 +237,62 @@ class Gru:
             self._work,
             out,
         )
+
+    def memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of the state, for ``recall``."""
+        return self._state.copy(), self._state8.copy()
+
+    def recall(self, memory: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go back to what ``memory`` returned."""
+        self._state[:], self._state8[:] = memory
+
+    def forget(self) -> None:
+        """Go back to the state before the first hop: zeros."""
+        self._state[:] = 0
+        self._state8[:] = 0
+
+
+class BidirectionalGru:
+    """Two gated recurrent units on the same inputs, one with time and one against it, block by block.
+
+    Parameters
+    ----------
+    forward, backward : tuple of two Linear
+        Input and recurrent matrix of each.
+    block, window : int
+        The stream is cut into blocks of ``block`` hops, and each is computed from a window that begins with it and
+        sees some hops more, ``window`` in all. With time, the state at the end of the block is carried to the next
+        one; against time, every window begins with zeros at its end.
+    """
+
+    def __init__(
+        self, forward: tuple[Linear, Linear], backward: tuple[Linear, Linear], block: int, window: int
+    ) -> None:
+        self._forward, self._backward = Gru(*forward, window), Gru(*backward, window)
+        self._block = block
+        self._against_time = np.zeros((window, forward[0].columns), np.int8)
+        self._states = np.zeros((2, window, self._forward.width), np.int8)
+
+    def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
+        """Compute a window.
+
+        inputs: int8 [window, columns]. out: int8 [hops, 2 width], written: the first hops of the window, at least
+        ``block`` of them, the unit with time first.
+        """
+        with_time, against_time = self._states
+        wanted, width = len(out), self._forward.width
+
+        # With time: to the end of the block, where the next window begins, and on as far as wanted
+        self._forward.run(inputs[: self._block], with_time[: self._block])
+        if wanted > self._block:
+            memory = self._forward.memory()
+            self._forward.run(inputs[self._block : wanted], with_time[self._block : wanted])
+            self._forward.recall(memory)
+
+        # Against time: from zeros at the end of the window
+        self._against_time[:] = inputs[::-1]
+        self._backward.forget()
+        self._backward.run(self._against_time, against_time)
+
+        out[:, :width] = with_time[:wanted]
+        out[:, width:] = against_time[::-1][:wanted]

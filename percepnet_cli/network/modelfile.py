@@ -21,8 +21,11 @@ from safetensors.numpy import save
 
 from percepnet_cli.constants import (
     BAND_TIPS,
+    BIDIRECTIONAL_BLOCK_HOPS,
+    BIDIRECTIONAL_FUTURE_HOPS,
     DEFAULT_MODEL,
     HOP_SIZE,
+    LATENCY_SAMPLES,
     LOOKAHEAD_HOPS,
     NUM_BANDS,
     NUM_FEATURES,
@@ -55,8 +58,18 @@ class Model:
         return bool(self.metadata.get("post_filter", True))
 
     @property
+    def latency_hops(self) -> int:
+        """Hops by which the network itself is late: 0 if it is causal, else what its blocks wait for."""
+        return BIDIRECTIONAL_BLOCK_HOPS + BIDIRECTIONAL_FUTURE_HOPS - 1 if self.sizes.bidirectional else 0
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples at 48 kHz by which the whole path with this model is late."""
+        return LATENCY_SAMPLES + self.latency_hops * HOP_SIZE
+
+    @property
     def num_weights(self) -> int:
-        """Number of weights, without biases: also the multiply-adds per hop."""
+        """Number of weights, without biases: also the multiply-adds per hop, but for what blocks compute again."""
         return sum(math.prod(shape) for shape in matrices(self.sizes).values())
 
 
@@ -158,8 +171,6 @@ def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:
     sensible = all(isinstance(size, int) and 0 < size <= LARGEST_WIDTH for size in widths)
     if not sensible or not isinstance(bidirectional, bool):
         raise ModelError(f"{path}: its layer sizes make no sense: {list(sizes)}")
-    if bidirectional and kind == "int8":
-        raise ModelError(f"{path} is of a network that runs in both directions, which this program cannot run yet")
     return sizes
 
 

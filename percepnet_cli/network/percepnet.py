@@ -7,6 +7,7 @@ import numpy as np
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
 from percepnet_cli.network.activations import ACTIVATION_SCALE
+from percepnet_cli.network.graph import BACKWARD
 from percepnet_cli.network.layers import Conv, Dense, FloatDense, Gru, Linear, linear
 from percepnet_cli.network.modelfile import Model
 
@@ -43,9 +44,10 @@ class Weights:
         self.mean, self.std = model.tensors["feature_mean"], model.tensors["feature_std"]
         self.dense = matrix(model, "dense")
         self.linear = {name: self._prepare(*matrix(model, name)) for name in ("conv1", "conv2", "gain", "strength")}
+        endings = ("", BACKWARD)[: self.sizes.directions]
         self.gru = {
             name: (self._prepare(*matrix(model, name, "weight_ih")), self._prepare(*matrix(model, name, "weight_hh")))
-            for name in (*TRUNK, "strength_gru")
+            for name in (layer + ending for layer in (*TRUNK, "strength_gru") for ending in endings)
         }
         moved = iter(together([*self.linear.values(), *(one for pair in self.gru.values() for one in pair)]))
         self.linear = {name: next(moved) for name in self.linear}
@@ -74,27 +76,52 @@ def together(matrices: list[Linear]) -> list[Linear]:
     return moved
 
 
-class State:
-    """One stream through a model: the layers with their memories."""
+class Encoder:
+    """What comes before the recurrent layers, with its memories: normalization, dense layer, two convolutions."""
 
-    def __init__(self, model: Model | Weights, max_hops: int) -> None:
-        weights = model if isinstance(model, Weights) else Weights(model)
+    def __init__(self, weights: Weights, max_hops: int) -> None:
         sizes = weights.sizes
         self._mean, self._std = weights.mean, weights.std
         self._dense = FloatDense(*weights.dense)
         self._conv1 = Conv(weights.linear["conv1"], sizes.kernel1, max_hops)
         self._conv2 = Conv(weights.linear["conv2"], sizes.kernel2, max_hops)
+        self._normalized = np.zeros((max_hops, NUM_FEATURES), np.float32)
+        self._after_dense = np.zeros((max_hops, sizes.dense), np.int8)
+        self._after_conv1 = np.zeros((max_hops, sizes.conv1), np.int8)
+
+    def run(self, features: np.ndarray, out: np.ndarray) -> None:
+        """Compute the layers. features: float32 [hops, 70]; out: int8 [hops, conv2], written."""
+        hops = len(features)
+        normalized, dense, conv1 = self._normalized[:hops], self._after_dense[:hops], self._after_conv1[:hops]
+        normalize(features, self._mean, self._std, normalized)
+        self._dense.run(normalized, dense)
+        self._conv1.run(dense, conv1)
+        self._conv2.run(conv1, out)
+
+
+class State:
+    """One stream through a causal model: the layers with their memories.
+
+    Attributes
+    ----------
+    latency_hops : int
+        Hops by which gains and strengths are behind the features: 0.
+    """
+
+    latency_hops = 0
+
+    def __init__(self, model: Model | Weights, max_hops: int) -> None:
+        weights = model if isinstance(model, Weights) else Weights(model)
+        sizes = weights.sizes
+        self._encoder = Encoder(weights, max_hops)
         self._grus = [Gru(*weights.gru[name], max_hops) for name in TRUNK]
         self._strength_gru = Gru(*weights.gru["strength_gru"], max_hops)
         self._gain = Dense(weights.linear["gain"], max_hops)
         self._strength = Dense(weights.linear["strength"], max_hops)
 
-        def buffer(width: int, dtype: type = np.int8) -> np.ndarray:
-            return np.zeros((max_hops, width), dtype)
+        def buffer(width: int) -> np.ndarray:
+            return np.zeros((max_hops, width), np.int8)
 
-        self._normalized = buffer(NUM_FEATURES, np.float32)
-        self._after_dense = buffer(sizes.dense)
-        self._after_conv1 = buffer(sizes.conv1)
         self._after_conv2 = buffer(sizes.conv2)
         self._after_grus = [buffer(sizes.gru) for _ in range(3)] + [buffer(sizes.gain_gru)]
         self._after_strength_gru = buffer(sizes.strength_gru)
@@ -108,13 +135,9 @@ class State:
         Written: gain, strength: float32 [hops, 34], 0..1.
         """
         hops = len(features)
-        normalized, dense = self._normalized[:hops], self._after_dense[:hops]
-        conv1, conv2 = self._after_conv1[:hops], self._after_conv2[:hops]
+        conv2 = self._after_conv2[:hops]
         grus = [buffer[:hops] for buffer in self._after_grus]
-        normalize(features, self._mean, self._std, normalized)
-        self._dense.run(normalized, dense)
-        self._conv1.run(dense, conv1)
-        self._conv2.run(conv1, conv2)
+        self._encoder.run(features, conv2)
         inputs = conv2
         for gru, out in zip(self._grus, grus, strict=True):
             gru.run(inputs, out)

@@ -22,6 +22,8 @@ class Entry:
     default: bool
     num_weights: int
     """Multiply-adds per hop."""
+    latency_ms: float
+    """Milliseconds by which the output is behind the input."""
     file_bytes: int
     sha256: str
     scores: dict[str, float]
@@ -54,5 +56,6 @@ def shipped() -> list[Entry]:
         record = records.get(name, {})
         scores = record["scores"] if record.get("sha256") == model.digest else {}
         size = find_model(name)[1].stat().st_size
-        entries.append(Entry(name, name == DEFAULT_MODEL, model.num_weights, size, model.digest, scores))
+        latency_ms = 1000 * model.latency_samples / SAMPLE_RATE
+        entries.append(Entry(name, name == DEFAULT_MODEL, model.num_weights, latency_ms, size, model.digest, scores))
     return sorted(entries, key=lambda entry: (not entry.default, -entry.num_weights))

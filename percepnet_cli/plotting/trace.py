@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS
+from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.signal_path import Analysis
 
@@ -43,7 +43,9 @@ def trace(samples: np.ndarray, model: Model | None = None, post_filter: bool | N
         parts = (gain, strength, analysis.coherence, analysis.period, analysis.correlation)
         seen.append(tuple(part.copy() for part in parts))
 
-    output = Denoiser(model, post_filter=post_filter, observer=observe).denoise(samples)
-    # the first windows lie before the recording
-    parts = [np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*seen, strict=True)]
+    denoiser = Denoiser(model, post_filter=post_filter, observer=observe)
+    output = denoiser.denoise(samples)
+    # the first windows lie before the recording; the latency is theirs and a hop of overlap-add
+    before = denoiser.latency // HOP_SIZE - 1
+    parts = [np.concatenate(part)[before:] for part in zip(*seen, strict=True)]
     return Trace._make((*parts, output))

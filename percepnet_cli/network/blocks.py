@@ -1,0 +1,116 @@
+"""A network in both directions on a stream: block by block, each with a look at the hops behind it.
+
+::
+
+    hops      t            t + 100   t + 150
+              |--- block ---|- future -|
+    with time   state at t ----> state at t + 100 kept ----> end, forgotten
+    against     <------------------------------------------- zeros at the end
+    given out   ~~~~~~~~~~~~~
+
+Layer by layer a window is computed like that: with time from the state that the last block left, against time from
+zeros at the window's end. The first hop of a block must wait for the last of its future, and all others wait as
+long. The grid of blocks begins with the stream, so no cut of the input changes a bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from percepnet_cli.constants import BIDIRECTIONAL_BLOCK_HOPS, BIDIRECTIONAL_FUTURE_HOPS, NUM_BANDS
+from percepnet_cli.network.graph import BACKWARD
+from percepnet_cli.network.layers import BidirectionalGru, Dense
+from percepnet_cli.network.modelfile import Model
+from percepnet_cli.network.percepnet import TRUNK, Encoder, Weights
+
+
+class BlockState:
+    """One stream through a bidirectional model: the layers with their memories.
+
+    Attributes
+    ----------
+    latency_hops : int
+        Hops by which gains and strengths are behind the features.
+    """
+
+    def __init__(
+        self,
+        model: Model | Weights,
+        max_hops: int,
+        block: int = BIDIRECTIONAL_BLOCK_HOPS,
+        future: int = BIDIRECTIONAL_FUTURE_HOPS,
+    ) -> None:
+        weights = model if isinstance(model, Weights) else Weights(model)
+        sizes, window = weights.sizes, block + future
+        self._max_hops, self._block, self._future, self._window = max_hops, block, future, window
+        self.latency_hops = window - 1
+
+        def layer(name: str) -> BidirectionalGru:
+            return BidirectionalGru(weights.gru[name], weights.gru[name + BACKWARD], block, window)
+
+        self._encoder = Encoder(weights, max_hops)
+        self._grus = [layer(name) for name in TRUNK]
+        self._strength_gru = layer("strength_gru")
+        self._gain = Dense(weights.linear["gain"], block)
+        self._strength = Dense(weights.linear["strength"], block)
+
+        def buffer(hops: int, width: int) -> np.ndarray:
+            return np.zeros((hops, width), np.int8)
+
+        # Layers that others look at in both directions are computed for the window, the last ones for the block
+        self._after_conv2 = buffer(window, sizes.conv2)
+        self._after_grus = [buffer(window, 2 * sizes.gru) for _ in range(3)] + [buffer(block, 2 * sizes.gain_gru)]
+        self._after_strength_gru = buffer(block, 2 * sizes.strength_gru)
+        self._for_gain = buffer(block, sizes.conv2 + 6 * sizes.gru + 2 * sizes.gain_gru)
+        self._for_strength = buffer(window, sizes.conv2 + 2 * sizes.gru)
+
+        self._filled = 0
+        """Hops of the window that have come in."""
+        self._out_gain, self._out_strength = np.zeros((2, window, NUM_BANDS), np.float32)
+        """Row i leaves with the hop that makes it i hops: the last block, or zeros from before the stream."""
+
+    def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
+        """Predict gains and strengths of the hops that lie ``latency_hops`` back; zeros before the first.
+
+        features: float32 [hops, 70], as ``dsp.features`` packs them, any number of hops.
+        Written: gain, strength: float32 [hops, 34], 0..1.
+        """
+        start = 0
+        while start < len(features):
+            # Hops that come in, at most to the end of the window
+            filled = self._filled
+            stop = min(start + self._max_hops, start + self._window - filled, len(features))
+            self._filled += stop - start
+            self._encoder.run(features[start:stop], self._after_conv2[filled : self._filled])
+
+            # Hops that leave: with the one that completes a window, the first of its block
+            complete = self._filled == self._window
+            for into, out in ((gain, self._out_gain), (strength, self._out_strength)):
+                into[start : stop - complete] = out[filled + 1 : self._filled + 1 - complete]
+            if complete:
+                self._run_block()
+                gain[stop - 1], strength[stop - 1] = self._out_gain[self._filled], self._out_strength[self._filled]
+            start = stop
+
+    def _run_block(self) -> None:
+        """Compute the block of a complete window and move on to the next one."""
+        block, conv2, grus = self._block, self._after_conv2, self._after_grus
+
+        # The recurrent layers that follow each other
+        inputs = conv2
+        for gru, out in zip(self._grus, grus, strict=True):
+            gru.run(inputs, out)
+            inputs = out
+
+        # Gains
+        np.concatenate([part[:block] for part in (conv2, *grus)], axis=1, out=self._for_gain)
+        self._gain.run(self._for_gain, self._out_gain[self._future :])
+
+        # Strengths
+        np.concatenate((conv2, grus[2]), axis=1, out=self._for_strength)
+        self._strength_gru.run(self._for_strength, self._after_strength_gru)
+        self._strength.run(self._after_strength_gru, self._out_strength[self._future :])
+
+        # The future is the beginning of the next window
+        conv2[: self._future] = conv2[block:].copy()
+        self._filled = self._future
