@@ -27,8 +27,9 @@ from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, Plan, gene
 from percepnet_cli.training.data.mixture import draw
 from percepnet_cli.training.data.recipe import RECIPE, RECIPES
 from percepnet_cli.training.data.shards import Shards, shard_path
-from percepnet_cli.training.data.targets import example
-from percepnet_cli.training.data.tracks import Sources, noise_track, speech_track
+from percepnet_cli.training.data.targets import Sharing, example
+from percepnet_cli.training.data.tracks import Sources, noise_track
+from percepnet_cli.training.data.voices import draw_voice
 
 RECIPE_S = replace(RECIPE, seconds=0.3, delayed_start=0)
 SHARD_HOURS = SEQUENCES_PER_SHARD * 0.3 / 3600
@@ -92,10 +93,10 @@ def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
             np.random.default_rng(seed)
             for seed in ((5, index, sequence), (5, index, 0, sequence // 4), (5, index, 1, sequence % 16))
         )
-        speech = speech_track(sources, 30 * 480, speech_rng, plan.recipe)
+        voice = draw_voice(sources, speech_rng, plan.recipe)
         noise = noise_track(sources, 30 * 480, noise_rng, plan.recipe)
-        mixture = draw(sources, rng, plan.recipe, speech, noise)
-        for name, array in vars(example(mixture, plan.recipe.attenuation)).items():
+        mixture = draw(sources, rng, plan.recipe, voice, noise)
+        for name, array in vars(example(mixture, plan.recipe.attenuation, (), Sharing().analyze(mixture))).items():
             if array is None:  # no teachers
                 continue
             stored = shards.tensor(name, index * SEQUENCES_PER_SHARD + sequence)
@@ -106,9 +107,9 @@ def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
 def test_no_two_mixtures_of_a_shard_hold_the_same_speech_and_noise(corpus, monkeypatch, tmp_path):
     seen = []
 
-    def note(sources, rng, recipe, speech, noise):
-        seen.append((id(speech[0]), id(noise)))
-        return draw(sources, rng, recipe, speech, noise)
+    def note(sources, rng, recipe, voice, noise):
+        seen.append((id(voice), id(noise)))
+        return draw(sources, rng, recipe, voice, noise)
 
     monkeypatch.setattr(module, "draw", note)
     module._make_shard(plan_of(corpus), (0, str(tmp_path / "shard.safetensors")))

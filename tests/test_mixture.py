@@ -14,9 +14,10 @@ from signals import noise, snr_db, speech, tone
 from percepnet_cli.audio.resample import change_speed
 from percepnet_cli.training.data import filters, synthetic
 from percepnet_cli.training.data.corpus import Library, Recording, find
-from percepnet_cli.training.data.mixture import draw, phrases, step_levels, transients
+from percepnet_cli.training.data.mixture import draw, transients
 from percepnet_cli.training.data.recipe import BALANCED, RECIPE, Recipe
 from percepnet_cli.training.data.tracks import Sources, coming_and_going, noise_track, silence_pauses, speech_track
+from percepnet_cli.training.data.voices import phrases, step_levels
 
 PLAIN = Recipe(
     seconds=3.0,

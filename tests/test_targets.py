@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import reference
@@ -15,6 +17,7 @@ from percepnet_cli.dsp import comb
 from percepnet_cli.signal_path import Analyzer, Synthesizer
 from percepnet_cli.training.data import targets
 from percepnet_cli.training.data.mixture import Mixture
+from percepnet_cli.training.data.voices import Voice
 
 BAND_HZ = np.array(BAND_TIPS) * 50
 TAPS = reference.comb_taps(100)
@@ -251,3 +254,25 @@ def test_ideal_values_clean_a_harmonic_tone_in_noise(rng):
     assert snr["gain"] > 8 and snr["gain and comb"] > snr["gain"] + 2
     lowest = np.array(BAND_TIPS) * 50 < 4000
     assert strength[20:, lowest].mean() > 0.5
+
+
+def test_mixtures_that_share_a_voice_share_its_analysis(voice, rng, monkeypatch):
+    heard = Voice(voice, voice, 24000.0)
+    sharing = targets.Sharing()
+    analyzed = []
+    analyze = targets.analyze_signal
+    monkeypatch.setattr(targets, "analyze_signal", lambda samples: analyzed.append(len(samples)) or analyze(samples))
+    for level, most in ((0.003, 0.03), (0.03, 1e-3), (1.0, 0.0)):
+        clean = voice * np.float32(level)
+        mixed = mixture(clean + noise(len(voice), rng, 0.1 * level), clean)
+        alone = targets.example(mixed, 0.5)
+        shared = targets.example(mixed, 0.5, (), sharing.analyze(replace(mixed, source=(heard, level))))
+        assert np.array_equal(alone.voice, shared.voice) and np.array_equal(alone.features, shared.features)
+        for name in ("gain", "strength"):
+            weight = getattr(alone, f"{name}_weight")
+            assert np.mean(weight == getattr(shared, f"{name}_weight")) > 0.999
+            error = np.abs(getattr(alone, name).astype(float) - getattr(shared, name))[weight == 1]
+            assert np.mean(error > 2e-3) <= most
+    assert len(analyzed) == 3 + 1  # each alone, the shared one once
+    other = replace(mixed, source=None)
+    assert pytest.approx(analyze(mixed.clean).E) == sharing.analyze(other).E

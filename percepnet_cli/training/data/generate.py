@@ -22,11 +22,11 @@ from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote
 from percepnet_cli.training.data import shards
 from percepnet_cli.training.data.corpus import Library, Recording, find, split
-from percepnet_cli.training.data.mixture import Mixture, draw
+from percepnet_cli.training.data.mixture import Mixture, Tracks, draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
-from percepnet_cli.training.data.targets import example
+from percepnet_cli.training.data.targets import Sharing, example
 from percepnet_cli.training.data.teachers import teach
-from percepnet_cli.training.data.tracks import Sources, Tracks
+from percepnet_cli.training.data.tracks import Sources
 from percepnet_cli.version import __version__
 
 SEQUENCES_PER_SHARD = 64
@@ -158,9 +158,9 @@ def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
     tracks = Tracks(sources, plan.recipe, plan.seed, index)
     for sequence in range(SEQUENCES_PER_SHARD):
         rng = np.random.default_rng((plan.seed, index, sequence))
-        speech = tracks.speech(sequence // plan.recipe.reuse)
+        voice = tracks.voice(sequence // plan.recipe.reuse)
         noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse))
-        yield draw(sources, rng, plan.recipe, speech, noise)
+        yield draw(sources, rng, plan.recipe, voice, noise)
 
 
 def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> set[str]:
@@ -172,8 +172,10 @@ def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> s
         mixtures = list(mixtures)
         answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
     rows: dict[str, list[np.ndarray]] = {}
+    sharing = Sharing()
     for mixture, *taught in zip(mixtures, *answers, strict=True):
-        for name, array in vars(example(mixture, plan.recipe.attenuation, taught)).items():
+        made = example(mixture, plan.recipe.attenuation, taught, sharing.analyze(mixture))
+        for name, array in vars(made).items():
             if array is not None:
                 rows.setdefault(name, []).append(array)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}

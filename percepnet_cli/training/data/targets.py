@@ -16,11 +16,13 @@ from percepnet_cli.constants import (
     HOP_SIZE,
     LOOKAHEAD_HOPS,
     NUM_BANDS,
+    NUM_FEATURES,
 )
 from percepnet_cli.ideal import band_targets
-from percepnet_cli.signal_path import MAX_HOPS, Analyzer
+from percepnet_cli.signal_path import Analysis, analyze_blocks, analyze_signal
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.shards import mean_by_roots
+from percepnet_cli.training.data.voices import Voice
 
 QUIET = np.float32(1e-7)
 """Band energies of the noisy signal below this are digital silence: no gain can be judged."""
@@ -52,40 +54,58 @@ class Example:
     """float16 [hops, 34], 0..1: likewise the strength."""
 
 
-def _join(rows: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """Return the parts of a stream as wholes, without the windows before its start."""
-    return tuple(np.concatenate(part)[LOOKAHEAD_HOPS:] for part in zip(*rows, strict=True))
+class Sharing:
+    """Analyzes the clean speech of mixtures, once for all in a row that share a voice and differ in its level alone.
+
+    Energies are scaled; the rest is that of speech at full level, where its pitch is found best.
+    """
+
+    def __init__(self) -> None:
+        self._voice: Voice | None = None
+        self._analysis: Analysis | None = None
+
+    def analyze(self, mixture: Mixture) -> Analysis:
+        """Return the analysis of the clean speech of a mixture, of which ``Y`` and ``P`` have a level of their own."""
+        if mixture.source is None:
+            return analyze_signal(mixture.clean)
+        voice, gain = mixture.source
+        if self._analysis is None or self._voice is not voice:
+            self._voice, self._analysis = voice, analyze_signal(voice.clean)
+        return self._analysis._replace(E=self._analysis.E * np.float32(gain * gain))
 
 
-def example(mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndarray] = ()) -> Example:
+def example(
+    mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndarray] = (), clean: Analysis | None = None
+) -> Example:
     """Analyze a mixture and its clean speech side by side.
 
     attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 (the paper). taught: what teachers
     made of the mixture, float32 [hops * 480] each; their opinion is the answer that would be ideal if that were the
-    clean speech.
+    clean speech. clean: the analysis of the clean speech, if it is known (``Sharing``).
 
-    The analyzers see the stream from its start; the first LOOKAHEAD_HOPS windows, which lie before
-    it, are dropped and the stream is continued with zeros, so hop l of the result is window l of the mixture.
+    Hop l of the result is the window whose middle is sample 480 l of the mixture.
     """
     hops = len(mixture.noisy) // HOP_SIZE
-    pad = np.zeros(LOOKAHEAD_HOPS * HOP_SIZE, np.float32)
-    noisy, *voices = (
-        np.concatenate((signal, pad)).reshape(-1, HOP_SIZE) for signal in (mixture.noisy, mixture.clean, *taught)
-    )
-    noisy_analyzer, analyzers = Analyzer(), [Analyzer() for _ in voices]
-    rows = []
-    opinions: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in voices]
-    for start in range(0, hops + LOOKAHEAD_HOPS, MAX_HOPS):
-        a = noisy_analyzer.analyze(noisy[start : start + MAX_HOPS])
-        energies = []
-        for analyzer, voice, opinion in zip(analyzers, voices, opinions, strict=True):
-            b = analyzer.analyze(voice[start : start + MAX_HOPS])
-            energies.append(b.E)
-            gain, attenuation, strength = band_targets(a, b)
-            opinion.append((gain * attenuation**attenuation_power, strength))
-        rows.append((a.features.copy(), a.E.copy(), energies[0].copy()))
-    features, E, Ex = _join(rows)
-    (gain, strength), *rest = (_join(opinion) for opinion in opinions)
+    wanted = [analyze_signal(mixture.clean) if clean is None else clean, *map(analyze_signal, taught)]
+    Ex = wanted[0].E[:hops]
+    features, E = np.empty((hops, NUM_FEATURES), np.float32), np.empty((hops, NUM_BANDS), np.float32)
+    answers = [np.empty((2, hops, NUM_BANDS), np.float32) for _ in wanted]
+
+    # the first windows of the stream lie before its start, the last ones after its end
+    first = -LOOKAHEAD_HOPS
+    for block in analyze_blocks(mixture.noisy):
+        rows = slice(max(first, 0), min(first + len(block.E), hops))
+        if rows.start >= rows.stop:
+            break
+        noisy = Analysis(*(array[rows.start - first : rows.stop - first] for array in block))
+        first += len(block.E)
+        features[rows], E[rows] = noisy.features, noisy.E
+        for analysis, (gain, strength) in zip(wanted, answers, strict=True):
+            ideal_gain, attenuation, strength[rows] = band_targets(
+                noisy, Analysis(*(array[rows] for array in analysis))
+            )
+            gain[rows] = ideal_gain * attenuation**attenuation_power
+    (gain, strength), *rest = answers
 
     total = Ex.sum(axis=1)
     positive = total[total > QUIET * NUM_BANDS]

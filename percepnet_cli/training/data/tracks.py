@@ -275,36 +275,3 @@ def _levelled(samples: np.ndarray) -> np.ndarray:
     """Bring the active RMS to 1; silence stays."""
     level = filters.active_rms(samples)
     return samples / np.float32(level) if level > 0 else samples
-
-
-class Tracks:
-    """Speech and noises that several mixtures share: to make one costs as much as all the rest of a mixture.
-
-    Parameters
-    ----------
-    sources, recipe
-        What to make them of, and how.
-    seed
-        Whole numbers; with the number of a track, they decide on it.
-    """
-
-    def __init__(self, sources: Sources, recipe: Recipe, *seed: int) -> None:
-        self.sources, self.recipe, self._seed = sources, recipe, seed
-        self._speech: dict[int, tuple[np.ndarray, float]] = {}
-        self._noise: dict[int, Noise] = {}
-
-    def speech(self, number: int) -> tuple[np.ndarray, float]:
-        """Return a speech track, read-only, and its bandwidth; see ``speech_track``."""
-        if number not in self._speech:
-            rng = np.random.default_rng((*self._seed, 0, number))
-            self._speech[number] = speech_track(self.sources, self.recipe.size, rng, self.recipe)
-            self._speech[number][0].flags.writeable = False
-        return self._speech[number]
-
-    def noise(self, number: int) -> Noise:
-        """Return a noise track, read-only; see ``noise_track``."""
-        if number not in self._noise:
-            rng = np.random.default_rng((*self._seed, 1, number))
-            self._noise[number] = noise_track(self.sources, self.recipe.size, rng, self.recipe)
-            self._noise[number].samples.flags.writeable = False
-        return self._noise[number]
