@@ -34,7 +34,7 @@ DOORS = {
     "distributed": ["parallel/cluster.py"],
     "fsspec": ["storage/remote.py"],
     "torch": [
-        *(f"training/model/{name}.py" for name in ("torch_model", "recurrence", "products")),
+        *(f"training/model/{name}.py" for name in ("torch_model", "recurrence", "tiled_recurrence", "products")),
         *(f"training/{name}.py" for name in ("losses", "loudness", "checkpoint", "trainer", "train")),
         *(f"training/{name}.py" for name in ("feeder", "sampler", "processes")),
         "cli/train.py",

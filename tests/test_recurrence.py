@@ -5,10 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from percepnet_cli.compute import tiles  # noqa: E402
+from percepnet_cli.compute.jit import kernel  # noqa: E402
 from percepnet_cli.compute.transpose import transpose_blocks  # noqa: E402
-from percepnet_cli.training.model import gru_gates  # noqa: E402
+from percepnet_cli.training.model import gru_gates, gru_passes  # noqa: E402
 from percepnet_cli.training.model.products import as_array, can_pack, product_with, weight_gradient  # noqa: E402
 from percepnet_cli.training.model.recurrence import Recurrent  # noqa: E402
+from percepnet_cli.training.model.tiled_recurrence import TiledRecurrence, can_tile  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -125,6 +128,64 @@ def test_bfloat16_gradients_of_many_rows_are_those_of_float32(hops):
     for name, value in wanted.items():
         a, b = value.flatten().double(), found[name].flatten().double()
         assert float(a @ b / (a.norm() * b.norm())) > 0.9995, name
+
+
+@pytest.mark.skipif(not tiles.available(), reason="no AMX")
+def test_packed_tiles_multiply(rng):
+    weight, x = torch.randn(48, 96).bfloat16(), torch.randn(32, 96).bfloat16()
+    packed = tiles.pack(as_array(weight)).reshape(-1)
+    wanted = (x.double() @ weight.double().t()).flatten().numpy()
+    before, sums = np.zeros(64, np.uint8), np.ones(32 * 48, np.float32)
+    for rows in (32, 16):
+        tiles_product(as_array(x).reshape(-1), rows, packed, before, sums)
+        assert np.allclose(sums[: rows * 48], wanted[: rows * 48], atol=1e-4)
+
+
+@kernel
+def tiles_product(x, rows, packed, before, sums):
+    tiles.store_configuration(before)
+    tiles.load_configuration(tiles.CONFIGURATION)
+    gru_passes.multiply(x, 0, 96, rows, packed, 48, 3, sums)
+    tiles.load_configuration(before)
+
+
+@pytest.mark.skipif(not tiles.available(), reason="no AMX")
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize(("hops", "batch", "width"), [(23, 16, 32), (8, 48, 64), (5, 32, 96)])
+def test_tiles_give_the_layer_of_torch_and_its_gradients(directions, hops, batch, width):
+    layers = [Recurrent(24, width) for _ in range(directions)]
+    with torch.no_grad():
+        for layer in layers:
+            for bias in (layer.bias_ih, layer.bias_hh):
+                bias.normal_(0, 0.5)
+            for weight in (layer.weight_ih, layer.weight_hh):  # what bfloat16 can say, so that only products round
+                weight.copy_(weight.bfloat16())
+    x = torch.randn(hops, batch, 24).bfloat16()
+    h0 = torch.rand(batch, width) * 2 - 1
+    seeds = torch.randn(hops, batch, directions * width).bfloat16().float(), torch.randn(batch, width)
+    reference = torch.nn.GRU(24, width, bidirectional=directions == 2).double()
+    with torch.no_grad():
+        for layer, ending in zip(layers, ("", "_reverse"), strict=False):
+            for name, value in layer.named_parameters():
+                getattr(reference, f"{name}_l0{ending}").copy_(value)
+
+    def torch_layer(x, h0):
+        first = torch.stack([h0, torch.zeros_like(h0)][:directions])
+        states, last = reference(x, first)
+        return states, last[0]
+
+    def tiled(x, h0):
+        assert can_tile(x, width)
+        return TiledRecurrence.apply(x, h0, *(weight for layer in layers for weight in layer.parameters()))
+
+    both = torch.nn.ModuleList(layers)
+    wanted = run_layer(torch_layer, reference, x.double(), h0.double(), *(seed.double() for seed in seeds))
+    found = run_layer(tiled, both, x, h0, *seeds)
+    renamed = {f"{i}.{name}": f"{name}_l0{('', '_reverse')[i]}" for i in range(directions) for name in dict(
+        layers[0].named_parameters())}  # fmt: skip
+    for name in found:
+        a, b = wanted[renamed.get(name, name)].flatten().double(), found[name].flatten().double()
+        assert float((a - b).norm() / a.norm()) < 0.01, name
 
 
 def test_a_layer_can_be_differentiated_once():

@@ -10,6 +10,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.vectors import Vectors
 
 COLUMNS = 16
 """Columns of a block."""
@@ -20,23 +21,6 @@ ROWS = 32
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 NUMBERS = ir.VectorType(I16, COLUMNS)
 PAIRS = ir.VectorType(I32, COLUMNS)
-
-
-def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """Return the columns of a square of 16 vectors of 16 numbers."""
-    rows = list(rows)
-    # exchange the squares off the diagonal, of 8 x 8, then of 4 x 4, 2 x 2 and single numbers
-    for half in (8, 4, 2, 1):
-        lanes = range(COLUMNS)
-        upper = [COLUMNS + lane - half if lane & half else lane for lane in lanes]
-        lower = [COLUMNS + lane if lane & half else lane + half for lane in lanes]
-        for row in range(COLUMNS):
-            if not row & half:
-                pair = rows[row], rows[row + half]
-                rows[row], rows[row + half] = (
-                    builder.shuffle_vector(*pair, ir.Constant(PAIRS, mask)) for mask in (upper, lower)
-                )
-    return rows
 
 
 def _transpose_block(typingctx: Any, x: Any, first: Any, stride: Any, out: Any, place: Any, out_stride: Any) -> Any:
@@ -56,7 +40,7 @@ def _transpose_block(typingctx: Any, x: Any, first: Any, stride: Any, out: Any, 
         # a number and the one below it become one of twice the size: then it is a square
         shift = ir.Constant(PAIRS, [16] * COLUMNS)
         square = [builder.or_(row(2 * pair), builder.shl(row(2 * pair + 1), shift)) for pair in range(COLUMNS)]
-        for number, vector in enumerate(_transposed(builder, square)):
+        for number, vector in enumerate(Vectors(builder).transpose(square)):
             there = builder.gep(target, [builder.add(place, builder.mul(out_stride, I64(number)))])
             store = builder.store(vector, builder.bitcast(there, PAIRS.as_pointer()))
             store.align = 64

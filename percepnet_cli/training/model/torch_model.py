@@ -21,6 +21,7 @@ from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
 from percepnet_cli.network.graph import BACKWARD, GRAPH, Sizes, outputs, units
 from percepnet_cli.training.model.products import weight_gradient
 from percepnet_cli.training.model.recurrence import Recurrent
+from percepnet_cli.training.model.tiled_recurrence import TiledRecurrence, can_tile
 
 
 class State(NamedTuple):
@@ -203,9 +204,14 @@ class PercepNet(nn.Module):  # type: ignore[misc]
 
     def _recurrent(self, name: str, x: torch.Tensor, h0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the outputs of a recurrent layer, both directions side by side, and its state behind the last hop."""
-        states, last = getattr(self, name)(x, h0)
+        layers = [getattr(self, one) for one in (name, name + BACKWARD)[: self.sizes.directions]]
+        if can_tile(x, h0.shape[1]):
+            weights = [weight for layer in layers for weight in layer.parameters()]
+            states, last = TiledRecurrence.apply(x, h0, *weights)
+            return states, last
+        states, last = layers[0](x, h0)
         if self.sizes.bidirectional:
-            backward, _ = getattr(self, name + BACKWARD)(x, torch.zeros_like(h0), against_time=True)
+            backward, _ = layers[1](x, torch.zeros_like(h0), against_time=True)
             states = torch.cat((states, backward), dim=-1)
         return states, last
 
