@@ -18,16 +18,14 @@ demo: $(VENV)/.runtime ## denoise the example recording
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile
 
-# Each core runs tests, those of a file on one core.
-QUICK = $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not service'
+PARALLEL = $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint ## check style, types and layers, and run the quick tests: before each commit
-	$(QUICK)
+	$(PARALLEL) -m 'not slow and not alone and not service'
 
-# Tests that start services or look at the clock run alone.
 test: $(VENV)/.all lint ## run everything but the tests that take minutes each
-	$(QUICK)
-	$(BIN)/python -m pytest -m 'service and not slow'
+	$(PARALLEL) -m 'not slow and not alone'
+	$(BIN)/python -m pytest -m 'alone and not slow'
 
 lint: $(VENV)/.test ## check style, types and layers
 	$(BIN)/ruff check

@@ -153,6 +153,7 @@ def test_a_broken_model_is_one_sentence(recordings, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.service
 @pytest.mark.skipif(os.name == "nt", reason="needs process groups")
 def test_a_kill_leaves_whole_files_and_a_resumed_run_ends_with_the_same_bytes(recordings, expected, tmp_path):
     kill_and_resume(recordings, tmp_path / "out", expected, [(1, 0.0), (1, 0.002)])
@@ -167,6 +168,7 @@ def test_twenty_kills(tmp_path):
     kill_and_resume(source, tmp_path / "out", digests(tmp_path / "expected"), kills)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="needs process groups and /proc")
 @pytest.mark.parametrize("moment", [pytest.param("starting", marks=pytest.mark.slow), "working"])
 def test_an_interruption_ends_all_within_a_second(tmp_path, moment):

@@ -18,6 +18,8 @@ from percepnet_cli.dsp import stft
 from percepnet_cli.errors import PlotError
 from percepnet_cli.network.graph import Sizes
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def report() -> measure.Report:

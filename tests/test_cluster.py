@@ -21,6 +21,8 @@ pytest.importorskip("distributed")
 from percepnet_cli.errors import ClusterError
 from percepnet_cli.parallel import cluster as module
 
+pytestmark = pytest.mark.service
+
 WORKERS = 3
 
 

@@ -184,6 +184,7 @@ def test_decoded_recordings_are_kept_for_all_processes(corpus, tmp_path, monkeyp
         assert library.unreadable == {str(tmp_path / "broken.wav")}
 
 
+@pytest.mark.service
 def test_a_stretch_of_a_long_recording_is_drawn(corpus, rng):
     library, recording = Library(), find(corpus / "speech")[0]
     whole = library.samples(recording)

@@ -86,6 +86,7 @@ def test_part_of_a_buffer_is_written_and_no_more(rng):
     assert np.all(out[3:] == 5) and np.array_equal(out[:3, :12], product(weights, vectors)[0][:3])
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("isa", [name for name in cpu.available() if name != cpu.isa()])
 def test_every_other_form_that_this_cpu_has_is_exact(isa):
     if cpu.VARIABLE in os.environ:
@@ -112,6 +113,7 @@ print(cpu.isa(), out.tobytes().hex()[-4000:])
 """
 
 
+@pytest.mark.service
 def test_every_form_gives_the_same_samples(make_models, tmp_path):
     from percepnet_cli.network.modelfile import model_bytes
 

@@ -154,6 +154,7 @@ def test_words_against_what_is_spoken_rate_the_clean_recording_too(folder, monke
     assert table.columns["wer"][0] == "WER %" and "66.7" in table.summary()
 
 
+@pytest.mark.service
 def test_a_real_recognizer(folder):
     pytest.importorskip("pocketsphinx")
     result = run(folder / "clean" / "a.wav", "--compare", f"x={folder / 'clean' / 'a.wav'}", "--no-dnsmos")

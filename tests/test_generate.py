@@ -159,6 +159,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(corpus, tmp_path):
         list(generate(plan_of(corpus), tmp_path / "file" / "folder", SHARD_HOURS, 1))
 
 
+@pytest.mark.service
 def test_stopping_early_ends_the_processes_and_leaves_whole_shards(made, corpus, tmp_path):
     steps = generate(plan_of(corpus), tmp_path, SHARDS * SHARD_HOURS, 2)
     next(steps)
@@ -194,6 +195,7 @@ def end_group(leader):
         os.killpg(leader, signal.SIGKILL)
 
 
+@pytest.mark.service
 def test_processes_do_not_outlive_a_killed_run(killed):
     deadline = time.monotonic() + 6
     with pytest.raises(ProcessLookupError):
@@ -202,6 +204,7 @@ def test_processes_do_not_outlive_a_killed_run(killed):
             time.sleep(0.1)
 
 
+@pytest.mark.service
 def test_a_killed_run_leaves_whole_shards_and_is_completed_by_another(killed, made, corpus):
     folder, leader = killed
     end_group(leader)

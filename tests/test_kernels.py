@@ -17,6 +17,8 @@ from percepnet_cli.compute import cpu, jit
 
 PACKAGE = Path(jit.__file__).parents[1]
 
+pytestmark = pytest.mark.service
+
 SESSION = """
 import importlib, json, pkgutil, sys
 from pathlib import Path

@@ -32,7 +32,10 @@ if pulse.missing() is None:
     from percepnet_cli.live.session import Session
     from percepnet_cli.live.settings import Settings
 
-pytestmark = pytest.mark.skipif(pulse.missing() is not None, reason=str(pulse.missing()))
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(pulse.missing() is not None, reason=str(pulse.missing())),
+]
 
 
 def street():

@@ -74,6 +74,7 @@ def test_a_process_that_cannot_start_ends_the_run():
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.alone
 def test_leaving_early_ends_the_processes_at_once():
     run = Pool(slow, None, 2).run(range(8))
     next(run)

@@ -35,7 +35,7 @@ from percepnet_cli.training.trainer import Trainer  # noqa: E402
 
 TINY = Options(Sizes(16, 16, 16, 16, 16, 16), batch_size=6, sequence_length=24, steps=8, seed=5, device="cpu")
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("one_torch_thread")]
 
 
 def silent(_):

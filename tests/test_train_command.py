@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from percepnet_cli.training.model.floatmodel import read_float_model  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("one_torch_thread")]
 
 
 def invoke(*arguments):

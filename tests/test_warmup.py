@@ -23,6 +23,7 @@ def program(*arguments, **environment):
     return done
 
 
+@pytest.mark.service
 def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(1).uniform(-0.1, 0.1, (48000, 2)), 44100)
     cache = str(tmp_path / "cache")
@@ -38,17 +39,20 @@ def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")} == kept
 
 
+@pytest.mark.service
 def test_warmup_fails_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     done = program("warmup", PERCEPNET_CACHE_DIR=str(tmp_path / "file" / "cache"))
     assert done.returncode == 1 and "no folder to keep them in" in done.stderr
 
 
+@pytest.mark.alone
 def test_help_costs_little():
     # 0.06 s on the machine of docs/benchmarks.md; the best of three, with room for a slow and busy one
     assert min(program("--help").cpu_seconds for _ in range(3)) < 0.3
 
 
+@pytest.mark.alone
 def test_a_warm_run_costs_little_and_leaves_scipy_alone(tmp_path):
     pytest.importorskip("scipy")
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(1).uniform(-0.1, 0.1, 48000), 48000)
