@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,6 +33,9 @@ class Predictor(Protocol):
 
         Those of the hops ``latency_hops`` back, and anything for hops before the first.
         """
+
+    def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
+        """Write gain and strength of the stream's last hops, float32 [latency_hops, 34]; not called if those are 0."""
 
 
 class Denoiser:
@@ -166,12 +169,14 @@ class Denoiser:
         All output together is then ``latency`` samples longer than the input.
         """
         waiting = len(self._pending)
-        total = waiting + self.latency
-        padded = -(-total // HOP_SIZE) * HOP_SIZE
-        shape = (padded - waiting,) if self._flat else (padded - waiting, self.channels)
-        tail = self.process(np.zeros(shape, np.float32))[:total]
+        flat, total = self._flat, waiting + self.latency
+
+        # What the signal path holds back comes out with zeros, what the network holds back when it knows the end
+        padded = -(-(waiting + LATENCY_SAMPLES) // HOP_SIZE) * HOP_SIZE
+        tail = self.process(np.zeros((padded - waiting, self.channels), np.float32))
+        tail = np.concatenate((tail, self._finish()))[:total]
         self.reset()
-        return tail
+        return tail[:, 0] if flat else tail
 
     def denoise(self, samples: np.ndarray) -> np.ndarray:
         """Clean a whole recording: float32 as ``process`` takes it; returned in the same shape, without the delay.
@@ -181,17 +186,41 @@ class Denoiser:
         self.reset()
         return np.concatenate((self.process(samples), self.flush()))[self.latency :]
 
+    def _each(self, hops: int) -> Callable[..., Iterable[Any]]:
+        """Return ``map``, or the like that works on threads."""
+        # The kernels run without the lock of the interpreter; for a few hops a thread costs more than it brings
+        return self._pool.map if self._pool is not None and hops >= THREADED_HOPS else map
+
     def _process_hops(self, samples: np.ndarray, out: np.ndarray) -> None:
         """Run up to MAX_HOPS whole hops. samples, out: float32 [hops * 480, channels]."""
-        hops = len(samples) // HOP_SIZE
-        channels = range(self.channels)
-        # the kernels run without the lock of the interpreter; for a few hops a thread costs more than it brings
-        each = self._pool.map if self._pool is not None and hops >= THREADED_HOPS else map
+        channels, each = range(self.channels), self._each(len(samples) // HOP_SIZE)
 
         def analyze(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
             return self._channels[channel].analyze(samples[:, channel])
 
-        analyzed = list(each(analyze, channels))
+        self._render(list(each(analyze, channels)), out)
+
+    def _finish(self) -> np.ndarray:
+        """Return what waits for the end of the stream, float32 [n, channels]; nothing if the network is causal."""
+        hops = self._channels[0].latency_hops
+        out = np.empty((hops * HOP_SIZE, self.channels), np.float32)
+        if hops:
+            ends = list(self._each(hops)(_Channel.end, self._channels))
+            for start in range(0, hops, MAX_HOPS):
+                rows = slice(start, min(start + MAX_HOPS, hops))
+                parts = [
+                    (Analysis(*(x[rows] for x in waited)), gain[rows], strength[rows])
+                    for waited, gain, strength in ends
+                ]
+                self._render(parts, out[rows.start * HOP_SIZE : rows.stop * HOP_SIZE])
+        return out
+
+    def _render(self, analyzed: list[tuple[Analysis, np.ndarray, np.ndarray]], out: np.ndarray) -> None:
+        """Turn what is known of each channel, and its gain and strength, into samples.
+
+        out: float32 [hops * 480, channels], written, up to MAX_HOPS hops.
+        """
+        channels, each = range(self.channels), self._each(len(out) // HOP_SIZE)
         if self._observer is not None:
             for channel in channels:
                 self._observer(channel, *analyzed[channel])
@@ -229,6 +258,10 @@ class _AnalysisDelay:
             delayed.append(rows[: len(part)])
         return Analysis(*delayed)
 
+    def rest(self) -> Analysis:
+        """Return the last ``hops`` windows, which have not come back yet."""
+        return Analysis(*(line.extend(0) for line in self._lines))
+
 
 class _Channel:
     """One channel's stream: the stages with their memories and working space."""
@@ -251,6 +284,13 @@ class _Channel:
         if self._delay is not None:
             analysis = self._delay.exchange(analysis)
         return analysis, gain, strength
+
+    def end(self) -> tuple[Analysis, np.ndarray, np.ndarray]:
+        """Return the analyses that wait for the end of the stream with gain and strength, float32 [hops, 34]."""
+        assert self._delay is not None
+        gain, strength = np.zeros((2, self.latency_hops, NUM_BANDS), np.float32)
+        self._predictor.end(gain, strength)
+        return self._delay.rest(), gain, strength
 
     def render(
         self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, energy: np.ndarray | None, dry: float

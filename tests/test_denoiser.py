@@ -49,6 +49,11 @@ class Player:
         gain[:], strength[:] = self.gain[part], self.strength[part]
         self.hop = part.stop
 
+    def end(self, gain, strength):
+        assert gain.shape == strength.shape == (self.latency_hops, 34)
+        part = slice(self.hop, self.hop + self.latency_hops)
+        gain[:], strength[:] = self.gain[part], self.strength[part]
+
 
 def run(denoiser, samples, cuts=()):
     """All output of a stream that is given in pieces: those of ``cuts``, then the rest."""
@@ -109,6 +114,15 @@ def test_a_late_network_delays_the_same_output(random_model, stereo, late, chann
     assert len(delayed) == len(at_once) + late * HOP_SIZE
     assert not delayed[: late * HOP_SIZE].any()
     assert delayed[late * HOP_SIZE :].tobytes() == at_once.tobytes()
+
+
+def test_the_end_of_a_recording_is_not_drowned_in_the_silence_behind_it(two_way_models, mono):
+    """Layers against time begin at the end of the recording: it sounds as if the network saw it whole."""
+    exact = two_way_models[1]
+    samples = mono[: 120 * HOP_SIZE]
+    hops = 120 + LATENCY_SAMPLES // HOP_SIZE
+    whole = Denoiser(exact, predictor=lambda model: FloatState(model, hops, 0)).denoise(samples)
+    assert np.array_equal(Denoiser(exact, predictor=FloatState).denoise(samples), whole)
 
 
 @pytest.mark.parametrize("late", [0, 30])

@@ -78,11 +78,17 @@ def test_float_twin_equals_torch_on_whole_sequences(make_models, rng, bidirectio
             assert np.abs(found - wanted).max() < 1e-4
 
 
+def run_all(state, features, cuts=()):
+    """Gains and strengths of all hops of a stream that ends."""
+    parts = run(state, features, cuts)
+    last = np.full((2, state.latency_hops, 34), np.nan, np.float32)
+    state.end(*last)
+    return [np.concatenate(both)[state.latency_hops :] for both in zip(parts, last, strict=True)]
+
+
 def run_whole(model, features):
     """Gains and strengths of a recording that the float network sees at once."""
-    state = FloatState(model, len(features), 0)
-    padded = np.concatenate((features, np.zeros((state.latency_hops, 70), np.float32)))
-    return [values[state.latency_hops :] for values in run(state, padded)]
+    return run_all(FloatState(model, len(features), 0), features)
 
 
 @given(cuts=st.lists(st.integers(1, 79), max_size=12, unique=True), seed=st.integers(0, 1000))
@@ -165,11 +171,10 @@ LATENCY = WINDOW - 1
 def test_both_directions_in_8_bits_stay_near_float(make_models, rng, seed):
     quantized, exact = make_models((*SMALL, 5, 3, True), seed=seed)
     features = random_features(rng, 420)
-    found, expected = run(BlockState(quantized, 64), features), run(FloatState(exact), features)
+    assert not any(values[:LATENCY].any() for values in run(BlockState(quantized, 64), features))
+    found, expected = run_all(BlockState(quantized, 64), features), run_all(FloatState(exact), features)
     for actual, wanted in zip(found, expected, strict=True):
-        assert not actual[:LATENCY].any() and not wanted[:LATENCY].any()
-        actual, wanted = actual[LATENCY:], wanted[LATENCY:]
-        assert len(actual) == 271 and actual.min() > 0 and actual.max() < 1
+        assert len(actual) == 420 and actual.min() > 0 and actual.max() < 1
         assert np.std(wanted) > 0.05
         # no hop is further away than the others: none is missing, none in another's place
         assert np.mean(np.abs(actual - wanted), axis=1).max() < 0.06
@@ -181,20 +186,21 @@ def test_both_directions_with_other_kernels_widths_and_blocks(make_models, rng):
     features = random_features(rng, 100)
     for block, future in ((1, 0), (1, 7), (7, 1), (30, 0), (20, 20), (10, 30)):
         found = run(BlockState(quantized, 8, block, future), features)
-        expected = run(FloatState(exact, block, future), features)
+        assert all(np.array_equal(x.any(axis=1), np.arange(100) >= block + future - 1) for x in found)
+        found = run_all(BlockState(quantized, 8, block, future), features)
+        expected = run_all(FloatState(exact, block, future), features)
         for actual, wanted in zip(found, expected, strict=True):
-            assert np.any(wanted) and np.mean(np.abs(actual - wanted)) < 0.02
-            assert np.array_equal(actual.any(axis=1), np.arange(100) >= block + future - 1)
+            assert len(actual) == 100 and actual.min() > 0 and np.mean(np.abs(actual - wanted)) < 0.02
 
 
 @given(cuts=st.lists(st.integers(1, 359), max_size=12, unique=True), seed=st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
 def test_any_cut_gives_the_same_bits_in_both_directions(two_way_model, cuts, seed):
     features = random_features(np.random.default_rng(seed), 360)
-    whole = run(BlockState(two_way_model, 360), features)
-    parts = run(BlockState(two_way_model, 64), features, sorted(cuts))
+    whole = run_all(BlockState(two_way_model, 360), features)
+    parts = run_all(BlockState(two_way_model, 64), features, sorted(cuts))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, parts, strict=True))
-    assert all(np.any(values[LATENCY:]) for values in whole)
+    assert all(len(values) == 360 and values.all() for values in whole)
 
 
 def test_a_block_knows_its_past_and_its_own_future_and_no_more(two_way_model, rng):
@@ -216,10 +222,24 @@ def test_a_block_knows_its_past_and_its_own_future_and_no_more(two_way_model, rn
     assert moved(2 * BLOCK - 1)[0] < 2 * BLOCK - 1
 
 
-def test_a_bidirectional_model_in_one_block_is_a_whole_sequence(two_way_models, rng):
+@pytest.mark.parametrize("hops", [1, 2, 50, BLOCK, WINDOW - 1])
+def test_what_is_shorter_than_a_window_is_seen_whole(two_way_models, rng, hops):
     quantized, exact = two_way_models
-    features = random_features(rng, 90)
-    state = BlockState(quantized, 64, 90, 0)
-    padded = np.concatenate((features, np.zeros((state.latency_hops, 70), np.float32)))
-    for found, wanted in zip(run(state, padded), run_whole(exact, features), strict=True):
-        assert np.mean(np.abs(found[state.latency_hops :] - wanted)) < 0.02
+    features = random_features(rng, hops)
+    for found, wanted in zip(run_all(BlockState(quantized, 64), features), run_whole(exact, features), strict=True):
+        assert len(found) == hops and np.abs(found - wanted).mean() < 0.02 and np.abs(found - wanted).max() < 0.1
+
+
+@pytest.mark.parametrize("hops", [WINDOW, WINDOW + 1, 2 * BLOCK + 49, 2 * BLOCK + 50, 3 * BLOCK])
+def test_the_last_block_is_near_float_wherever_the_stream_ends(two_way_models, rng, hops):
+    quantized, exact = two_way_models
+    features = random_features(rng, hops)
+    for found, wanted in zip(
+        run_all(BlockState(quantized, 64), features), run_all(FloatState(exact), features), strict=True
+    ):
+        assert len(found) == hops and np.mean(np.abs(found - wanted), axis=1).max() < 0.06
+
+
+def test_a_stream_of_nothing_ends(two_way_models):
+    for state in (BlockState(two_way_models[0], 64), FloatState(two_way_models[1])):
+        assert all(values.shape == (0, 34) for values in run_all(state, np.zeros((0, 70), np.float32)))

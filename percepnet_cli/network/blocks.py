@@ -10,7 +10,9 @@
 
 Layer by layer a window is computed like that: with time from the state that the last block left, against time from
 zeros at the window's end. The first hop of a block must wait for the last of its future, and all others wait as
-long. The grid of blocks begins with the stream, so no cut of the input changes a bit.
+long. The grid of blocks begins with the stream, so no cut of the input changes a bit. Where the stream ends, what is
+left is one block without future: silence that nobody recorded would tell the layers against time that no speech was
+coming.
 """
 
 from __future__ import annotations
@@ -51,18 +53,17 @@ class BlockState:
         self._encoder = Encoder(weights, max_hops)
         self._grus = [layer(name) for name in TRUNK]
         self._strength_gru = layer("strength_gru")
-        self._gain = Dense(weights.linear["gain"], block)
-        self._strength = Dense(weights.linear["strength"], block)
+        self._gain = Dense(weights.linear["gain"], window)
+        self._strength = Dense(weights.linear["strength"], window)
 
-        def buffer(hops: int, width: int) -> np.ndarray:
-            return np.zeros((hops, width), np.int8)
+        def buffer(width: int) -> np.ndarray:
+            return np.zeros((window, width), np.int8)
 
-        # Layers that others look at in both directions are computed for the window, the last ones for the block
-        self._after_conv2 = buffer(window, sizes.conv2)
-        self._after_grus = [buffer(window, 2 * sizes.gru) for _ in range(3)] + [buffer(block, 2 * sizes.gain_gru)]
-        self._after_strength_gru = buffer(block, 2 * sizes.strength_gru)
-        self._for_gain = buffer(block, sizes.conv2 + 6 * sizes.gru + 2 * sizes.gain_gru)
-        self._for_strength = buffer(window, sizes.conv2 + 2 * sizes.gru)
+        self._after_conv2 = buffer(sizes.conv2)
+        self._after_grus = [buffer(2 * sizes.gru) for _ in range(3)] + [buffer(2 * sizes.gain_gru)]
+        self._after_strength_gru = buffer(2 * sizes.strength_gru)
+        self._for_gain = buffer(sizes.conv2 + 6 * sizes.gru + 2 * sizes.gain_gru)
+        self._for_strength = buffer(sizes.conv2 + 2 * sizes.gru)
 
         self._filled = 0
         """Hops of the window that have come in."""
@@ -88,29 +89,42 @@ class BlockState:
             for into, out in ((gain, self._out_gain), (strength, self._out_strength)):
                 into[start : stop - complete] = out[filled + 1 : self._filled + 1 - complete]
             if complete:
-                self._run_block()
+                block = slice(self._future, None)
+                self._run_window(self._window, self._out_gain[block], self._out_strength[block])
+                self._after_conv2[: self._future] = self._after_conv2[self._block :].copy()
+                self._filled = self._future
                 gain[stop - 1], strength[stop - 1] = self._out_gain[self._filled], self._out_strength[self._filled]
             start = stop
 
-    def _run_block(self) -> None:
-        """Compute the block of a complete window and move on to the next one."""
-        block, conv2, grus = self._block, self._after_conv2, self._after_grus
+    def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
+        """End the stream: predict gains and strengths of its last hops, after which there is nothing more to run.
 
-        # The recurrent layers that follow each other
+        Written: gain, strength: float32 [latency_hops, 34], 0..1; zeros before the first hop.
+        """
+        waiting = self.latency_hops - self._filled
+        gain[:waiting], strength[:waiting] = self._out_gain[self._filled + 1 :], self._out_strength[self._filled + 1 :]
+        self._run_window(self._filled, gain[waiting:], strength[waiting:])
+
+    def _run_window(self, hops: int, gain: np.ndarray, strength: np.ndarray) -> None:
+        """Compute the recurrent layers and the heads.
+
+        hops: how many there are in the window. Written: gain, strength: float32 [block, 34] of the first of them.
+        """
+        block = len(gain)
+        conv2, *grus = (values[:hops] for values in (self._after_conv2, *self._after_grus))
+        for_gain, for_strength = self._for_gain[:block], self._for_strength[:hops]
+        strength_gru = self._after_strength_gru[:block]
+
+        # Layers that others read in both directions are computed for all hops, the last ones for the block
+        grus[-1] = grus[-1][:block]
         inputs = conv2
         for gru, out in zip(self._grus, grus, strict=True):
             gru.run(inputs, out)
             inputs = out
 
-        # Gains
-        np.concatenate([part[:block] for part in (conv2, *grus)], axis=1, out=self._for_gain)
-        self._gain.run(self._for_gain, self._out_gain[self._future :])
+        np.concatenate([part[:block] for part in (conv2, *grus)], axis=1, out=for_gain)
+        self._gain.run(for_gain, gain)
 
-        # Strengths
-        np.concatenate((conv2, grus[2]), axis=1, out=self._for_strength)
-        self._strength_gru.run(self._for_strength, self._after_strength_gru)
-        self._strength.run(self._after_strength_gru, self._out_strength[self._future :])
-
-        # The future is the beginning of the next window
-        conv2[: self._future] = conv2[block:].copy()
-        self._filled = self._future
+        np.concatenate((conv2, grus[2]), axis=1, out=for_strength)
+        self._strength_gru.run(for_strength, strength_gru)
+        self._strength.run(strength_gru, strength)

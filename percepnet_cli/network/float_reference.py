@@ -63,6 +63,13 @@ class FloatState:
             gain[hop], strength[hop] = self._out[:, 0]
             self._out = self._out[:, 1:]
 
+    def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
+        """Predict the last hops as ``blocks.BlockState.end`` does: float32 [latency_hops, 34] each, written."""
+        if len(self._window):
+            self._block = len(self._window)
+            self._out = np.concatenate((self._out, self._run_window()), axis=1)
+        gain[:], strength[:] = self._out
+
     def _run_window(self) -> np.ndarray:
         """Return gains and strengths of the block at the beginning of the window, float32 [2, block, 34]."""
         t = self._t

@@ -276,10 +276,10 @@ class BidirectionalGru:
     def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
         """Compute a window.
 
-        inputs: int8 [window, columns]. out: int8 [hops, 2 width], written: the first hops of the window, at least
-        ``block`` of them, the unit with time first.
+        inputs: int8 [window, columns]; fewer hops where the stream ends. out: int8 [hops, 2 width], written: the first
+        hops of the window, at least ``block`` of them if it has as many, the unit with time first.
         """
-        with_time, against_time = self._states
+        with_time, against_time = self._states[:, : len(inputs)]
         wanted, width = len(out), self._forward.width
 
         # With time: to the end of the block, where the next window begins, and on as far as wanted
@@ -290,9 +290,10 @@ class BidirectionalGru:
             self._forward.recall(memory)
 
         # Against time: from zeros at the end of the window
-        self._against_time[:] = inputs[::-1]
+        reverse = self._against_time[: len(inputs)]
+        reverse[:] = inputs[::-1]
         self._backward.forget()
-        self._backward.run(self._against_time, against_time)
+        self._backward.run(reverse, against_time)
 
         out[:, :width] = with_time[:wanted]
         out[:, width:] = against_time[::-1][:wanted]

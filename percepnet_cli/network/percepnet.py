@@ -147,3 +147,6 @@ class State:
         np.concatenate((conv2, grus[2]), axis=1, out=self._for_strength[:hops])
         self._strength_gru.run(self._for_strength[:hops], self._after_strength_gru[:hops])
         self._strength.run(self._after_strength_gru[:hops], strength)
+
+    def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
+        """End the stream. Nothing waits for that: gain, strength: float32 [0, 34]."""
