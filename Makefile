@@ -18,6 +18,8 @@ demo: $(VENV)/.runtime ## denoise the example recording
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile
 
+# Tests start many processes, which start faster when Python keeps what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 PARALLEL = $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint ## check style, types and layers, and run the quick tests: before each commit

@@ -50,6 +50,7 @@ def folder(tmp_path_factory):
     return top
 
 
+@pytest.mark.service
 def test_everything_at_once(folder, tmp_path):
     pytest.importorskip("pesq")
     result = run(
@@ -90,6 +91,7 @@ def test_the_shipped_model_when_there_is_nothing_else(folder, tmp_path):
     assert ours["si_sdr"] == pytest.approx(expected, abs=0.05)  # the file has 16 bits
 
 
+@pytest.mark.service
 def test_processes_find_the_same(folder, tmp_path):
     for jobs in "1", "2":
         result = run(

@@ -222,6 +222,7 @@ def test_all_scores_of_a_shifted_pair():
     assert straight["pesq_wb"] < best["pesq_wb"] and straight["stoi"] < best["stoi"]
 
 
+@pytest.mark.service
 def test_dnsmos_does_not_hang_on_the_length():
     pytest.importorskip("speechmos")
     sound = pair(seconds=2, snr_db=10)[1][::3]

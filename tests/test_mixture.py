@@ -419,6 +419,7 @@ def test_a_noise_that_takes_turns_is_one_at_a_time(corpus, rng, monkeypatch):
     assert changed > 6
 
 
+@pytest.mark.service
 def test_every_recipe_draws_what_it_says(corpus):
     found = find(corpus / "noise")
     sources = Sources(

@@ -87,6 +87,7 @@ def test_the_network_is_what_denoise_makes(pair, tmp_path):
 # --- files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.service
 def test_a_pair_of_other_rates_lengths_and_channels(pair, tmp_path):
     clean, noisy = pair
     late = np.concatenate((np.zeros(480), noisy))[: 2 * RATE]
@@ -111,6 +112,7 @@ def test_a_pair_of_other_rates_lengths_and_channels(pair, tmp_path):
     assert again.exit_code == 1 and "already exists; use --force" in again.stderr
 
 
+@pytest.mark.service
 def test_the_program_mixes(tmp_path, rng):
     soundfile.write(tmp_path / "clean.wav", speech(RATE, rng)[0][::3], 16000)
     soundfile.write(tmp_path / "hum.wav", noise(9000, rng), 44100)
@@ -173,6 +175,7 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(pair, tmp_path):
     assert not out.exists() and (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.service
 def test_a_run_that_is_interrupted_leaves_no_audio_without_its_scores(pair, tmp_path, monkeypatch):
     from percepnet_cli.metrics import scores
 

@@ -68,6 +68,7 @@ def test_a_deadly_task_costs_only_itself(tmp_path):
     assert results == {n: n for n in range(8) if n != 3}
 
 
+@pytest.mark.service
 def test_a_process_that_cannot_start_ends_the_run():
     with pytest.raises(OSError, match=r"could not be started .exit code 7"):
         list(Pool(square, Unloadable(), 2).run(range(3)))

@@ -174,6 +174,7 @@ def percepnet(*arguments, **streams):
     return subprocess.Popen([sys.executable, "-m", "percepnet_cli", "denoise", *map(str, arguments)], **streams)
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("raw", [None, "48000:1:s16le"])
 def test_output_starts_before_the_input_ends_and_is_that_of_a_file(tmp_path, raw):
     samples, _ = soundfile.read(ROOT / "examples" / "street.flac", dtype="int16")
