@@ -105,8 +105,8 @@ BIDIRECTIONAL_FUTURE_HOPS = 50
 
 Measured on a network of 1.3 M weights: blocks of 100 hops with 20 to 100 hops of future lose nothing against whole
 recordings (PESQ-wb 1.778 and 1.780), blocks of 20 with 20 lose 0.016. On one of 8.1 M weights after 25 h of training
-the blocks of 100 with 50 give 1.668, whole recordings 1.664 (``tests/quality/blocks.py``). These hops are computed again with the next
-block, so block and future together cost half as much again. The first hop of a block waits for the last of its
+blocks of 100 with 50 give 1.668, whole recordings 1.664 (``tests/quality/blocks.py``). The future is computed again
+with the next block: half as much again in the recurrent layers. The first hop of a block waits for the last of its
 future: 100 + 50 - 1 hops."""
 
 # --- output --------------------------------------------------------------------------------
