@@ -118,6 +118,8 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.text[:60]}")
 def test_is_understood(command, template, tmp_path, monkeypatch):
+    if "--scheduler" in command.text:
+        pytest.importorskip("distributed")
     shutil.copytree(template, tmp_path / "work", symlinks=True)
     monkeypatch.chdir(tmp_path / "work")
     if command.text.startswith("make "):

@@ -110,6 +110,7 @@ def test_the_browser_notices_what_is_wrong(tmp_path):
 
 
 def test_a_formula_becomes_a_picture_that_can_be_read_aloud():
+    pytest.importorskip("matplotlib")
     draw = load("formulas").draw
     small, large = draw(r"\frac{a}{b}", False), draw(r"\sum_k a_k < b", True)
     assert 'aria-label="\\frac{a}{b}"' in small and "vertical-align: -" in small
