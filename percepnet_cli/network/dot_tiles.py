@@ -28,6 +28,8 @@ REGISTERS = 3
 GROUP = 4
 """Columns whose products one instruction sums."""
 
+I8, I32, I64 = (ir.IntType(bits) for bits in (8, 32, 64))
+
 
 class Instruction(NamedTuple):
     """One way of the CPU to sum products of bytes."""
@@ -65,10 +67,140 @@ def pack(weights: np.ndarray, used: Instruction = USED) -> np.ndarray:
     rows, columns = weights.shape
     panel = REGISTERS * used.lanes
     panels, groups = -(-rows // panel), -(-columns // GROUP)
+
+    # To bytes without sign where the instruction wants those: w + 128, modulo 256
     padded = np.full((panels * panel, groups * GROUP), used.offset, np.uint8)
-    padded[:rows, :columns] = weights.view(np.uint8) ^ np.uint8(used.offset)  # + 128, modulo 256
+    padded[:rows, :columns] = weights.view(np.uint8) ^ np.uint8(used.offset)
+
+    # Four columns of a row are one number that moves: [panels, rows, groups] to [panels, groups, rows]
     fours = padded.view(np.uint32).reshape(panels, panel, groups)
     return np.ascontiguousarray(fours.transpose(0, 2, 1)).view(np.uint8).reshape(panels, groups, panel, GROUP)
+
+
+class _TileWriter:
+    """Writes the code of one tile, part by part; arguments as those of ``emit_tile``."""
+
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        used: Instruction,
+        weights: ir.Value,
+        vectors: ir.Value,
+        stride: ir.Value,
+        out: ir.Value,
+        out_stride: ir.Value,
+        hops: int,
+    ) -> None:
+        self.builder, self.used, self.hops = builder, used, hops
+        self.weights, self.vectors, self.stride = weights, vectors, stride
+        self.out, self.out_stride = out, out_stride
+
+        # A register of sums, and one of factors: the same 32 or 64 bytes, whichever way LLVM types them
+        self.vector = ir.VectorType(I32, used.lanes)
+        self.factor = ir.VectorType(I8, GROUP * used.lanes) if used.takes_bytes else self.vector
+        kind = ir.FunctionType(self.vector, [self.vector, self.factor, self.factor])
+        self.multiply_add = cgutils.get_or_insert_function(builder.module, kind, used.name)
+
+    def at(self, base: ir.Value, kind: ir.Type, *offsets: ir.Value) -> ir.Value:
+        """Return a pointer to ``kind``, the sum of the offsets behind ``base``, in units of what base points to."""
+        total = offsets[0]
+        for offset in offsets[1:]:
+            total = self.builder.add(total, offset)
+        return self.builder.bitcast(self.builder.gep(base, [total]), kind.as_pointer())
+
+    def load_weights(self, group: ir.Value) -> list[ir.Value]:
+        """Load the registers of weights of one group of columns; they follow each other in memory."""
+        size = GROUP * self.used.lanes
+        first = self.builder.mul(group, I64(REGISTERS * size))
+        loaded = []
+        for register in range(REGISTERS):
+            load = self.builder.load(self.at(self.weights, self.factor, first, I64(register * size)))
+            load.align = 1  # an array of bytes may begin anywhere
+            loaded.append(load)
+        return loaded
+
+    def broadcast_activations(self, hop: int, group: ir.Value) -> ir.Value:
+        """Load the four activations of a hop that one group of columns is multiplied by, into every lane."""
+        down, along = self.builder.mul(self.stride, I64(hop)), self.builder.mul(group, I64(GROUP))
+        four = self.builder.load(self.at(self.vectors, I32, down, along))
+        four.align = 1
+
+        # One lane, then that lane everywhere: LLVM makes one broadcasting load of both
+        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), four, I32(0))
+        lanes = ir.Constant(ir.VectorType(I32, self.used.lanes), [0] * self.used.lanes)
+        return self.builder.bitcast(self.builder.shuffle_vector(one, one, lanes), self.factor)
+
+    def add_group(self, sums: list[ir.Value], group: ir.Value) -> list[ir.Value]:
+        """Return the sums with the products of one group of columns added."""
+        weights = self.load_weights(group)
+        result = []
+        for hop in range(self.hops):
+            activations = self.broadcast_activations(hop, group)
+            for register in range(REGISTERS):
+                total = sums[hop * REGISTERS + register]
+                result.append(self.builder.call(self.multiply_add, [total, weights[register], activations]))
+        return result
+
+    def places(self) -> list[ir.Value]:
+        """Return where the sums lie in ``out``: for each hop, its registers."""
+        return [
+            self.at(self.out, self.vector, self.builder.mul(self.out_stride, I64(hop)), I64(register * self.used.lanes))
+            for hop in range(self.hops)
+            for register in range(REGISTERS)
+        ]
+
+    def load_sums(self, places: list[ir.Value]) -> list[ir.Value]:
+        """Load what ``out`` holds before."""
+        loads = [self.builder.load(place) for place in places]
+        for load in loads:
+            load.align = 4
+        return loads
+
+    def store_sums(self, sums: list[ir.Value], places: list[ir.Value]) -> None:
+        """Write the sums to ``out``."""
+        for place, value in zip(places, sums, strict=True):
+            self.builder.store(value, place).align = 4
+
+    def loop(
+        self, start: ir.Value, stop: ir.Value, stride_groups: int, sets: list[list[ir.Value]]
+    ) -> list[list[ir.Value]]:
+        """Go over the groups of columns, the i-th of each ``stride_groups`` to the i-th set of sums; return the sets.
+
+        The sums are values that pass from turn to turn (phi nodes), so that LLVM keeps them in registers.
+        """
+        builder = self.builder
+        entry = builder.block
+        head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+        builder.branch(head)
+
+        # Head: the index and the sums come from before the loop or from the turn before
+        builder.position_at_end(head)
+        index = builder.phi(I64)
+        index.add_incoming(start, entry)
+        phis = []
+        for value in (value for one in sets for value in one):
+            phi = builder.phi(self.vector)
+            phi.add_incoming(value, entry)
+            phis.append(phi)
+        builder.cbranch(builder.icmp_signed("<", index, stop), body, end)
+
+        # Body: one group of columns for each set
+        builder.position_at_end(body)
+        per_set = len(sets[0])
+        parts = [phis[i * per_set : (i + 1) * per_set] for i in range(len(sets))]
+        new: list[ir.Value] = []
+        for i, part in enumerate(parts):
+            new += self.add_group(part, builder.add(index, I64(i)))
+
+        # Back to the head, with the index and the sums of this turn
+        following = builder.add(index, I64(stride_groups))
+        for phi, value in zip(phis, new, strict=True):
+            phi.add_incoming(value, builder.block)
+        index.add_incoming(following, builder.block)
+        builder.branch(head)
+
+        builder.position_at_end(end)
+        return parts
 
 
 def emit_tile(
@@ -85,95 +217,35 @@ def emit_tile(
 ) -> None:
     """Write the code of one tile: the sums of a panel for ``hops`` hops, added to what ``out`` holds.
 
+    In plain loops (``tests/test_dot.py``: ``check``)::
+
+        for hop in range(hops):
+            for row in range(3 * lanes):
+                for column in range(4 * groups):
+                    out[hop, row] += weights[row, column] * vectors[hop, column]
+
     weights, vectors: i8*, the panel and the first hop; stride: bytes from hop to hop; groups: groups of columns;
     out: i32*, the panel's first row of the first hop; out_stride: int32s from hop to hop. With ``unroll`` > 1 that
     many groups go to sums of their own, so that no sum waits for the one before.
     """
-    i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-    vector = ir.VectorType(i32, used.lanes)
-    factor = ir.VectorType(i8, 4 * used.lanes) if used.takes_bytes else vector
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector, factor, factor]), used.name
-    )
-    size = 4 * used.lanes
+    tile = _TileWriter(builder, used, weights, vectors, stride, out, out_stride, hops)
 
-    def at(base: ir.Value, kind: ir.Type, *offsets: ir.Value) -> ir.Value:
-        total = offsets[0]
-        for offset in offsets[1:]:
-            total = builder.add(total, offset)
-        return builder.bitcast(builder.gep(base, [total]), kind.as_pointer())
+    # The first set of sums goes on with what ``out`` holds, the others begin with zeros
+    places = tile.places()
+    sums = tile.load_sums(places)
+    zero = ir.Constant(tile.vector, [0] * used.lanes)
+    sets = [sums] + [[zero] * len(sums) for _ in range(unroll - 1)]
 
-    def step(sums: list[ir.Value], group: ir.Value) -> list[ir.Value]:
-        """Add the products of one group of columns."""
-        first = builder.mul(group, i64(REGISTERS * size))
-        loaded = []
-        for register in range(REGISTERS):
-            load = builder.load(at(weights, factor, first, i64(register * size)))
-            load.align = 1
-            loaded.append(load)
-        result = []
-        for hop in range(hops):
-            four = builder.load(at(vectors, i32, builder.mul(stride, i64(hop)), builder.mul(group, i64(GROUP))))
-            four.align = 1
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), four, i32(0))
-            lanes = ir.Constant(ir.VectorType(i32, used.lanes), [0] * used.lanes)
-            everywhere = builder.bitcast(builder.shuffle_vector(one, one, lanes), factor)
-            for register in range(REGISTERS):
-                total = sums[hop * REGISTERS + register]
-                result.append(builder.call(function, [total, loaded[register], everywhere]))
-        return result
-
-    def places() -> list[ir.Value]:
-        return [
-            at(out, vector, builder.mul(out_stride, i64(hop)), i64(register * used.lanes))
-            for hop in range(hops)
-            for register in range(REGISTERS)
-        ]
-
-    def loop(start: ir.Value, stop: ir.Value, stride_groups: int, sets: list[list[ir.Value]]) -> list[list[ir.Value]]:
-        """Go over groups of columns, the i-th of each ``stride_groups`` in the i-th set of sums."""
-        entry = builder.block
-        head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(i64)
-        index.add_incoming(start, entry)
-        phis = []
-        for one in sets:
-            for value in one:
-                phi = builder.phi(vector)
-                phi.add_incoming(value, entry)
-                phis.append(phi)
-        builder.cbranch(builder.icmp_signed("<", index, stop), body, end)
-        builder.position_at_end(body)
-        per_set = len(sets[0])
-        new: list[ir.Value] = []
-        for i in range(len(sets)):
-            new += step(phis[i * per_set : (i + 1) * per_set], builder.add(index, i64(i)))
-        following = builder.add(index, i64(stride_groups))
-        for phi, value in zip(phis, new, strict=True):
-            phi.add_incoming(value, builder.block)
-        index.add_incoming(following, builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
-        return [phis[i * per_set : (i + 1) * per_set] for i in range(len(sets))]
-
-    targets = places()
-    sums = []
-    for place in targets:
-        load = builder.load(place)
-        load.align = 4
-        sums.append(load)
-    zero = ir.Constant(vector, [0] * used.lanes)
-    whole = builder.mul(builder.sdiv(groups, i64(unroll)), i64(unroll))
-    sets = loop(i64(0), whole, unroll, [sums] + [[zero] * len(sums) for _ in range(unroll - 1)])
-    sums = sets[0]
-    for other in sets[1:]:
+    # As many groups at once as there are sets, then the sets become one
+    whole = builder.mul(builder.sdiv(groups, I64(unroll)), I64(unroll))
+    sums, *others = tile.loop(I64(0), whole, unroll, sets)
+    for other in others:
         sums = [builder.add(a, b) for a, b in zip(sums, other, strict=True)]
+
+    # The groups that are left
     if unroll > 1:
-        (sums,) = loop(whole, groups, 1, [sums])
-    for place, value in zip(targets, sums, strict=True):
-        builder.store(value, place).align = 4
+        (sums,) = tile.loop(whole, groups, 1, [sums])
+    tile.store_sums(sums, places)
 
 
 def tile_intrinsic(hops: int, unroll: int) -> Any:
@@ -185,26 +257,24 @@ def tile_intrinsic(hops: int, unroll: int) -> Any:
 
     def tile(typingctx: Any, weights: Any, panel: Any, vectors: Any, hop: Any, out: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            i64 = ir.IntType(64)
-            arrays = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4)]
-            packed, inputs, sums = arrays
+            packed, inputs, sums = (
+                context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4)
+            )
+            panel, hop = arguments[1], arguments[3]
             groups_kept = cgutils.unpack_tuple(builder, packed.shape)[1]
             columns = cgutils.unpack_tuple(builder, inputs.shape)[1]
             out_stride = cgutils.unpack_tuple(builder, sums.shape)[1]
-            panel_bytes = builder.mul(groups_kept, i64(PANEL * GROUP))
-            first_row = builder.add(builder.mul(arguments[3], out_stride), builder.mul(arguments[1], i64(PANEL)))
-            emit_tile(
-                builder,
-                USED,
-                builder.gep(packed.data, [builder.mul(arguments[1], panel_bytes)]),
-                builder.gep(inputs.data, [builder.mul(arguments[3], columns)]),
-                columns,
-                builder.sdiv(columns, i64(GROUP)),
-                builder.gep(sums.data, [first_row]),
-                out_stride,
-                hops,
-                unroll,
-            )
+
+            # Where the panel, the first hop and its sums begin
+            panel_bytes = builder.mul(groups_kept, I64(PANEL * GROUP))
+            first_row = builder.add(builder.mul(hop, out_stride), builder.mul(panel, I64(PANEL)))
+            weights_at = builder.gep(packed.data, [builder.mul(panel, panel_bytes)])
+            vectors_at = builder.gep(inputs.data, [builder.mul(hop, columns)])
+
+            # A group that the columns only begin is left to the caller: the vectors end there
+            groups = builder.sdiv(columns, I64(GROUP))
+            out_at = builder.gep(sums.data, [first_row])
+            emit_tile(builder, USED, weights_at, vectors_at, columns, groups, out_at, out_stride, hops, unroll)
             return context.get_dummy_value()
 
         return types.void(weights, types.int64, vectors, types.int64, out), codegen
@@ -221,10 +291,20 @@ tile_one = tile_intrinsic(1, 4)
 def rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
     """Multiply a matrix by the vectors of several hops.
 
+    In plain loops (``dot.plain_rows_times_vectors``, which ``tests/test_dot.py`` holds this against)::
+
+        for hop in range(hops):
+            for row in range(rows):
+                out[hop, row] = 0
+                for column in range(columns):
+                    out[hop, row] += weights[row, column] * vectors[hop, column]
+
     weights: as ``pack`` returns; vectors: int8 [hops, columns]; out: int32 [hops, panels * panel rows], written.
     """
     hops, columns = vectors.shape
     whole = columns // GROUP * GROUP
+
+    # Weights are kept as w + OFFSET, so begin with -OFFSET times the sum of the activations
     for hop in range(hops):
         total = np.int32(0)
         for column in range(whole):
@@ -232,6 +312,8 @@ def rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray
         start = -OFFSET * total
         for row in range(out.shape[1]):
             out[hop, row] = start
+
+    # Panel by panel, so that its weights are read from memory once and serve all hops from the cache
     for panel in range(weights.shape[0]):
         hop = 0
         while hop + WIDE <= hops:
@@ -243,7 +325,9 @@ def rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray
         while hop < hops:
             tile_one(weights, panel, vectors, hop, out)
             hop += 1
-    if whole < columns:  # the columns that fill no group
+
+    # The columns that fill no group: a tile would read beyond the end of the vectors
+    if whole < columns:
         for hop in range(hops):
             for row in range(out.shape[1]):
                 for column in range(whole, columns):
