@@ -56,6 +56,7 @@ class BlockState:
         self._gain = Dense(weights.linear["gain"], window)
         self._strength = Dense(weights.linear["strength"], window)
 
+        # Activations of a whole window after each layer, and side by side for the layers that read several
         def buffer(width: int) -> np.ndarray:
             return np.zeros((window, width), np.int8)
 
@@ -88,12 +89,15 @@ class BlockState:
             complete = self._filled == self._window
             for into, out in ((gain, self._out_gain), (strength, self._out_strength)):
                 into[start : stop - complete] = out[filled + 1 : self._filled + 1 - complete]
+
+            # A complete window gives its block; then its future is moved to the front
             if complete:
                 block = slice(self._future, None)
                 self._run_window(self._window, self._out_gain[block], self._out_strength[block])
                 self._after_conv2[: self._future] = self._after_conv2[self._block :].copy()
                 self._filled = self._future
                 gain[stop - 1], strength[stop - 1] = self._out_gain[self._filled], self._out_strength[self._filled]
+
             start = stop
 
     def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
@@ -101,6 +105,7 @@ class BlockState:
 
         Written: gain, strength: float32 [latency_hops, 34], 0..1; zeros before the first hop.
         """
+        # First the hops that were computed but have not left, then a last block that ends with the stream
         waiting = self.latency_hops - self._filled
         gain[:waiting], strength[:waiting] = self._out_gain[self._filled + 1 :], self._out_strength[self._filled + 1 :]
         self._run_window(self._filled, gain[waiting:], strength[waiting:])
@@ -122,6 +127,7 @@ class BlockState:
             gru.run(inputs, out)
             inputs = out
 
+        # Gains read all layers from conv2 on, strengths their own recurrent layer: as in ``percepnet.State.run``
         np.concatenate([part[:block] for part in (conv2, *grus)], axis=1, out=for_gain)
         self._gain.run(for_gain, gain)
 

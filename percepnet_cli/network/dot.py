@@ -2,7 +2,7 @@
 
 The sums are exact, so every way to compute them gives the same bits, and the CPU decides which one is
 used (``cpu``): the plain loop below, which LLVM turns into multiply-add instructions (``vpmaddwd`` on
-AVX2 and AVX-512), or the tiles of ``dot_tiles``.
+AVX2 and AVX-512), or the tiles of ``dot_tiles``. ``tests/test_dot.py`` compares both with NumPy in 64 bits.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ def plain_rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.n
     At most 2^31 / 127^2 = 133,000 columns fit the sums.
     """
     rows, columns = weights.shape
+
+    # Rows outside, hops inside: a row of weights stays in the cache while all hops use it
     for row in range(rows):
         for hop in range(vectors.shape[0]):
+            # int32 before the product, or it would wrap in 8 bits
             total = np.int32(0)
             for column in range(columns):
                 total += np.int32(weights[row, column]) * np.int32(vectors[hop, column])
             out[hop, row] = total
 
 
+# Chosen once, when the module is imported: compiled layers hold the machine code of their product
 if isa() == "portable":
     pack, rows_times_vectors = plain_pack, plain_rows_times_vectors
     PANEL = 1

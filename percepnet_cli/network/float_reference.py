@@ -56,15 +56,18 @@ class FloatState:
     def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
         """Predict as ``blocks.BlockState.run`` does, from the same features: float32 [hops, 70] -> [hops, 34]."""
         for hop in range(len(features)):
+            # A full window gives a block; its future begins the next one
             self._window = np.concatenate((self._window, features[hop : hop + 1]))
             if len(self._window) == self._block + self._future:
                 self._out = np.concatenate((self._out, self._run_window()), axis=1)
                 self._window = self._window[self._block :]
+
             gain[hop], strength[hop] = self._out[:, 0]
             self._out = self._out[:, 1:]
 
     def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
         """Predict the last hops as ``blocks.BlockState.end`` does: float32 [latency_hops, 34] each, written."""
+        # What is left is one block without future
         if len(self._window):
             self._block = len(self._window)
             self._out = np.concatenate((self._out, self._run_window()), axis=1)
@@ -75,6 +78,8 @@ class FloatState:
         t = self._t
         x = (self._window - t["feature_mean"]) / t["feature_std"]
         values = {"features": np.clip(x, -FEATURE_CLIP, FEATURE_CLIP)}
+
+        # Layer by layer in the order of the graph, so that what a layer reads is there
         for layer, (kind, sources) in GRAPH.items():
             inputs = np.concatenate([values[source] for source in sources], axis=1)
             if kind == "recurrent":
@@ -84,6 +89,7 @@ class FloatState:
             else:
                 sums = inputs @ t[f"{layer}.weight"].T + t[f"{layer}.bias"]
                 values[layer] = np.tanh(sums) if layer == "dense" else _sigmoid(sums)
+
         return np.stack((values["gain"], values["strength"]))[:, : self._block]
 
     def _convolution(self, layer: str, inputs: np.ndarray) -> np.ndarray:
@@ -91,6 +97,8 @@ class FloatState:
         weight = self._t[f"{layer}.weight"]
         old = len(self._memory[layer])
         padded = np.concatenate((self._memory[layer], inputs))
+
+        # The next window begins one block later, so this is what lies before it
         self._memory[layer] = padded[self._block : self._block + old]
         sums = self._t[f"{layer}.bias"] + sum(
             padded[tap : tap + len(inputs)] @ weight[:, :, tap].T for tap in range(old + 1)
@@ -103,6 +111,8 @@ class FloatState:
         self._memory[layer] = with_time[self._block - 1]
         if not self._bidirectional:
             return with_time
+
+        # Against time every window begins anew, with zeros at its end
         against_time = self._states(layer + BACKWARD, inputs[::-1], np.zeros_like(self._memory[layer]))[::-1]
         return np.concatenate((with_time, against_time), axis=1)
 
@@ -113,12 +123,16 @@ class FloatState:
             from_inputs = self._t[f"{name}.weight_ih"] @ x + self._t[f"{name}.bias_ih"]
             from_state = self._t[f"{name}.weight_hh"] @ h + self._t[f"{name}.bias_hh"]
             (xr, xz, xn), (hr, hz, hn) = np.split(from_inputs, 3), np.split(from_state, 3)
+
+            # Reset and update gate, candidate, and the mean of candidate and old state that z weighs
             r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
             n = np.tanh(xn + r * hn)
             h = n + z * (h - n)
+
             states.append(h)
         return np.array(states)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return the logistic function."""
     return np.asarray(1 / (1 + np.exp(-x)))

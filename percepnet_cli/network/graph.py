@@ -71,6 +71,8 @@ def units(sizes: Sizes, layer: str) -> int:
     fixed = {"features": NUM_FEATURES, "gain": NUM_BANDS, "strength": NUM_BANDS}
     if layer in fixed:
         return fixed[layer]
+
+    # The three recurrent layers of the trunk share one width; the others have a field of their own name
     width: int = getattr(sizes, "gru" if layer in ("gru1", "gru2", "gru3") else layer)
     return width
 
@@ -88,6 +90,8 @@ def matrices(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     for layer, (kind, sources) in GRAPH.items():
         width = units(sizes, layer)
         columns = sum(outputs(sizes, source) for source in sources)
+
+        # Three gates side by side (reset, update, new), as in torch.nn.GRU
         if kind == "recurrent":
             for name in (layer, layer + BACKWARD)[: sizes.directions]:
                 shapes[f"{name}.weight_ih"] = (3 * width, columns)

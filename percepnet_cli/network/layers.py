@@ -45,6 +45,14 @@ def linear(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
 def float_dense(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray) -> None:
     """Fully connected layer with tanh, on float inputs (the features, which have no bound).
 
+    In plain loops (``tests/test_layers.py``: ``test_first_layer_takes_floats_and_gives_8_bits``)::
+
+        for row in range(rows):
+            total = bias[row]
+            for column in range(columns):
+                total += weights[column, row] * inputs[hop, column]
+            out[hop, row] = floor(127 * tanh(total) + 0.5)
+
     inputs: float32 [hops, columns]; weights: float32 [columns, rows], scaled; bias: float32 [rows].
     sums: float32 [rows], working space. out: int8 [hops, rows], written.
     """
@@ -52,10 +60,13 @@ def float_dense(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, sums:
     for hop in range(inputs.shape[0]):
         for row in range(rows):
             sums[row] = bias[row]
+
+        # All rows side by side, column by column: each sum adds in the same order, whatever the vector's width
         for column in range(columns):
             value = inputs[hop, column]
             for row in range(rows):
                 sums[row] += weights[column, row] * value
+
         for row in range(rows):
             out[hop, row] = round8(tanh(sums[row]))
 
@@ -66,10 +77,18 @@ def tanh_layer(
 ) -> None:
     """Compute a layer with tanh and 8 bits at the end.
 
+    In plain loops (``tests/test_layers.py``: ``test_convolution_equals_float64_over_any_cut``)::
+
+        for row in range(rows):
+            total = sum(weights[row, column] * inputs[hop, column] for column in range(columns))
+            out[hop, row] = floor(127 * tanh(scale[row] * total + bias[row]) + 0.5)
+
     inputs: int8 [hops, columns]; weights, scale, bias: see ``Linear``. sums: int32 [hops, rows or more], working
     space. out: int8 [hops, rows], written.
     """
+    # The integer sums of all hops first: only there a weight that was read can serve several hops
     rows_times_vectors(weights, inputs, sums)
+
     for hop in range(out.shape[0]):
         for row in range(out.shape[1]):
             value = tanh(scale[row] * np.float32(sums[hop, row]) + bias[row])
@@ -80,8 +99,13 @@ def tanh_layer(
 def sigmoid_layer(
     inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray
 ) -> None:
-    """Compute a layer with a sigmoid; as ``tanh_layer``, but out: float32 [hops, rows], 0..1, written."""
+    """Compute a layer with a sigmoid; as ``tanh_layer``, but out: float32 [hops, rows], 0..1, written.
+
+    ``tests/test_layers.py``: ``test_dense_layer_equals_float64``.
+    """
     rows_times_vectors(weights, inputs, sums)
+
+    # Gains and strengths stay float: what follows is not a product of 8 bits
     for hop in range(out.shape[0]):
         for row in range(out.shape[1]):
             out[hop, row] = sigmoid(scale[row] * np.float32(sums[hop, row]) + bias[row])
@@ -101,23 +125,38 @@ def gates(
 ) -> None:
     """Find the next state of a gated recurrent unit from its products.
 
-    Gates in the order reset, update, new, the reset gate after the recurrent product, as in PyTorch:
-    r = s(Wx + Uh), z = s(Wx + Uh), n = tanh(Wx + r (Uh + b)), h' = n + z (h - n). Loops on few arrays
-    each, which LLVM makes vector instructions of.
-    input_sums, sums: int32 [3 width or more], the products Wx and Uh; input_scale, input_bias, scale, bias:
-    float32 [3 width]. state: float32 [width], updated; work: float32 [2 width]. out: int8 [width], written: the state
-    in 8 bits.
+    In a plain loop (``tests/test_layers.py``: ``slow_gru``), x = W inputs + b and y = U state + c in three parts each,
+    gates in the order reset, update, new, the reset gate after the recurrent product, as in PyTorch::
+
+        for i in range(width):
+            r, z = sigmoid(xr[i] + yr[i]), sigmoid(xz[i] + yz[i])
+            n = tanh(xn[i] + r * yn[i])
+            state[i] = n + z * (state[i] - n)
+            out[i] = floor(127 * state[i] + 0.5)
+
+    input_sums, sums: int32 [3 width or more], the products W inputs and U state; input_scale, input_bias, scale, bias:
+    float32 [3 width]. state: float32 [width], updated; work: float32 [2 width], working space. out: int8 [width],
+    written: the state in 8 bits.
     """
+    # Four loops on few arrays each: LLVM makes vector instructions only if it can check that no arrays overlap
     width = state.shape[0]
+
+    # r and z, beside each other in memory
     for i in range(2 * width):
         from_inputs = input_scale[i] * np.float32(input_sums[i]) + input_bias[i]
         work[i] = sigmoid(from_inputs + (scale[i] * np.float32(sums[i]) + bias[i]))
+
+    # n, in the place of r, which nothing needs after it
     for i in range(width):
         k = i + 2 * width
         from_inputs = input_scale[k] * np.float32(input_sums[k]) + input_bias[k]
         work[i] = tanh(from_inputs + work[i] * (scale[k] * np.float32(sums[k]) + bias[k]))
+
+    # h' = n + z (h - n): the state stays float, or it could not move by less than 1/127
     for i in range(width):
         state[i] = work[i] + work[i + width] * (state[i] - work[i])
+
+    # What the next product and the next layer read
     for i in range(width):
         out[i] = round8(state[i])
 
@@ -140,12 +179,21 @@ def gru_layer(
 ) -> None:
     """Run a gated recurrent unit: the input products of all hops at once, then hop by hop.
 
+    In a plain loop (``tests/test_layers.py``: ``slow_gru``)::
+
+        for hop in range(hops):
+            state = gates(input_weights @ inputs[hop], weights @ state8, state)
+            out[hop] = state8 = floor(127 * state + 0.5)
+
     inputs: int8 [hops, columns]; input_weights, input_scale, input_bias, weights, scale, bias: the two matrices, see
     ``Linear``. state: float32 [width], updated; state8: int8 [1, width], the state in 8 bits, updated. input_sums:
     int32 [hops, 3 width or more], sums: int32 [1, 3 width or more], work: float32 [2 width], working space. out: int8
     [hops, width], written.
     """
+    # Half of the products do not depend on the state, so all hops share each weight that is read for them
     rows_times_vectors(input_weights, inputs, input_sums)
+
+    # The other half needs the state of the hop before
     for hop in range(out.shape[0]):
         rows_times_vectors(weights, state8, sums)
         gates(input_sums[hop], input_scale, input_bias, sums[0], scale, bias, state, work, out[hop])
@@ -158,6 +206,7 @@ class FloatDense:
 
     def __init__(self, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
         """Prepare it. weights: int8 [rows, columns]; scale, bias: float32 [rows]."""
+        # As floats and transposed: 70 columns are few, and a row of the kernel's loop lies together
         self._weights = np.ascontiguousarray(weights.T * scale, np.float32)
         self._bias = bias
         self._sums = np.zeros(len(bias), np.float32)
@@ -196,12 +245,15 @@ class Conv:
         hops, columns = inputs.shape
         rows = self._inputs.extend(hops)
         rows[self._old :] = inputs
+
+        # All taps of a hop side by side make the convolution one product; rows of one hop lie like that already
         if hops == 1:
             stacked = rows.reshape(1, -1)
         else:
             stacked = self._stacked[:hops]
             for tap in range(self._old + 1):  # oldest first
                 stacked[:, tap * columns : (tap + 1) * columns] = rows[tap : tap + hops]
+
         linear = self._linear
         tanh_layer(stacked, linear.weights, linear.scale, linear.bias, self._sums[:hops], out)
 

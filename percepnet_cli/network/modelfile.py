@@ -96,6 +96,7 @@ def shipped_names() -> list[str]:
 
 def find_model(name: str | Path | None) -> tuple[str, Path]:
     """Return name and path of a shipped model, or of a file. Raises ModelError if there is none."""
+    # A bare word is a shipped model's name first; a file of that name is taken if there is no such model
     shipped = resources.files("percepnet_cli.models")
     if name is None or (isinstance(name, str) and Path(name).name == name and not Path(name).suffix):
         wanted = name or DEFAULT_MODEL
@@ -105,6 +106,7 @@ def find_model(name: str | Path | None) -> tuple[str, Path]:
         if name is None or not Path(name).exists():
             names = ", ".join(shipped_names()) or "none"
             raise ModelError(f"there is no model '{wanted}': shipped are {names}; or name a file")
+
     path = Path(str(name))
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
@@ -119,6 +121,8 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
     thing that is wrong with it.
     """
     label, path = find_model(name)
+
+    # What is no such file fails in one of many ways; safetensors runs no code, so a bad file can do no more
     try:
         data = path.read_bytes()
         entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
@@ -128,21 +132,28 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise ModelError(f"{path} is not a percepnet model, or it is damaged") from None
+
+    # Every tensor that the sizes ask for, in the dtype and shape that they ask for
     sizes = _check_metadata(path, metadata, kind)
     tensors = {}
     for tensor, (dtype, shape) in layout(sizes, kind).items():
         entry = entries.pop(tensor, None)
         if entry is None:
             raise ModelError(f"{path}: {tensor} is missing")
+
+        # Float models may come with matrices in float16
         half = kind == "float" and entry["dtype"] == "F16"
         if tuple(entry["shape"]) != shape or not (half or entry["dtype"] == {"int8": "I8", "float32": "F32"}[dtype]):
             raise ModelError(
                 f"{path}: {tensor} is {entry['dtype']} {list(entry['shape'])}, expected {dtype} {list(shape)}"
             )
+
         array = np.frombuffer(entry["data"], np.float16 if half else dtype).reshape(shape).astype(dtype)
         if not np.isfinite(array).all():
             raise ModelError(f"{path}: {tensor} holds values that are not finite")
         tensors[tensor] = array
+
+    # And nothing else
     if entries:
         raise ModelError(f"{path}: {sorted(entries)[0]} does not belong to a model of this shape")
     if not (tensors["feature_std"] > 0).all():
@@ -151,6 +162,7 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
 
 
 def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:
+    """Return the layer sizes if the metadata fits this program and kind; raises ModelError otherwise."""
     if not isinstance(metadata, dict):
         raise ModelError(f"{path}: its description is not a JSON object")
     if metadata.get("format_version") != FORMAT_VERSION:
@@ -160,13 +172,18 @@ def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:
     if metadata.get("kind") != kind:
         hint = "; make it one with 'percepnet quantize'" if metadata.get("kind") == "float" else ""
         raise ModelError(f"{path} is a model of kind '{metadata.get('kind')}', not '{kind}'{hint}")
+
+    # Features of another hop size or look-ahead would have the right shape and mean something else
     for key, expected in description().items():
         if metadata.get(key) != expected:
             raise ModelError(f"{path} was made for {key} {metadata.get(key)}, this program has {expected}")
+
+    # Sizes are checked before anything is allocated by them
     try:
         sizes = Sizes(**metadata["sizes"])
     except (KeyError, TypeError):
         raise ModelError(f"{path}: its layer sizes are missing or incomplete") from None
+
     *widths, bidirectional = sizes
     sensible = all(isinstance(size, int) and 0 < size <= LARGEST_WIDTH for size in widths)
     if not sensible or not isinstance(bidirectional, bool):

@@ -20,9 +20,13 @@ TRUNK = ("gru1", "gru2", "gru3", "gain_gru")
 
 @kernel
 def normalize(features: np.ndarray, mean: np.ndarray, std: np.ndarray, out: np.ndarray) -> None:
-    """Shift, scale and limit features. features, out: float32 [hops, 70]; mean, std: float32 [70]."""
+    """Shift, scale and limit features. features, out: float32 [hops, 70]; mean, std: float32 [70].
+
+    ``tests/test_network.py``: ``test_normalisation_shifts_scales_and_limits``.
+    """
     for hop in range(features.shape[0]):
         for i in range(features.shape[1]):
+            # Limited, so that a recording unlike all that was trained on cannot drive the first layer anywhere
             value = (features[hop, i] - mean[i]) / std[i]
             out[hop, i] = min(max(value, -CLIP), CLIP)
 
@@ -44,17 +48,22 @@ class Weights:
         self.mean, self.std = model.tensors["feature_mean"], model.tensors["feature_std"]
         self.dense = matrix(model, "dense")
         self.linear = {name: self._prepare(*matrix(model, name)) for name in ("conv1", "conv2", "gain", "strength")}
+
+        # Recurrent layers have two matrices each, and twice as many in a bidirectional model
         endings = ("", BACKWARD)[: self.sizes.directions]
         self.gru = {
             name: (self._prepare(*matrix(model, name, "weight_ih")), self._prepare(*matrix(model, name, "weight_hh")))
             for name in (layer + ending for layer in (*TRUNK, "strength_gru") for ending in endings)
         }
+
+        # All into one buffer, and each back into its place
         moved = iter(together([*self.linear.values(), *(one for pair in self.gru.values() for one in pair)]))
         self.linear = {name: next(moved) for name in self.linear}
         self.gru = {name: (next(moved), next(moved)) for name in self.gru}
 
     @staticmethod
     def _prepare(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
+        # An int8 weight is worth ``scale``, an int8 activation 1/127, so their product is worth both
         return linear(weights, scale / ACTIVATION_SCALE, bias)
 
 
@@ -65,8 +74,11 @@ def together(matrices: list[Linear]) -> list[Linear]:
     with a few address translations instead of two thousand: reading 8 MB takes a quarter less.
     """
     sizes = [-(-one.weights.nbytes // CACHE_LINE) * CACHE_LINE for one in matrices]
+
+    # A huge page more than needed, so that the first matrix can begin with one
     buffer = np.zeros(max(sum(sizes), SMALLEST_HUGE) + HUGE_PAGE, np.uint8)
     place = -buffer.ctypes.data % HUGE_PAGE
+
     moved = []
     for one, size in zip(matrices, sizes, strict=True):
         weights = buffer[place : place + one.weights.nbytes].view(one.weights.dtype).reshape(one.weights.shape)
@@ -93,6 +105,8 @@ class Encoder:
         """Compute the layers. features: float32 [hops, 70]; out: int8 [hops, conv2], written."""
         hops = len(features)
         normalized, dense, conv1 = self._normalized[:hops], self._after_dense[:hops], self._after_conv1[:hops]
+
+        # The convolutions run over hops: they see this one and those before, 7 in all with the usual 5 and 3 taps
         normalize(features, self._mean, self._std, normalized)
         self._dense.run(normalized, dense)
         self._conv1.run(dense, conv1)
@@ -137,13 +151,21 @@ class State:
         hops = len(features)
         conv2 = self._after_conv2[:hops]
         grus = [buffer[:hops] for buffer in self._after_grus]
+
+        # Features, dense, conv1, conv2
         self._encoder.run(features, conv2)
+
+        # gru1, gru2, gru3, gain_gru: each reads the one before
         inputs = conv2
         for gru, out in zip(self._grus, grus, strict=True):
             gru.run(inputs, out)
             inputs = out
+
+        # Gains read all layers from conv2 on
         np.concatenate((conv2, *grus), axis=1, out=self._for_gain[:hops])
         self._gain.run(self._for_gain[:hops], gain)
+
+        # Strengths have a recurrent layer of their own, which reads conv2 and gru3
         np.concatenate((conv2, grus[2]), axis=1, out=self._for_strength[:hops])
         self._strength_gru.run(self._for_strength[:hops], self._after_strength_gru[:hops])
         self._strength.run(self._after_strength_gru[:hops], strength)

@@ -17,8 +17,11 @@ def quantize_rows(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weights = scale * int8, within half a scale.
     """
     flat = weights.reshape(len(weights), -1).astype(np.float64)
+
+    # The largest weight of a row becomes 127; a row of zeros needs a scale that can be divided by
     scale = np.abs(flat).max(axis=1) / LARGEST
     scale[scale == 0] = 1.0
+
     rounded = np.rint(flat / scale[:, None]).astype(np.int8)
     return rounded.reshape(weights.shape), scale.astype(np.float32)
 

@@ -54,8 +54,11 @@ def shipped() -> list[Entry]:
     for name in shipped_names():
         model = load_model(name)
         record = records.get(name, {})
+
+        # Scores belong to the very file that was measured: another one of that name has none yet
         scores = record["scores"] if record.get("sha256") == model.digest else {}
         size = find_model(name)[1].stat().st_size
         latency_ms = 1000 * model.latency_samples / SAMPLE_RATE
         entries.append(Entry(name, name == DEFAULT_MODEL, model.num_weights, latency_ms, size, model.digest, scores))
+
     return sorted(entries, key=lambda entry: (not entry.default, -entry.num_weights))
