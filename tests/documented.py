@@ -100,10 +100,10 @@ def small(text: str) -> str:
 
 def held_out(prefix: str, suffix: str = "") -> str:
     """Return a name that is kept for validation."""
-    from percepnet_cli.training.data.corpus import Recording, split
+    from percepnet_cli.training.data.corpus import Recording, select_split
 
     names = (f"{prefix}{number}{suffix}" for number in range(1000))
-    return next(name for name in names if split([Recording("", name)], "validation"))
+    return next(name for name in names if select_split([Recording("", name)], "validation"))
 
 
 def write_corpus(folder: Path) -> None:

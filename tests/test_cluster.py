@@ -123,7 +123,7 @@ def test_targets_for_training_are_the_same(cluster, corpus, tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_does_not_change_targets_for_training(cluster, corpus, tmp_path):
     cluster.add_workers(1)
-    command = [sys.executable, "-m", "percepnet_cli", "train-targets", "--part", "all", "--hours", "1.5"]
+    command = [sys.executable, "-m", "percepnet_cli", "train-targets", "--split", "all", "--hours", "1.5"]
     command += [f"--{name}={corpus / name}" for name in ("speech", "noise")]
     process = subprocess.Popen([*command, "--scheduler", cluster.address, tmp_path / "there"])
     wait_for(lambda: count(tmp_path / "there") >= 1)

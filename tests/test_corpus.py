@@ -9,7 +9,7 @@ from scipy.signal import butter, sosfiltfilt
 from signals import noise, snr_db, tone
 
 from percepnet_cli.training.data import corpus as corpus_module
-from percepnet_cli.training.data.corpus import Library, Recording, find, is_cut_off, measure_bandwidth, split
+from percepnet_cli.training.data.corpus import Library, Recording, find, is_cut_off, measure_bandwidth, select_split
 
 
 def test_a_folder_is_searched_and_its_sub_folders_are_the_speakers(corpus):
@@ -78,17 +78,17 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_split_keeps_groups_whole_and_depends_on_names_alone():
     recordings = [Recording(f"/x/{n}.wav", f"speaker {n // 3}") for n in range(3000)]
-    train, held_out = split(recordings, "train"), split(recordings, "validation")
-    assert split(recordings, "all") == recordings
+    train, held_out = select_split(recordings, "train"), select_split(recordings, "validation")
+    assert select_split(recordings, "all") == recordings
     assert sorted((*train, *held_out), key=recordings.index) == recordings
     assert not {r.group for r in train} & {r.group for r in held_out}
     assert 0.04 < len(held_out) / 3000 < 0.08
     elsewhere = [Recording(r.path.replace("/x/", "/y/"), r.group, 8000.0) for r in recordings[::-1][:999]]
-    assert {r.group for r in split(elsewhere, "validation")} <= {r.group for r in held_out}
+    assert {r.group for r in select_split(elsewhere, "validation")} <= {r.group for r in held_out}
 
 
 def test_the_split_never_changes():
-    assert [n for n in range(60) if split([Recording("a", str(n))], "validation")] == [39, 49, 51, 55]
+    assert [n for n in range(60) if select_split([Recording("a", str(n))], "validation")] == [39, 49, 51, 55]
 
 
 @pytest.mark.parametrize("cutoff", [3400, 8000, 12000, 18000])

@@ -64,25 +64,25 @@ def test_no_collection_but_those_named_is_on_both_sides() -> None:
 def test_halves_share_no_voice_and_no_recording() -> None:
     found: dict[str, set[str]] = {"choosing": set(), "closing": set()}
     for row in rows("held_out"):
-        found[row["part"]] |= {whole(row["path"]), row["speaker"]} - {""}
+        found[row["split"]] |= {whole(row["path"]), row["speaker"]} - {""}
     assert not found["choosing"] & found["closing"]
     voices: dict[str, set[str]] = {"choosing": set(), "closing": set()}
     for row in rows("pairs"):
-        voices[row["part"]].add(row["speaker"])
+        voices[row["split"]].add(row["speaker"])
     assert len(voices["choosing"]) == len(voices["closing"]) == 15
     assert not voices["choosing"] & voices["closing"]
 
 
 def test_pairs_cover_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = script("pairs", monkeypatch).COUNTS
-    for part in ("choosing", "closing"):
-        pairs = [row for row in rows("pairs") if row["part"] == part]
+    for split in ("choosing", "closing"):
+        pairs = [row for row in rows("pairs") if row["split"] == split]
         assert len(pairs) == 48
         assert {kind: sum(row["kind"] == kind for row in pairs) for kind in kinds} == kinds
         assert sum(bool(row["room"]) for row in pairs) == 12
         assert all(-5 <= float(row["snr_db"]) <= 20 for row in pairs)
         assert all(-45.1 <= float(row["level_dbfs"]) <= -17.9 for row in pairs)
-        known = {row["path"].replace("repositories/", "") for row in rows("held_out") if row["part"] == part}
+        known = {row["path"].replace("repositories/", "") for row in rows("held_out") if row["split"] == split}
         noises = {name for row in pairs if row["kind"] != "babble" for name in row["noise"].split(" ")}
         assert noises <= {word for path in known for word in path.split(" ")}
     hashes = [row[column] for row in rows("pairs") for column in ("noisy_sha256", "clean_sha256")]

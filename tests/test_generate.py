@@ -53,8 +53,8 @@ if __name__ == "__main__":
 """
 
 
-def plan_of(corpus, seed=5, recipe=RECIPE_S, part="all"):
-    return make_plan([corpus / "speech"], [corpus / "noise"], [corpus / "rooms"], part, seed, recipe)
+def plan_of(corpus, seed=5, recipe=RECIPE_S, split="all"):
+    return make_plan([corpus / "speech"], [corpus / "noise"], [corpus / "rooms"], split, seed, recipe)
 
 
 def digests(folder):
@@ -142,7 +142,7 @@ def test_recordings_may_have_moved(made, corpus, copy, tmp_path):
     [
         ({"seed": 6}, "seed"),
         ({"recipe": replace(RECIPE_S, level_db=(-40.0, -20.0))}, "recipe"),
-        ({"part": "other"}, "part"),
+        ({"split": "other"}, "split"),
         ({"noise": (Recording("/n/other.wav", "other.wav"),)}, "recordings"),
     ],
 )
@@ -222,12 +222,12 @@ def test_a_killed_run_leaves_whole_shards_and_is_completed_by_another(killed, ma
     assert Shards(folder).sequences == count * SEQUENCES_PER_SHARD
 
 
-def test_plan_keeps_the_groups_of_its_part(corpus, tmp_path):
+def test_plan_keeps_the_groups_of_its_split(corpus, tmp_path):
     plan = plan_of(corpus)
     assert [r.group for r in plan.noise] == ["hiss.wav", "key.wav", "short hiss.flac"]
     assert [r.group for r in plan.rooms] == ["office.wav"] and len(plan.speech) == 6
-    with pytest.raises(ValueError, match="none of the 6 speech recordings belongs to the part 'validation'"):
-        plan_of(corpus, part="validation")
+    with pytest.raises(ValueError, match="none of the 6 speech recordings belongs to the split 'validation'"):
+        plan_of(corpus, split="validation")
     with pytest.raises(ValueError, match="no such file or folder"):
         plan_of(tmp_path)
     without = make_plan([corpus / "speech"], [], [], "all", 0, RECIPE_S)
@@ -255,7 +255,7 @@ def test_recordings_that_cannot_be_read_are_named(corpus, tmp_path):
 def test_the_command_takes_a_recipe_and_teachers(corpus, monkeypatch, tmp_path, name):
     seen = []
     monkeypatch.setattr(module, "generate", lambda plan, *_: seen.append(plan) or iter(()))
-    arguments = [str(tmp_path), "--part", "all", "--recipe", name, "--teacher", "one", "--teacher", "two 2"]
+    arguments = [str(tmp_path), "--split", "all", "--recipe", name, "--teacher", "one", "--teacher", "two 2"]
     for option in ("speech", "noise"):
         arguments += [f"--{option}", str(corpus / option)]
     done = CliRunner().invoke(main, ["train-targets", *arguments])

@@ -72,10 +72,10 @@ def windows(bands: np.ndarray, size: int, step: int) -> np.ndarray:
 
 
 def test_noises(out: Path, dev: Path | None) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield the part, the name and the samples of every noise that a test set holds."""
+    """Yield the split, the name and the samples of every noise that a test set holds."""
     for row in read_table(out / "held_out.tsv"):
         if row["use"] != "speech":
-            yield row["part"], row["path"], read_mono(out / row["path"])
+            yield row["split"], row["path"], read_mono(out / row["path"])
     if dev:
         for noisy in sorted((dev / "noisy").glob("*.flac")):
             samples, _ = sf.read(noisy, dtype="float32")
@@ -102,20 +102,20 @@ def main() -> None:
     # Windows of the test sets, without overlap, at two places half a step apart.
     names: dict[int, list[tuple[str, str]]] = defaultdict(list)
     parts: dict[int, list[np.ndarray]] = defaultdict(list)
-    for part, name, samples in tqdm(test_noises(out, arguments.dev), "test sets", unit="file"):
+    for split, name, samples in tqdm(test_noises(out, arguments.dev), "test sets", unit="file"):
         for shift_s in (0.0, STEP_S / 2):
             bands = fluctuations(samples, shift_s)
             size = LONG if len(bands) >= LONG else SHORT
             cut = windows(bands, size, size)
             cut = cut[np.any(cut != 0, axis=1)]
-            names[size] += [(part, name)] * len(cut)
+            names[size] += [(split, name)] * len(cut)
             parts[size].append(cut)
     tests = {size: np.concatenate(cuts) for size, cuts in parts.items()}
 
     # Every place of every recording for training; those for closing look at those for choosing alone.
     found = {row["path"]: row for row in read_table(DUPLICATES)}
-    rows = [row | {"part": "train"} for name in ("noise", "music") for row in read_table(out / f"{name}.tsv")]
-    rows += [row for row in read_table(out / "held_out.tsv") if row["part"] == "closing" and row["use"] != "speech"]
+    rows = [row | {"split": "train"} for name in ("noise", "music") for row in read_table(out / f"{name}.tsv")]
+    rows += [row for row in read_table(out / "held_out.tsv") if row["split"] == "closing" and row["use"] != "speech"]
     for row in tqdm(rows, "compare", unit="file"):
         bands = fluctuations(read_mono(out / row["path"]))
         for size, test in tests.items():
@@ -123,8 +123,8 @@ def main() -> None:
             if not len(places):
                 continue
             alike = (places @ test.T).max(axis=0)
-            if row["part"] == "closing":
-                alike[[part != "choosing" for part, _ in names[size]]] = 0
+            if row["split"] == "closing":
+                alike[[split != "choosing" for split, _ in names[size]]] = 0
             best = int(alike.argmax())
             if alike[best] > ALIKE[size]:
                 value = f"{alike[best]:.3f}"

@@ -7,7 +7,7 @@ OUT holds debian/ and repositories/ (fetch.py) and rooms/ (rooms.py). Afterwards
 DIR), pieces/ (30 s each of long noises and of music) and speech.tsv, noise.tsv, music.tsv, rooms.tsv, held_out.tsv,
 whose paths start at OUT. Measures are kept in OUT/measures.tsv, so another choice takes seconds.
 
-What voices.tsv and the rows of sources.tsv with another part than ``train`` name goes into held_out.tsv alone: the
+What voices.tsv and the rows of sources.tsv with another split than ``train`` name goes into held_out.tsv alone: the
 recordings of pairs.py. What duplicates.tsv names goes nowhere.
 """
 
@@ -42,7 +42,7 @@ VOICES = HERE / "voices.tsv"
 DUPLICATES = HERE / "duplicates.tsv"
 KINDS = ("speech", "noise", "music")
 COLUMNS = ["path", "collection", "speaker", "kind", "licence", "seconds", "bandwidth_hz", "p95_p5_db"]
-HELD_OUT_COLUMNS = ["part", "use", "path", "collection", "speaker", "seconds", "bandwidth_hz", "p95_p5_db"]
+HELD_OUT_COLUMNS = ["split", "use", "path", "collection", "speaker", "seconds", "bandwidth_hz", "p95_p5_db"]
 
 HELD_OUT = re.compile(
     r"klettres:(en_GB|uk)$|hedgewars:(Singer|British|Classic|Default|HillBilly|Mobster|Pirate|Robot|Russian|Surfer)$"
@@ -100,7 +100,7 @@ class Candidate:
     licence: str
     pitched: bool = False
     """Known by its name to have a pitch without being a voice: engines, animals, drums."""
-    part: str = "train"
+    split: str = "train"
     utterances: str = ""
     """``words``, ``sentences``, or neither where a collection holds both."""
     minutes: float = SPEAKER_MINUTES
@@ -145,8 +145,8 @@ def main() -> None:
     found = list(shared_candidates(out)) + list(source_candidates(out))
     found = apart(piece for candidate in tqdm(found, "cut", unit="file") for piece in cut(out, candidate))
     measured = measure_all(out, found)
-    held_out = [c for c in found if c.part != "train"]
-    found = [c for c in found if c.part == "train"]
+    held_out = [c for c in found if c.split != "train"]
+    found = [c for c in found if c.split == "train"]
     speech, why = choose_speech([c for c in found if c.kind == "speech"], measured)
     noise, why_noise = choose_noise([c for c in found if c.kind == "noise"], measured)
     music, why_music = choose_noise([c for c in found if c.kind == "music"], measured)
@@ -193,18 +193,18 @@ def source_candidates(out: Path) -> Iterable[Candidate]:
                 match.expand(row["speaker"]),
                 row["licence"],
                 bool(row["pitched"] and re.search(row["pitched"], name, re.IGNORECASE)),
-                row["part"],
+                row["split"],
                 row["utterances"],
                 float(row["minutes"] or SPEAKER_MINUTES),
             )
 
 
 def apart(found: Iterable[Candidate]) -> list[Candidate]:
-    """Give the recordings of the voices of voices.tsv to their part, leave out what duplicates.tsv names."""
-    parts = {row["speaker"]: row["part"] for row in read_table(VOICES)}
+    """Give the recordings of the voices of voices.tsv to their split, leave out what duplicates.tsv names."""
+    splits = {row["speaker"]: row["split"] for row in read_table(VOICES)}
     twice = {whole(row["path"]) for row in read_table(DUPLICATES)}
     kept = [c for c in found if whole(c.path) not in twice]
-    return [replace(c, part=parts.get(c.speaker, c.part)) if c.speaker else c for c in kept]
+    return [replace(c, split=splits.get(c.speaker, c.split)) if c.speaker else c for c in kept]
 
 
 def whole(path: str) -> str:
@@ -216,7 +216,7 @@ def cut(out: Path, candidate: Candidate) -> list[Candidate]:
     """Cut a long noise into pieces that are spread over it, decode what libsndfile cannot read; return what to use.
 
     The pieces keep the file's name, each in a folder of its own: recordings are kept apart by file name, so all
-    pieces fall into the same part.
+    pieces fall into the same split.
     """
     if candidate.kind not in PIECES:
         return [candidate]
@@ -474,11 +474,11 @@ def row_of(candidate: Candidate, one: Measures) -> dict[str, str]:
 def write_held_out(out: Path, candidates: list[Candidate], measured: dict[str, Measures]) -> None:
     """Write the table of what the pairs for choosing and closing are made of, by the thresholds of training."""
     rows = []
-    for candidate in sorted(candidates, key=lambda c: (c.part, c.kind, c.path)):
+    for candidate in sorted(candidates, key=lambda c: (c.split, c.kind, c.path)):
         one = measured[candidate.path]
         fault = speech_fault(candidate, one) if candidate.kind == "speech" else one.p95 < NOISE_LOUDEST_DBFS
         if not fault and one.seconds >= 0.05:
-            rows.append(row_of(candidate, one) | {"part": candidate.part, "use": candidate.kind})
+            rows.append(row_of(candidate, one) | {"split": candidate.split, "use": candidate.kind})
     write_table(out, "held_out", HELD_OUT_COLUMNS, rows)
 
 

@@ -33,7 +33,7 @@ from percepnet_cli.constants import SAMPLE_RATE
 HERE = Path(__file__).resolve().parent
 PAIRS = HERE / "pairs.tsv"
 SEED = 18
-PARTS = ("choosing", "closing")
+SPLITS = ("choosing", "closing")
 LENGTH = 8 * SAMPLE_RATE
 FRAME = SAMPLE_RATE // 50
 
@@ -113,7 +113,7 @@ EARLY_S = 0.02
 class Pair:
     """A row of pairs.tsv."""
 
-    part: str
+    split: str
     file: str
     speaker: str
     bandwidth_hz: str
@@ -229,15 +229,15 @@ def change_level(speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return speech * 10 ** (change_db * course / 20)
 
 
-def make_half(out: Path, part: str, rows: list[dict[str, str]]) -> list[Pair]:
+def make_half(out: Path, split: str, rows: list[dict[str, str]]) -> list[Pair]:
     """Write the pairs of a half. Returns their rows."""
-    rng = np.random.default_rng((SEED, PARTS.index(part)))
+    rng = np.random.default_rng((SEED, SPLITS.index(split)))
     voices: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         if row["use"] == "speech":
             voices.setdefault(row["speaker"], []).append(row)
     noises = [row for row in rows if row["use"] != "speech"]
-    rooms = sorted((out / "rooms_held_out").glob("*.flac"))[PARTS.index(part) :: 2]
+    rooms = sorted((out / "rooms_held_out").glob("*.flac"))[SPLITS.index(split) :: 2]
 
     # The conditions of all mixtures, each spread evenly and drawn apart from the others.
     plan = rng.permutation([kind for kind, count in COUNTS.items() for _ in range(count)])
@@ -248,7 +248,7 @@ def make_half(out: Path, part: str, rows: list[dict[str, str]]) -> list[Pair]:
     levels = rng.permutation(np.linspace(*LEVEL_DBFS, count))
 
     for folder in ("noisy", "clean"):
-        (out / part / folder).mkdir(parents=True, exist_ok=True)
+        (out / split / folder).mkdir(parents=True, exist_ok=True)
     pairs = []
     for index, (kind, speaker) in enumerate(zip(plan, speakers, strict=True)):
         speech = speech_track(out, voices[speaker], rng)
@@ -269,13 +269,13 @@ def make_half(out: Path, part: str, rows: list[dict[str, str]]) -> list[Pair]:
             noise = np.sum([speech_track(out, voices[name], rng) for name in others], axis=0)
             used = others
         else:
-            found = [row for row in noises if re.search(KINDS[part][kind], row["path"])]
+            found = [row for row in noises if re.search(KINDS[split][kind], row["path"])]
             layers = [noise_track(out, found, kind, rng) for _ in range(LAYERS.get(kind, 1))]
             noise = np.sum([samples for samples, _ in layers], axis=0)
             used = [name for _, found_names in layers for name in found_names]
         noise *= active_level(speech) / active_level(noise) * 10 ** (-snr_db / 20)
         if index % 6 == 4:
-            clicks = [row for row in noises if re.search(KINDS[part]["transient"], row["path"])]
+            clicks = [row for row in noises if re.search(KINDS[split]["transient"], row["path"])]
             noise = noise + add_transients(out, speech, clicks, rng)
             changes.append("transient")
 
@@ -286,7 +286,7 @@ def make_half(out: Path, part: str, rows: list[dict[str, str]]) -> list[Pair]:
         name = f"{index:02d}_{kind}_{label}_{snr_db:+.0f}dB.flac"
         pairs.append(
             Pair(
-                part,
+                split,
                 name,
                 speaker,
                 min((row["bandwidth_hz"] for row in voices[speaker]), key=float),
@@ -296,8 +296,8 @@ def make_half(out: Path, part: str, rows: list[dict[str, str]]) -> list[Pair]:
                 f"{20 * np.log10(gain * np.sqrt(np.square(noisy).mean())):.1f}",
                 room,
                 " ".join(changes),
-                write(out / part / "noisy" / name, gain * noisy),
-                write(out / part / "clean" / name, gain * target),
+                write(out / split / "noisy" / name, gain * noisy),
+                write(out / split / "clean" / name, gain * target),
             )
         )
     return pairs
@@ -322,7 +322,7 @@ def main() -> None:
             parser.error(f"{needed} is missing")
     with (out / "held_out.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    pairs = [pair for part in PARTS for pair in make_half(out, part, [r for r in rows if r["part"] == part])]
+    pairs = [pair for split in SPLITS for pair in make_half(out, split, [r for r in rows if r["split"] == split])]
     made = [asdict(pair) for pair in pairs]
     if arguments.write:
         with PAIRS.open("w", encoding="utf-8", newline="") as file:

@@ -29,7 +29,7 @@ NAMED = 10
 
 EXAMPLES = """
     percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20
-    percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --part validation
+    percepnet train-targets runs/valid --speech voices/ --noise noises/ --hours 1 --split validation
 
   On a Dask cluster, from and to an object store:
     percepnet train-targets s3://runs/train --speech s3://voices/ --noise s3://noises/ --scheduler tcp://host:8786
@@ -45,7 +45,7 @@ EXAMPLES = """
 @click.option("--music", multiple=True, type=SOURCE, help="Music, mixed in piece by piece: likewise; optional.")
 @click.option("--rooms", multiple=True, type=SOURCE, help="Room impulse responses: likewise; optional.")
 @click.option(
-    "--part",
+    "--split",
     type=click.Choice(["train", "validation", "all"]),
     default="train",
     show_default=True,
@@ -90,7 +90,7 @@ def train_targets(
     noise: tuple[str, ...],
     music: tuple[str, ...],
     rooms: tuple[str, ...],
-    part: str,
+    split: str,
     hours: float,
     seed: int,
     recipe: str,
@@ -118,7 +118,7 @@ def train_targets(
 
     unreadable: set[str] = set()
     try:
-        plan = make_plan(speech, noise, rooms, part, seed, RECIPES[recipe], teachers, audio_cache, music)
+        plan = make_plan(speech, noise, rooms, split, seed, RECIPES[recipe], teachers, audio_cache, music)
         if not quiet:
             click.echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "

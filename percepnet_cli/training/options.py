@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from percepnet_cli.network.graph import Sizes
+from percepnet_cli.training import renamed
 
 METADATA_KEY = "option"
 """Key of an :class:`Option` in the metadata of a field."""
@@ -141,28 +142,10 @@ def option_of(one: Field[Any]) -> Option:
     return found
 
 
-RENAMED = {
-    "batch": "batch_size",
-    "hops": "sequence_length",
-    "pieces": "tbptt_chunks",
-    "optimiser": "optimizer",
-    "recolour": "augment",
-    "level_weight": "loud_band_weight",
-    "loudness_weight": "pesq_weight",
-    "residue_weight": "sisdr_weight",
-    "taught_share": "distill_weight",
-    "taught_power": "distill_power",
-}
-"""Names in checkpoints of format 2 -> names of today."""
-
-RENAMED_LOSSES = {"gamma": "percepnet", "quarter": "rnnoise", "relative": "percepnet2021", "entropy": "bce"}
-"""Likewise the values of ``loss``."""
-
-
 def hyperparameters_of_format_2(identity: dict[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters that a checkpoint of format 2 was made with, in today's names."""
     found: dict[str, Any] = {one.name: one.default for one in command_line_fields() if not option_of(one).run_control}
-    found |= {RENAMED.get(name, name): value for name, value in identity.items()}
-    found["loss"] = RENAMED_LOSSES.get(found["loss"], found["loss"])
+    found |= {renamed.OPTIONS.get(name, name): value for name, value in identity.items()}
+    found["loss"] = renamed.LOSSES.get(found["loss"], found["loss"])
     found["sizes"] = Sizes(*found["sizes"]).to_json()
     return found

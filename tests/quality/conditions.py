@@ -106,7 +106,9 @@ def main() -> None:
     args = parser.parse_args()
     model = load_model(args.model)
     kept = (
-        corpus.split([one for source in args.music for one in corpus.find(source)], "validation") if args.music else []
+        corpus.select_split([one for source in args.music for one in corpus.find(source)], "validation")
+        if args.music
+        else []
     )
     library = corpus.Library()
     music = [library.samples(one).astype(np.float64) for one in kept]

@@ -118,19 +118,19 @@ def _read_table(source: Path) -> Iterable[Recording]:
             )
 
 
-def split(recordings: Sequence[Recording], part: str) -> list[Recording]:
-    """Keep the groups that belong to a part: ``train``, ``validation`` or ``all``.
+def select_split(recordings: Sequence[Recording], split: str) -> list[Recording]:
+    """Keep the groups of a split: ``train``, ``validation`` or ``all``.
 
-    A group's part depends on its name alone, so adding recordings moves nobody.
+    A group's split depends on its name alone, so adding recordings moves nobody.
     """
-    if part == "all":
+    if split == "all":
         return list(recordings)
 
     def held_out(group: str) -> bool:
         digest = hashlib.sha256(group.encode()).digest()
         return int.from_bytes(digest[:4], "big") < VALIDATION_SHARE * 2**32
 
-    return [r for r in recordings if held_out(r.group) == (part == "validation")]
+    return [r for r in recordings if held_out(r.group) == (split == "validation")]
 
 
 def mean_spectrum(samples: np.ndarray) -> np.ndarray:

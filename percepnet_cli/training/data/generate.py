@@ -21,7 +21,7 @@ from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote
 from percepnet_cli.training.data import shards
-from percepnet_cli.training.data.corpus import Library, Recording, find, split
+from percepnet_cli.training.data.corpus import Library, Recording, find, select_split
 from percepnet_cli.training.data.mixture import Mixture, Tracks, draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
 from percepnet_cli.training.data.targets import Sharing, example
@@ -39,7 +39,7 @@ class Plan:
     speech: tuple[Recording, ...]
     noise: tuple[Recording, ...]
     rooms: tuple[Recording, ...]
-    part: str
+    split: str
     seed: int
     recipe: Recipe = RECIPE
     teachers: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Plan:
 
     def __hash__(self) -> int:
         """Return a hash of the plan's outline: that of all recordings takes as long as half a mixture."""
-        return hash((len(self.speech), len(self.noise), len(self.rooms), self.part, self.seed, self.recipe))
+        return hash((len(self.speech), len(self.noise), len(self.rooms), self.split, self.seed, self.recipe))
 
     def description(self) -> dict[str, Any]:
         """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
@@ -61,7 +61,7 @@ class Plan:
             "lookahead_hops": LOOKAHEAD_HOPS,
             "features": NUM_FEATURES,
             "band_tips": list(BAND_TIPS),
-            "part": self.part,
+            "split": self.split,
             "seed": self.seed,
             "recipe": json.loads(json.dumps(asdict(self.recipe))),
             "recordings": {
@@ -84,30 +84,30 @@ def make_plan(
     speech: Sequence[Path | str],
     noise: Sequence[Path | str],
     rooms: Sequence[Path | str],
-    part: str,
+    split: str,
     seed: int,
     recipe: Recipe,
     teachers: Sequence[str] = (),
     audio_cache: str | None = None,
     music: Sequence[Path | str] = (),
 ) -> Plan:
-    """Collect the recordings of folders and lists and keep those of a part.
+    """Collect the recordings of folders and lists and keep those of a split.
 
     audio_cache: see ``Library``. music: noise that is played by itself, of the kind ``music``.
 
     Raises ValueError if a source holds nothing, or nothing is left of the speech or the noise.
     """
-    parts = {}
+    groups = {}
     for name, sources in (("speech", speech), ("noise", noise), ("rooms", rooms)):
         found = [recording for source in sources for recording in find(source)]
         if name == "noise":
             found += [replace(recording, kind="music") for source in music for recording in find(source)]
         if name != "speech":  # whole files are kept apart, not the folders that hold them
             found = [replace(r, group=r.path.rsplit(os.sep, 1)[-1]) for r in found]
-        parts[name] = tuple(split(found, part))
-        if not parts[name] and (found or name == "speech"):
-            raise ValueError(f"none of the {len(found)} {name} recordings belongs to the part '{part}'")
-    return Plan(parts["speech"], parts["noise"], parts["rooms"], part, seed, recipe, tuple(teachers), audio_cache)
+        groups[name] = tuple(select_split(found, split))
+        if not groups[name] and (found or name == "speech"):
+            raise ValueError(f"none of the {len(found)} {name} recordings belongs to the split '{split}'")
+    return Plan(groups["speech"], groups["noise"], groups["rooms"], split, seed, recipe, tuple(teachers), audio_cache)
 
 
 def is_whole(place: str, plan: Plan) -> bool:
@@ -135,8 +135,7 @@ def _read_description(place: str) -> dict[str, Any]:
     else:  # a store shows whole objects only: the header will do
         length = int.from_bytes(remote.read_start(place, 8), "little")
         metadata = json.loads(remote.read_start(place, 8 + length)[8:]).get("__metadata__")
-    description: dict[str, Any] = json.loads((metadata or {}).get(shards.METADATA_KEY, "{}"))
-    return description
+    return shards.read_description(metadata)
 
 
 @lru_cache(maxsize=1)

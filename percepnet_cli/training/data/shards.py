@@ -32,6 +32,7 @@ from safetensors.numpy import save
 
 from percepnet_cli.constants import NUM_BANDS, NUM_FEATURES
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.training import renamed
 
 FORMAT_VERSION = 1
 """Version of the layout above."""
@@ -149,6 +150,11 @@ def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description:
     write_atomically(path, lambda part: part.write_bytes(data))
 
 
+def read_description(metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what the metadata of a file say, {} for none. Raises ValueError or AttributeError if that is no JSON."""
+    return renamed.shard_description(json.loads((metadata or {}).get(METADATA_KEY, "{}")))
+
+
 class _Shard:
     """One file, mapped into memory."""
 
@@ -162,7 +168,7 @@ class _Shard:
                 text = file.read(length)
                 header = json.loads(text)
                 metadata = header.pop("__metadata__", {})
-                self.description: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, "{}"))
+                self.description = read_description(metadata)
             except (ValueError, AttributeError) as error:
                 raise ValueError(f"{path}: not a safetensors file ({error})") from error
         self.name = path.name
