@@ -56,8 +56,8 @@ quality: $(VENV)/.all ## measure the shipped models on pairs: make quality PAIRS
 	$(BIN)/python tests/quality/model_table.py --pairs $(PAIRS) $(if $(PEERS),--peers $(PEERS))
 
 # The recipe of the first model, which later ones were trained on from (docs/training.md); every step resumes where it was stopped.
-SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(ROOMS),--rooms $(ROOMS))
-model: $(VENV)/.all ## train a first model: make model SPEECH=... NOISE=... [ROOMS=...]
+SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(RIR),--rir $(RIR))
+model: $(VENV)/.all ## train a first model: make model SPEECH=... NOISE=... [RIR=...]
 	$(BIN)/percepnet train-targets runs/valid $(SOURCES) --hours 0.57 --split validation --seed 1
 	$(BIN)/percepnet train-targets runs/train $(SOURCES) --hours 16
 	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch-size 16 --sequence-length 300 --minutes 90

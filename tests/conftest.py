@@ -94,7 +94,7 @@ def full_model(make_models):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """A folder of small recordings: ``speech`` of three speakers, ``noise`` and ``rooms``."""
+    """A folder of small recordings: ``speech`` of three speakers, ``noise`` and ``rir``."""
     import soundfile
     from signals import noise, speech
 
@@ -108,10 +108,10 @@ def corpus(tmp_path_factory):
     soundfile.write(folder / "noise" / "hiss.wav", noise(96000, rng), 48000)
     soundfile.write(folder / "noise" / "short hiss.flac", noise(60000, rng), 44100)
     soundfile.write(folder / "noise" / "keys" / "key.wav", noise(4800, rng) * np.linspace(1, 0, 4800) ** 4, 48000)
-    (folder / "rooms").mkdir()
+    (folder / "rir").mkdir()
     decay = noise(9600, rng) * 10 ** (-3 * np.arange(9600) / 9600)
     decay[100] = 0.9
-    soundfile.write(folder / "rooms" / "office.wav", decay, 48000)
+    soundfile.write(folder / "rir" / "office.wav", decay, 48000)
     return folder
 
 

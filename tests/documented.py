@@ -107,21 +107,21 @@ def held_out(prefix: str, suffix: str = "") -> str:
 
 
 def write_corpus(folder: Path) -> None:
-    """Write voices/ of two speakers and two noises/ and rooms/, one of each kept for validation, and tables of them."""
+    """Write voices/ of two speakers and two noises/ and rirs/, one of each kept for validation, and tables of them."""
     from signals import noise, speech
 
     rng = np.random.default_rng(3)
-    kept = {"voices": held_out("voice"), "noises": held_out("noise", ".wav"), "rooms": held_out("room", ".wav")}
+    kept = {"voices": held_out("voice"), "noises": held_out("noise", ".wav"), "rirs": held_out("rir", ".wav")}
     decay = 10 ** (-3 * np.arange(4800) / 4800)
     for speaker, f0_hz in (("anna", 210.0), (kept["voices"], 110.0)):
         (folder / "voices" / speaker).mkdir(parents=True)
         for number in range(2):
             soundfile.write(folder / "voices" / speaker / f"{number}.wav", speech(96000, rng, f0_hz=f0_hz)[0], 48000)
-    for kind, shape in (("noises", np.ones(96000)), ("rooms", decay)):
+    for kind, shape in (("noises", np.ones(96000)), ("rirs", decay)):
         (folder / kind).mkdir()
         for name in ("usual.wav", kept[kind]):
             soundfile.write(folder / kind / name, noise(len(shape), rng) * shape, 48000)
-    for table, kind in (("speech", "voices"), ("noise", "noises"), ("rooms", "rooms")):
+    for table, kind in (("speech", "voices"), ("noise", "noises"), ("rooms", "rirs")):
         rows = [f"{path.relative_to(folder)}\t{path.parent.name}" for path in sorted((folder / kind).rglob("*.wav"))]
         (folder / f"{table}.tsv").write_text("\n".join(["path\tspeaker", *rows, ""]))
 

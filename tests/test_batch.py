@@ -266,7 +266,7 @@ def test_from_python(recordings, expected, tmp_path):
 
 
 @pytest.mark.parametrize(("variable", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
-def test_colour_is_for_terminals_that_want_it(monkeypatch, variable, colored):
+def test_color_is_for_terminals_that_want_it(monkeypatch, variable, colored):
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -18,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from percepnet_cli.cli import main
 from percepnet_cli.errors import PercepnetError
@@ -45,7 +48,7 @@ from percepnet_cli.training.data.recipe import RECIPE
 if __name__ == "__main__":
     corpus, folder = map(Path, sys.argv[1:3])
     plan = make_plan(
-        *([corpus / name] for name in ("speech", "noise", "rooms")), "all", 5,
+        *([corpus / name] for name in ("speech", "noise", "rir")), "all", 5,
         replace(RECIPE, seconds=0.3, delayed_start=0),
     )
     for _ in generate(plan, folder, float(sys.argv[3]), 2):
@@ -54,7 +57,7 @@ if __name__ == "__main__":
 
 
 def plan_of(corpus, seed=5, recipe=RECIPE_S, split="all"):
-    return make_plan([corpus / "speech"], [corpus / "noise"], [corpus / "rooms"], split, seed, recipe)
+    return make_plan([corpus / "speech"], [corpus / "noise"], [corpus / "rir"], split, seed, recipe)
 
 
 def digests(folder):
@@ -87,7 +90,7 @@ def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
     assert (shards.sequences, shards.hops) == (SHARDS * SEQUENCES_PER_SHARD, 30)
     assert shards.description["seed"] == 5 and shards.description["recipe"]["seconds"] == 0.3
     plan = plan_of(corpus)
-    sources = Sources(plan.speech, plan.noise, plan.rooms)
+    sources = Sources(plan.speech, plan.noise, plan.rirs)
     for index, sequence in ((0, 0), (2, 63)):
         rng, speech_rng, noise_rng = (
             np.random.default_rng(seed)
@@ -151,6 +154,32 @@ def test_shards_of_another_plan_are_not_touched(corpus, copy, change, word):
     with pytest.raises(ValueError, match=rf"shard-00000.*\({word}\)"):
         list(generate(replace(plan_of(corpus), **change), copy, SHARDS * SHARD_HOURS, 1))
     assert digests(copy) == before
+
+
+def test_a_folder_begun_under_former_names_goes_on(made, corpus, copy):
+    names = {"split": "part", "rir": "rooms"}
+    recipe_names = {"rir": "room", "given_rir": "given_room", "rir_on_noise": "room_on_noise", "color": "colour"}
+    for path in sorted(copy.iterdir())[:2]:
+        with safe_open(path, "numpy") as file:
+            text = file.metadata()["percepnet"]
+        found = json.loads(text)
+        recipe = {recipe_names.get(key, key): value for key, value in found.pop("recipe").items()}
+        assert set(recipe) >= set(recipe_names.values())
+        kinds = dict(recipe["synthetic_kinds"])
+        recipe["synthetic_kinds"] = [["coloured", kinds.pop("colored")], *map(list, kinds.items())]
+        recordings = {names.get(key, key): value for key, value in found.pop("recordings").items()}
+        old = {names.get(key, key): value for key, value in found.items()}
+        tensors = {name: np.array(array) for name, array in load_file(path).items()}
+        save_file(tensors, path, {"percepnet": json.dumps(old | {"recipe": recipe, "recordings": recordings})})
+        assert path.read_bytes().count(b"coloured") == 1
+    shard_path(copy, 2).unlink()
+    before = digests(copy)
+    assert len(list(generate(plan_of(corpus), copy, SHARDS * SHARD_HOURS, 1))) == 2
+    assert digests(copy) == before | {"shard-00002.safetensors": digests(made[0])["shard-00002.safetensors"]}
+    assert Shards(copy).description == Shards(made[0]).description
+
+    with pytest.raises(ValueError, match=r"shard-00000.*\(split\)"):
+        list(generate(replace(plan_of(corpus), split="other"), copy, SHARDS * SHARD_HOURS, 1))
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(corpus, tmp_path):
@@ -225,13 +254,13 @@ def test_a_killed_run_leaves_whole_shards_and_is_completed_by_another(killed, ma
 def test_plan_keeps_the_groups_of_its_split(corpus, tmp_path):
     plan = plan_of(corpus)
     assert [r.group for r in plan.noise] == ["hiss.wav", "key.wav", "short hiss.flac"]
-    assert [r.group for r in plan.rooms] == ["office.wav"] and len(plan.speech) == 6
+    assert [r.group for r in plan.rirs] == ["office.wav"] and len(plan.speech) == 6
     with pytest.raises(ValueError, match="none of the 6 speech recordings belongs to the split 'validation'"):
         plan_of(corpus, split="validation")
     with pytest.raises(ValueError, match="no such file or folder"):
         plan_of(tmp_path)
     without = make_plan([corpus / "speech"], [], [], "all", 0, RECIPE_S)
-    assert without.noise == without.rooms == ()
+    assert without.noise == without.rirs == ()
 
 
 def test_equal_plans_describe_themselves_equally(corpus):
@@ -267,7 +296,7 @@ def test_the_command_takes_a_recipe_and_teachers(corpus, monkeypatch, tmp_path, 
 def test_music_is_told_from_other_noise(corpus):
     plan = make_plan([corpus / "speech"], [corpus / "noise" / "keys"], [], "all", 0, RECIPE_S, music=[corpus / "noise"])
     assert [r.kind for r in plan.noise] == ["", "music", "music", "music"]
-    sources = Sources(plan.speech, plan.noise, plan.rooms)
+    sources = Sources(plan.speech, plan.noise, plan.rirs)
     assert len(sources.noise.recordings) == 1 and len(sources.music.recordings) == 3
 
 

@@ -27,8 +27,8 @@ PLAIN = Recipe(
     snr_db=(7, 7),
     level_db=(-30, -30),
     delayed_start=0,
-    room=0,
-    colour=0,
+    rir=0,
+    color=0,
     low_pass=0,
     clip=0,
     round_to_16_bits=0,
@@ -41,7 +41,7 @@ PLAIN = Recipe(
 
 @pytest.fixture
 def sources(corpus):
-    return Sources(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    return Sources(*(find(corpus / name) for name in ("speech", "noise", "rir")))
 
 
 def level_db(samples):
@@ -54,7 +54,7 @@ def level_db(samples):
 @given(snr=st.floats(-10, 50), level=st.floats(-50, -26), seed=st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_level_and_ratio_are_those_drawn(corpus, snr, level, seed):
-    sources = Sources(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    sources = Sources(*(find(corpus / name) for name in ("speech", "noise", "rir")))
     recipe = replace(PLAIN, snr_db=(snr, snr), level_db=(level, level))
     mixture = draw(sources, np.random.default_rng(seed), recipe)
     assert len(mixture.noisy) == len(mixture.clean) == 3 * 48000
@@ -75,7 +75,7 @@ def test_the_usual_ratios_are_drawn_as_often_as_said(sources, rng):
 
 
 def test_the_same_generator_gives_the_same_samples_whatever_was_read_before(sources, corpus):
-    fresh = Sources(*(find(corpus / name) for name in ("speech", "noise", "rooms")))
+    fresh = Sources(*(find(corpus / name) for name in ("speech", "noise", "rir")))
     for seed in range(6):
         draw(fresh, np.random.default_rng(seed + 100))
         a, b, c = (
@@ -185,8 +185,8 @@ def test_dropouts_silence_both_signals(sources, rng):
     assert empty.sum() > 4000 and not mixture.clean[empty].any()
 
 
-def test_rooms_leave_only_early_sound_in_a_target_without_tail(sources, corpus, rng):
-    recipe = replace(PLAIN, room=1, given_room=1, speech_only=1, target_rt60_s=0)
+def test_rirs_leave_only_early_sound_in_a_target_without_tail(sources, corpus, rng):
+    recipe = replace(PLAIN, rir=1, given_rir=1, speech_only=1, target_rt60_s=0)
     mixture = draw(sources, rng, recipe)
     assert 1 < snr_db(mixture.clean, mixture.noisy) < 20
     echo = mixture.noisy - mixture.clean
@@ -250,7 +250,7 @@ def test_a_shortened_tail_keeps_20_ms_and_decays_as_told(rng):
     )
 
 
-@pytest.mark.parametrize("maker", [synthetic.coloured_noise, synthetic.hum, synthetic.chirps, synthetic.crackle])
+@pytest.mark.parametrize("maker", [synthetic.colored_noise, synthetic.hum, synthetic.chirps, synthetic.crackle])
 def test_synthetic_noises_are_finite_sound(maker):
     for seed in range(20):
         made = maker(48000, np.random.default_rng(seed))
@@ -258,9 +258,9 @@ def test_synthetic_noises_are_finite_sound(maker):
         assert np.all(np.isfinite(made)) and np.std(made) > 1e-3
 
 
-def test_synthetic_rooms_start_with_the_direct_sound_and_decay():
+def test_synthetic_rirs_start_with_the_direct_sound_and_decay():
     for seed in range(20):
-        response = filters.synthetic_room(np.random.default_rng(seed))
+        response = filters.synthetic_rir(np.random.default_rng(seed))
         assert response[0] == 1 and np.all(np.isfinite(response))
         halves = np.array_split(response[1:].astype(float) ** 2, 2)
         assert halves[1].sum() < 0.2 * halves[0].sum() and 10 ** (-1.5) < halves[0].sum() + halves[1].sum() < 10**0.31
@@ -406,7 +406,7 @@ def test_a_noise_that_takes_turns_is_one_at_a_time(corpus, rng, monkeypatch):
     monkeypatch.setattr(
         tracks, "_one_noise", lambda sources, size, rng, recipe: (tone(next(tones_hz), size, 0.3), "tone")
     )
-    recipe = only(noise_switch=1, more_noises=(1, 0), colour=0)
+    recipe = only(noise_switch=1, more_noises=(1, 0), color=0)
     changed = 0
     for seed in range(12):
         made = noise_track(sources, 6 * 48000, np.random.default_rng(seed), recipe)
@@ -423,7 +423,7 @@ def test_a_noise_that_takes_turns_is_one_at_a_time(corpus, rng, monkeypatch):
 def test_every_recipe_draws_what_it_says(corpus):
     found = find(corpus / "noise")
     sources = Sources(
-        find(corpus / "speech"), [*found, replace(found[0], kind="music")], find(corpus / "rooms"), BALANCED
+        find(corpus / "speech"), [*found, replace(found[0], kind="music")], find(corpus / "rir"), BALANCED
     )
     tags = []
     for seed in range(300):
@@ -432,7 +432,7 @@ def test_every_recipe_draws_what_it_says(corpus):
         ("music", BALANCED.music * 0.95),
         ("nearly clean", BALANCED.nearly_clean),
         ("soft", BALANCED.soft),
-        ("room", BALANCED.room),
+        ("rir", BALANCED.rir),
         ("level steps", BALANCED.level_steps * 0.95),
         ("onset transients", BALANCED.onset_transients * 0.95),
     ):

@@ -103,7 +103,7 @@ def test_the_opinion_is_the_ideal_answer_for_what_the_teacher_made(rng):
 
 def test_shards_hold_opinions_and_the_share_blends_them(corpus, tmp_path, teacher):
     recipe = replace(RECIPE, seconds=0.3, delayed_start=0)
-    sources = [[corpus / name] for name in ("speech", "noise", "rooms")]
+    sources = [[corpus / name] for name in ("speech", "noise", "rir")]
     plan = make_plan(*sources, "all", 5, recipe, [teacher("x = x / 4")])
     hours = SEQUENCES_PER_SHARD * 0.3 / 3600
     list(generate(plan, tmp_path / "taught", hours, 1))

@@ -94,8 +94,8 @@ def test_values_between_points_and_courses_of_level():
     assert 20 * np.log10(gains[[0, 2400, 4800, 9599]]) == pytest.approx([0, -10, -20, -20], abs=1e-3)
 
 
-def test_coloured_noise_has_no_steps_in_its_spectrum(rng):
-    made = synthetic.coloured_noise(96000, rng)
+def test_colored_noise_has_no_steps_in_its_spectrum(rng):
+    made = synthetic.colored_noise(96000, rng)
     power = np.mean(np.abs(np.fft.rfft(made.reshape(100, 960) * np.hanning(960), axis=1)) ** 2, axis=0)
     level = 10 * np.log10(power[5:450])
     assert np.abs(np.diff(np.convolve(level, np.ones(8) / 8, "valid"))).max() < 3

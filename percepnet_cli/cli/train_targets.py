@@ -43,7 +43,7 @@ EXAMPLES = """
 )
 @click.option("--noise", multiple=True, required=True, type=SOURCE, help="Noise: likewise.")
 @click.option("--music", multiple=True, type=SOURCE, help="Music, mixed in piece by piece: likewise; optional.")
-@click.option("--rooms", multiple=True, type=SOURCE, help="Room impulse responses: likewise; optional.")
+@click.option("--rir", multiple=True, type=SOURCE, help="Room impulse responses (RIR): likewise; optional.")
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "all"]),
@@ -89,7 +89,7 @@ def train_targets(
     speech: tuple[str, ...],
     noise: tuple[str, ...],
     music: tuple[str, ...],
-    rooms: tuple[str, ...],
+    rir: tuple[str, ...],
     split: str,
     hours: float,
     seed: int,
@@ -118,11 +118,11 @@ def train_targets(
 
     unreadable: set[str] = set()
     try:
-        plan = make_plan(speech, noise, rooms, split, seed, RECIPES[recipe], teachers, audio_cache, music)
+        plan = make_plan(speech, noise, rir, split, seed, RECIPES[recipe], teachers, audio_cache, music)
         if not quiet:
             click.echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "
-                f"{len(plan.noise)} of noise, {len(plan.rooms)} of rooms",
+                f"{len(plan.noise)} of noise, {len(plan.rirs)} RIRs",
                 err=True,
             )
         bar = tqdm(

@@ -22,10 +22,35 @@ OPTIONS = {
 LOSSES = {"gamma": "percepnet", "quarter": "rnnoise", "relative": "percepnet2021", "entropy": "bce"}
 """Likewise the values of the option ``loss``."""
 
-DESCRIPTION = {"part": "split"}
-"""Keys of the description of a shard."""
+DESCRIPTION = {
+    "part": "split",
+    "rooms": "rir",
+    "room": "rir",
+    "given_room": "given_rir",
+    "room_on_noise": "rir_on_noise",
+    "colour": "color",
+}
+"""Keys of the description of a shard, its recipe and its recordings."""
+
+NOISES = {"coloured": "colored"}
+"""Likewise kinds of synthetic noise in a recipe."""
 
 
 def shard_description(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a shard says of itself, in the names of today."""
+    """Return what a shard says of itself, in the names of today. Raises AttributeError where it is no such thing."""
+    result = _renamed(found)
+    for name in ("recipe", "recordings"):
+        if name in result:
+            result[name] = _renamed(result[name])
+
+    # each kind of noise with its share; the first shards hold bare shares
+    recipe = result.get("recipe", {})
+    if isinstance(kinds := recipe.get("synthetic_kinds"), list):
+        recipe["synthetic_kinds"] = [
+            [NOISES.get(kind[0], kind[0]), *kind[1:]] if isinstance(kind, list) else kind for kind in kinds
+        ]
+    return result
+
+
+def _renamed(found: Mapping[str, Any]) -> dict[str, Any]:
     return {DESCRIPTION.get(key, key): value for key, value in found.items()}

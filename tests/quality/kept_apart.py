@@ -1,6 +1,6 @@
 """Write pairs of noisy and clean recordings from the part of a corpus that no training hears.
 
-    kept_apart.py --speech TABLE --noise TABLE --rooms TABLE --out DIR [--count N] [--seed N]
+    kept_apart.py --speech TABLE --noise TABLE --rir TABLE --out DIR [--count N] [--seed N]
 
 Recorded noise at -5 to 15 dB, as in most mixtures of `train-targets --recipe recorded`, without clipping, drop-outs and
 low-pass. ``DIR/noisy`` and ``DIR/clean`` are what `percepnet evaluate` and ``dev_table.py`` read.
@@ -35,14 +35,14 @@ RECIPE = replace(
 def main() -> None:
     """Draw and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for source in ("speech", "noise", "rooms"):
+    for source in ("speech", "noise", "rir"):
         parser.add_argument(f"--{source}", type=Path, required=True, action="append")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--seed", type=int, default=77)
     args = parser.parse_args()
-    plan = make_plan(args.speech, args.noise, args.rooms, "validation", args.seed, RECIPE)
-    sources = Sources(plan.speech, plan.noise, plan.rooms)
+    plan = make_plan(args.speech, args.noise, args.rir, "validation", args.seed, RECIPE)
+    sources = Sources(plan.speech, plan.noise, plan.rirs)
     for part in ("noisy", "clean"):
         (args.out / part).mkdir(parents=True, exist_ok=True)
     for number in range(args.count):

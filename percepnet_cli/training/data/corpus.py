@@ -34,12 +34,12 @@ CLIFF_DB = 15.0
 """A fall of the mean level by more, from 1 kHz below the bandwidth to 1 kHz above it, is a cut (``is_cut_off``)."""
 KINDS = {"", "words", "sentences", "music"}
 VALIDATION_SHARE = 0.06
-"""Share of speakers, noises and rooms that only validation sees."""
+"""Share of speakers, noises and RIRs that only validation sees."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One file. ``group`` is the speaker of speech, the file itself for noise and rooms."""
+    """One file. ``group`` is the speaker of speech, the file itself for noise and RIRs."""
 
     path: str
     group: str

@@ -1,4 +1,4 @@
-"""Building blocks of mixtures: levels, filters, synthetic noise and rooms."""
+"""Building blocks of mixtures: levels, filters, synthetic noise and room impulse responses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def active_rms(samples: np.ndarray) -> float:
 
 
 def random_filter(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Colour a signal by a random biquad, as a microphone or a room might (RNNoise ``dump_features.c``).
+    """Color a signal by a random biquad, as a microphone or a room might (RNNoise ``dump_features.c``).
 
     Numerator and denominator are each non-trivial one time in three: a complex pair of
     radius 0.7 u^2 at angle pi u^2, or two real roots within +-0.7. Returns float32 [n].
@@ -193,7 +193,7 @@ def convolve_each(samples: np.ndarray, responses: Sequence[np.ndarray]) -> list[
 
 
 def trim_tail(response: np.ndarray, range_db: float = 70) -> np.ndarray:
-    """Leave out the end of a room response that holds less than -70 dB of its energy. float32 [n] to [m], m <= n."""
+    """Leave out the end of a response that holds less than -70 dB of its energy. float32 [n] to [m], m <= n."""
     left = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]
     return response[: max(1, np.count_nonzero(left > left[0] * 10 ** (-range_db / 10)))]
 
@@ -211,8 +211,8 @@ def low_pass(signals: np.ndarray, cutoff_hz: float) -> np.ndarray:
     return np.stack([convolve(row, taps.astype(np.float32))[half:] for row in padded])
 
 
-def synthetic_room(rng: np.random.Generator) -> np.ndarray:
-    """Return a plausible room response: direct sound, sparse reflections, a decaying tail. float32 [n].
+def synthetic_rir(rng: np.random.Generator) -> np.ndarray:
+    """Return a plausible room impulse response: direct sound, sparse reflections, a decaying tail. float32 [n].
 
     RT60 0.1..0.7 s, the treble decaying faster; direct-to-reverberant ratio -3..15 dB.
     """
@@ -242,7 +242,7 @@ def reverberation_time(response: np.ndarray) -> float:
 def shorten_tail(response: np.ndarray, rt60_s: float, early_ms: float = 20) -> np.ndarray:
     """Keep the direct sound and what follows it within 20 ms, let the rest decay with at most an RT60 (V21).
 
-    response, result: float32 [n]. Rooms that decay faster stay as they are; an RT60 of 0 leaves the early part.
+    response, result: float32 [n]. Responses that decay faster stay as they are; an RT60 of 0 leaves the early part.
     """
     start = int(np.argmax(np.abs(response))) + int(early_ms * SAMPLE_RATE / 1000)
     after_s = np.arange(max(0, len(response) - start)) / SAMPLE_RATE

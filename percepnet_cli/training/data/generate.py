@@ -38,7 +38,7 @@ class Plan:
 
     speech: tuple[Recording, ...]
     noise: tuple[Recording, ...]
-    rooms: tuple[Recording, ...]
+    rirs: tuple[Recording, ...]
     split: str
     seed: int
     recipe: Recipe = RECIPE
@@ -49,7 +49,7 @@ class Plan:
 
     def __hash__(self) -> int:
         """Return a hash of the plan's outline: that of all recordings takes as long as half a mixture."""
-        return hash((len(self.speech), len(self.noise), len(self.rooms), self.split, self.seed, self.recipe))
+        return hash((len(self.speech), len(self.noise), len(self.rirs), self.split, self.seed, self.recipe))
 
     def description(self) -> dict[str, Any]:
         """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
@@ -66,7 +66,7 @@ class Plan:
             "recipe": json.loads(json.dumps(asdict(self.recipe))),
             "recordings": {
                 name: {"count": len(group), "sha256": _digest(group)}
-                for name, group in (("speech", self.speech), ("noise", self.noise), ("rooms", self.rooms))
+                for name, group in (("speech", self.speech), ("noise", self.noise), ("rir", self.rirs))
             },
         }
 
@@ -83,7 +83,7 @@ def _digest(recordings: Sequence[Recording]) -> str:
 def make_plan(
     speech: Sequence[Path | str],
     noise: Sequence[Path | str],
-    rooms: Sequence[Path | str],
+    rir: Sequence[Path | str],
     split: str,
     seed: int,
     recipe: Recipe,
@@ -98,7 +98,7 @@ def make_plan(
     Raises ValueError if a source holds nothing, or nothing is left of the speech or the noise.
     """
     groups = {}
-    for name, sources in (("speech", speech), ("noise", noise), ("rooms", rooms)):
+    for name, sources in (("speech", speech), ("noise", noise), ("rir", rir)):
         found = [recording for source in sources for recording in find(source)]
         if name == "noise":
             found += [replace(recording, kind="music") for source in music for recording in find(source)]
@@ -107,7 +107,7 @@ def make_plan(
         groups[name] = tuple(select_split(found, split))
         if not groups[name] and (found or name == "speech"):
             raise ValueError(f"none of the {len(found)} {name} recordings belongs to the split '{split}'")
-    return Plan(groups["speech"], groups["noise"], groups["rooms"], split, seed, recipe, tuple(teachers), audio_cache)
+    return Plan(groups["speech"], groups["noise"], groups["rir"], split, seed, recipe, tuple(teachers), audio_cache)
 
 
 def is_whole(place: str, plan: Plan) -> bool:
@@ -147,7 +147,7 @@ def _description(plan: Plan) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _sources(plan: Plan) -> Sources:
     """Return the recordings of a plan, kept by each process from shard to shard."""
-    return Sources(plan.speech, plan.noise, plan.rooms, plan.recipe, Library(folder=plan.audio_cache))
+    return Sources(plan.speech, plan.noise, plan.rirs, plan.recipe, Library(folder=plan.audio_cache))
 
 
 def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:

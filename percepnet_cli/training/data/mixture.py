@@ -10,7 +10,7 @@ from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.data import filters, synthetic
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
 from percepnet_cli.training.data.tracks import Noise, Sources, noise_track
-from percepnet_cli.training.data.voices import Voice, draw_voice, phrases, room_response
+from percepnet_cli.training.data.voices import Voice, draw_rir, draw_voice, phrases
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ def draw(
 
     silence = np.zeros(size, np.float32)
     if noise_only:
-        voice = Voice(silence, silence, SAMPLE_RATE / 2, rng.random() < recipe.room)
+        voice = Voice(silence, silence, SAMPLE_RATE / 2, rng.random() < recipe.rir)
     elif voice is None:
         voice = draw_voice(sources, rng, recipe)
     tags += voice.tags
-    tags += ["room"] if voice.in_room else []
+    tags += ["rir"] if voice.reverberant else []
 
     # what else is heard, and knocks on the table
     if speech_only:
@@ -84,8 +84,8 @@ def draw(
     if not noise_only and rng.random() < recipe.onset_transients:
         events = transients(sources, voice.clean, rng, recipe)
         tags.append("onset transients")
-    if voice.in_room and rng.random() < recipe.room_on_noise:
-        elsewhere = room_response(sources, rng, recipe)
+    if voice.reverberant and rng.random() < recipe.rir_on_noise:
+        elsewhere = draw_rir(sources, rng, recipe)
         added = filters.convolve(added, elsewhere) if added.any() else added
         events = filters.convolve(events, elsewhere) if len(events) else events
 

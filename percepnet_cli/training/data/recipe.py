@@ -1,7 +1,7 @@
 """How training mixtures are drawn: every probability and range.
 
 It follows RNNoise's ``dump_features.c`` and the paper's description (levels, SNR -5..45 dB, random filters and
-low-pass, rooms, clipping, silence).
+low-pass, room impulse responses (RIR), clipping, silence).
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class Recipe:
     level_step_db: tuple[float, float] = (10.0, 20.0)
     """Chance that the speech changes its level from phrase to phrase, and by how much, up or down."""
 
-    # rooms and the recording
+    # room impulse responses (RIR) and the recording
     delayed_start: float = 0.2
-    room: float = 0.4
-    given_room: float = 0.6
-    room_on_noise: float = 0.5
+    rir: float = 0.4
+    given_rir: float = 0.6
+    rir_on_noise: float = 0.5
     target_rt60_s: float = 0.2
     """The target keeps the first 20 ms of a room and a tail that decays at least as fast as this (V21)."""
     speech_speed: tuple[float, float] = (0.8, 1.25)
     noise_speed: tuple[float, float] = (0.6, 1.6)
     change_speed: float = 0.65
     """Chance that speech, or a noise, is played faster or slower: other voices, other machines."""
-    colour: float = 0.7
+    color: float = 0.7
     low_pass: float = 0.35
     clip: float = 0.07
     round_to_16_bits: float = 0.5
@@ -69,7 +69,7 @@ class Recipe:
     more_noises: tuple[float, float] = (0.35, 0.1)
     """Chance of a second and of a third noise."""
     synthetic_noise: float = 0.28
-    synthetic_kinds: Kinds = (("coloured", 0.4), ("hum", 0.1), ("chirps", 0.3), ("crackle", 0.2))
+    synthetic_kinds: Kinds = (("colored", 0.4), ("hum", 0.1), ("chirps", 0.3), ("crackle", 0.2))
     babble: float = 0.08
     babble_voices: tuple[int, int] = (4, 7)
     shuffle_grains: float = 0.1
@@ -111,7 +111,7 @@ RECORDED = replace(
     speech_only=0.04,
     noise_only=0.04,
     delayed_start=0.15,
-    colour=0.3,
+    color=0.3,
     low_pass=0.12,
     clip=0.03,
     dropout=0.02,
@@ -134,8 +134,8 @@ BALANCED = replace(
     soft=0.12,
     level_steps=0.2,
     delayed_start=0.2,
-    room=0.4,
-    colour=0.4,
+    rir=0.4,
+    color=0.4,
     low_pass=0.15,
     clip=0.04,
     dropout=0.02,
@@ -144,7 +144,7 @@ BALANCED = replace(
     more_noises=(0.35, 0.08),
     synthetic_noise=0.22,
     synthetic_kinds=(
-        ("coloured", 0.3),
+        ("colored", 0.3),
         ("hum", 0.06),
         ("chirps", 0.06),
         ("crackle", 0.12),

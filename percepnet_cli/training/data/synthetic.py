@@ -32,7 +32,7 @@ def between(points: np.ndarray, size: int) -> np.ndarray:
     return (starts + (ends - starts) * rising).ravel()[:size]
 
 
-def coloured_noise(size: int, rng: np.random.Generator) -> np.ndarray:
+def colored_noise(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return one to three noises of random smooth spectra whose levels drift: fans, hiss, wind, traffic.
 
     Each drifts on its own, slowly or within tenths of a second, so that the spectrum of the sum moves too.
@@ -136,7 +136,7 @@ def knock(rng: np.random.Generator) -> np.ndarray:
 Maker = Callable[[int, np.random.Generator], np.ndarray]
 
 MAKERS: dict[str, Maker] = {
-    "coloured": coloured_noise,
+    "colored": colored_noise,
     "hum": hum,
     "chirps": chirps,
     "crackle": crackle,

@@ -26,7 +26,7 @@ class Sources:
 
     Parameters
     ----------
-    speech, noise, rooms
+    speech, noise, rirs
         What there is. Noise of the kind ``music`` is drawn as music only.
     recipe
         Limits the shares of single words and of narrow recordings.
@@ -38,7 +38,7 @@ class Sources:
         self,
         speech: Sequence[Recording],
         noise: Sequence[Recording],
-        rooms: Sequence[Recording],
+        rirs: Sequence[Recording],
         recipe: Recipe = RECIPE,
         library: Library | None = None,
     ) -> None:
@@ -47,7 +47,7 @@ class Sources:
         self.music: Draw = noise_draw([r for r in noise if r.kind == "music"])
         self.events: Draw = noise_draw([r for r in self.noise.recordings if r.seconds and r.seconds < EVENT_S])
         """Noises known to be single events."""
-        self.rooms = list(rooms)
+        self.rirs = list(rirs)
         self.library = Library() if library is None else library
 
 
@@ -253,7 +253,7 @@ def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: R
     for number in range(count):
         part, name = _one_noise(sources, size, rng, recipe)
         tags.append(name)
-        if rng.random() < recipe.colour:
+        if rng.random() < recipe.color:
             part = filters.random_filter(part, rng)
         if rng.random() < recipe.noise_course:
             part = part * coming_and_going(size, rng)

@@ -25,19 +25,19 @@ class Voice:
     """The part of it that is the target, float32 [n]."""
     known_hz: float
     """Up to where the recordings tell what the speaker did."""
-    in_room: bool = False
+    reverberant: bool = False
     tags: tuple[str, ...] = ()
     """What was drawn, by the names of the recipe."""
 
 
-def room_response(sources: Sources, rng: np.random.Generator, recipe: Recipe) -> np.ndarray:
-    """Return a room response from its direct sound on, float32 [n]."""
-    if sources.rooms and rng.random() < recipe.given_room:
-        response = sources.library.samples(sources.rooms[rng.integers(len(sources.rooms))])
+def draw_rir(sources: Sources, rng: np.random.Generator, recipe: Recipe) -> np.ndarray:
+    """Return a room impulse response from its direct sound on, float32 [n]."""
+    if sources.rirs and rng.random() < recipe.given_rir:
+        response = sources.library.samples(sources.rirs[rng.integers(len(sources.rirs))])
         if len(response):
             response = response[int(np.argmax(np.abs(response))) :]
             return filters.trim_tail(response / np.float32(np.abs(response).max()))
-    return filters.trim_tail(filters.synthetic_room(rng))
+    return filters.trim_tail(filters.synthetic_rir(rng))
 
 
 def phrases(speech: np.ndarray, pause_s: float) -> list[tuple[int, int]]:
@@ -81,14 +81,14 @@ def draw_voice(sources: Sources, rng: np.random.Generator, recipe: Recipe = RECI
     if rng.random() < recipe.level_steps:
         speech = step_levels(speech, rng, recipe)
         tags.append("level steps")
-    if rng.random() < recipe.colour:
+    if rng.random() < recipe.color:
         speech = filters.random_filter(speech, rng)
 
     # the room: the target keeps the direct sound and the beginning of what follows it
     clean = speech
-    in_room = rng.random() < recipe.room
-    if in_room:
-        response = room_response(sources, rng, recipe)
+    reverberant = rng.random() < recipe.rir
+    if reverberant:
+        response = draw_rir(sources, rng, recipe)
         target_response = filters.trim_tail(filters.shorten_tail(response, recipe.target_rt60_s))
         clean, speech = filters.convolve_each(speech, (target_response, response))
 
@@ -97,4 +97,4 @@ def draw_voice(sources: Sources, rng: np.random.Generator, recipe: Recipe = RECI
     heard, clean = speech * scale, clean * scale
     for samples in (heard, clean):
         samples.flags.writeable = False
-    return Voice(heard, clean, known_hz, in_room, tuple(tags))
+    return Voice(heard, clean, known_hz, reverberant, tuple(tags))
