@@ -115,14 +115,14 @@ def claims() -> list[Claim]:
         Claim("delay", "30 ms (article), 40 ms with three windows of look-ahead (paper)",
               f"{c.LATENCY_SAMPLES * ms:.0f} ms", "`percepnet bench`"),
         Claim("sample rate, bandwidth", "48 kHz, 20 kHz", f"{c.SAMPLE_RATE / 1000:.0f} kHz, "
-              f"{c.BAND_TIPS[-1] * c.SAMPLE_RATE / c.WINDOW_SIZE / 1000:.0f} kHz",
+              f"{c.BAND_CENTERS[-1] * c.SAMPLE_RATE / c.WINDOW_SIZE / 1000:.0f} kHz",
               info),
         Claim("windows", "20 ms, 50 % overlap", f"{c.WINDOW_SIZE * ms:.0f} ms, "
               f"{100 - 100 * c.HOP_SIZE / c.WINDOW_SIZE:.0f} % overlap", show("WINDOW_SIZE", "HOP_SIZE")),
         Claim("look-ahead", "two windows (article), three (paper)",
               f"{c.LOOKAHEAD_HOPS} windows, {c.LOOKAHEAD_HOPS * c.HOP_SIZE * ms:.0f} ms", info),
         Claim("bands", "34, ERB, triangles, at least 100 Hz", f"{c.NUM_BANDS}, narrowest "
-              f"{min(np.diff(c.BAND_TIPS)) * c.SAMPLE_RATE / c.WINDOW_SIZE:.0f} Hz from tip to tip",
+              f"{min(np.diff(c.BAND_CENTERS)) * c.SAMPLE_RATE / c.WINDOW_SIZE:.0f} Hz from center to center",
               info),
         Claim("features", "70: bands, coherences, period, correlation", f"{c.NUM_FEATURES}", info),
         Claim("pitch range", "not known to us",

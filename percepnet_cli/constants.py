@@ -33,7 +33,7 @@ LATENCY_SAMPLES = (LOOKAHEAD_HOPS + 1) * HOP_SIZE
 
 # --- bands ---------------------------------------------------------------------------------
 
-BAND_TIPS = (
+BAND_CENTERS = (
     0, 2, 4, 6, 8, 10, 12, 15, 18, 21, 24, 28, 32, 36, 41, 47, 53,
     60, 68, 77, 87, 98, 110, 124, 140, 157, 176, 198, 223, 251, 282, 317, 356, 400,
 )  # fmt: skip
@@ -43,11 +43,11 @@ Derivation: from bin 400 downwards in steps of max(2, round(ERB(f)/50 Hz)) with
 ERB(f) = 24.7 (4.37 f/kHz + 1) at the upper edge; 14 and 16 become 15. The paper's
 own table is not public; 34 triangles of at least 100 Hz are."""
 
-NUM_BANDS = len(BAND_TIPS)
+NUM_BANDS = len(BAND_CENTERS)
 """34 bands (article)."""
 
-BAND_HZ = tuple(tip * SAMPLE_RATE / WINDOW_SIZE for tip in BAND_TIPS)
-"""Hz at the tip of each band."""
+BAND_HZ = tuple(center * SAMPLE_RATE / WINDOW_SIZE for center in BAND_CENTERS)
+"""Hz at the center of each band."""
 
 # --- input high-pass -----------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ HOP = 480
 WINDOW = 960
 BINS = 481
 LATENCY = 1440
-TIPS = [
+BAND_CENTERS = [
     0, 2, 4, 6, 8, 10, 12, 15, 18, 21, 24, 28, 32, 36, 41, 47, 53,
     60, 68, 77, 87, 98, 110, 124, 140, 157, 176, 198, 223, 251, 282, 317, 356, 400,
 ]  # fmt: skip
@@ -67,18 +67,18 @@ def overlap_add(Z):
 
 
 def band_weights():
-    """Triangles of height 1 with their tips at TIPS, [34, 481]; each reaches to the neighbors' tips."""
-    weights = np.zeros((len(TIPS), BINS))
-    for band, tip in enumerate(TIPS):
-        weights[band, tip] = 1.0
+    """Triangles of height 1 with their centers at BAND_CENTERS, [34, 481]; each reaches to the neighbors' centers."""
+    weights = np.zeros((len(BAND_CENTERS), BINS))
+    for band, center in enumerate(BAND_CENTERS):
+        weights[band, center] = 1.0
         if band > 0:
-            low = TIPS[band - 1]
-            for k in range(low + 1, tip):
-                weights[band, k] = (k - low) / (tip - low)
-        if band < len(TIPS) - 1:
-            high = TIPS[band + 1]
-            for k in range(tip + 1, high):
-                weights[band, k] = (high - k) / (high - tip)
+            low = BAND_CENTERS[band - 1]
+            for k in range(low + 1, center):
+                weights[band, k] = (k - low) / (center - low)
+        if band < len(BAND_CENTERS) - 1:
+            high = BAND_CENTERS[band + 1]
+            for k in range(center + 1, high):
+                weights[band, k] = (high - k) / (high - center)
     return weights
 
 
@@ -101,8 +101,8 @@ def coherence(C, Ea, Eb):
 
 
 def interpolate(values):
-    """Straight lines from tip to tip, the last value above the last tip, [481]."""
-    return np.interp(np.arange(BINS), TIPS, values)
+    """Straight lines from center to center, the last value above the last center, [481]."""
+    return np.interp(np.arange(BINS), BAND_CENTERS, values)
 
 
 def comb_taps(period, lookahead=960, periods=5):

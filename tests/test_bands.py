@@ -35,11 +35,11 @@ def coherence(C, Ea, Eb):
     return out
 
 
-def test_tips_are_the_published_ones_at_least_100_hz_apart():
-    assert list(constants.BAND_TIPS) == reference.TIPS
-    assert constants.NUM_BANDS == 34 and constants.BAND_TIPS[-1] * 50 == 20000
-    assert np.diff(constants.BAND_TIPS).min() >= 2
-    assert np.all(np.diff(constants.BAND_TIPS, 2) >= -1)  # ever wider, but for rounding
+def test_centers_are_the_published_ones_at_least_100_hz_apart():
+    assert list(constants.BAND_CENTERS) == reference.BAND_CENTERS
+    assert constants.NUM_BANDS == 34 and constants.BAND_CENTERS[-1] * 50 == 20000
+    assert np.diff(constants.BAND_CENTERS).min() >= 2
+    assert np.all(np.diff(constants.BAND_CENTERS, 2) >= -1)  # ever wider, but for rounding
 
 
 def test_weights_measured_bin_by_bin_equal_the_reference_and_sum_to_one():
@@ -101,9 +101,9 @@ def test_constants_interpolate_to_constants(constant):
     assert np.all(interpolate(np.full(34, constant)) == np.float32(constant))
 
 
-def test_tips_keep_their_values_and_the_last_holds_to_the_end(rng):
+def test_centers_keep_their_values_and_the_last_holds_to_the_end(rng):
     values = rng.random(34).astype(np.float32)
     bins = interpolate(values)
-    assert np.array_equal(bins[reference.TIPS], values)
+    assert np.array_equal(bins[reference.BAND_CENTERS], values)
     assert np.all(bins[400:] == values[-1])
     assert bins.min() >= values.min() and bins.max() <= values.max()

@@ -19,8 +19,8 @@ def product(weights, vectors):
     """Both kernels' results, int32 [hops, rows], from memory that held something else."""
     found = []
     for pack, kernel, width in (
-        (dot.pack, dot.rows_times_vectors, dot.padded(len(weights))),
-        (dot.plain_pack, dot.plain_rows_times_vectors, len(weights)),
+        (dot.pack, dot.matmul_int8, dot.padded(len(weights))),
+        (dot.plain_pack, dot.plain_matmul_int8, len(weights)),
     ):
         out = np.full((len(vectors), width), -7, np.int32)
         kernel(pack(weights), vectors, out)
@@ -82,7 +82,7 @@ def test_part_of_a_buffer_is_written_and_no_more(rng):
     weights = rng.integers(-127, 128, (12, 33), dtype=np.int8)
     vectors = rng.integers(-127, 128, (8, 33), dtype=np.int8)
     out = np.full((8, dot.padded(12)), 5, np.int32)
-    dot.rows_times_vectors(dot.pack(weights), vectors[:3], out[:3])
+    dot.matmul_int8(dot.pack(weights), vectors[:3], out[:3])
     assert np.all(out[3:] == 5) and np.array_equal(out[:3, :12], product(weights, vectors)[0][:3])
 
 

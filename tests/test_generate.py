@@ -30,8 +30,8 @@ from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, Plan, gene
 from percepnet_cli.training.data.mixture import draw
 from percepnet_cli.training.data.recipe import RECIPE, RECIPES
 from percepnet_cli.training.data.shards import Shards, shard_path
+from percepnet_cli.training.data.sources import Sources, draw_noise
 from percepnet_cli.training.data.targets import Sharing, example
-from percepnet_cli.training.data.tracks import Sources, noise_track
 from percepnet_cli.training.data.voices import draw_voice
 
 RECIPE_S = replace(RECIPE, seconds=0.3, delayed_start=0)
@@ -66,7 +66,7 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def made(corpus, tmp_path_factory):
-    """A complete folder, made by one process, and the progress that was told."""
+    """A complete folder, made by one process, and the progress that it reported."""
     folder = tmp_path_factory.mktemp("shards") / "new" / "folder"
     progress = list(generate(plan_of(corpus), folder, SHARDS * SHARD_HOURS, 1))
     return folder, progress
@@ -97,7 +97,7 @@ def test_a_shard_holds_the_examples_of_its_seeds(made, corpus):
             for seed in ((5, index, sequence), (5, index, 0, sequence // 4), (5, index, 1, sequence % 16))
         )
         voice = draw_voice(sources, speech_rng, plan.recipe)
-        noise = noise_track(sources, 30 * 480, noise_rng, plan.recipe)
+        noise = draw_noise(sources, 30 * 480, noise_rng, plan.recipe)
         mixture = draw(sources, rng, plan.recipe, voice, noise)
         for name, array in vars(example(mixture, plan.recipe.attenuation, (), Sharing().analyze(mixture))).items():
             if array is None:  # no teachers

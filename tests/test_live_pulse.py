@@ -126,19 +126,19 @@ def undisturbed(attempt):
 
 
 def run(server, options, seconds=2.8):
-    """Run a session; return it, its last status, what it told, the room."""
+    """Run a session; return it, its last status, its message, the room."""
     recording, player = server.capture(), server.play(street())
     with Session(Denoiser(), Settings("mic", "speaker", **options), record=True) as session:
         session.status()
         end = time.monotonic() + seconds
-        told = ""
-        while time.monotonic() < end and not told:
+        message = ""
+        while time.monotonic() < end and not message:
             time.sleep(0.1)
-            told = session.tick()
+            message = session.tick()
             status = session.status()
     room = pulse.captured(recording)
     player.kill()
-    return session, status, told, room
+    return session, status, message, room
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def run(server, options, seconds=2.8):
 )
 def test_the_speaker_plays_the_denoised_microphone_when_it_says(rate, options, monkeypatch):
     def attempt():
-        session, status, told, room = run(server, options)
-        if told or status.state != "running" or status.overloads or status.xruns or status.late_blocks:
-            return told, status
+        session, status, message, room = run(server, options)
+        if message or status.state != "running" or status.overloads or status.xruns or status.late_blocks:
+            return message, status
         assert session.sample_rate == rate
         heard, clean = (np.concatenate([pair[side] for pair in session.recorded]) for side in (0, 1))
         wanted = Chain(Denoiser(), session.sample_rate, session._chain.lead).process(heard)

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.constants import BAND_TIPS  # noqa: E402
+from percepnet_cli.constants import BAND_CENTERS  # noqa: E402
 from percepnet_cli.training.loudness import (  # noqa: E402
     LARGEST_LEVEL_WEIGHT,
     LARGEST_NOISE,
@@ -75,7 +75,7 @@ def test_noise_alone_has_an_energy_too():
 
 def test_loudness_is_none_at_the_threshold_and_grows_as_energy_to_the_0_23():
     assert (loudness(THRESHOLD) == 0).all()
-    kilohertz = BAND_TIPS.index(21)  # 1050 Hz
+    kilohertz = BAND_CENTERS.index(21)  # 1050 Hz
     soft, loud = (float(loudness(torch.full((26,), 10.0**db))[kilohertz]) for db in (8, 9))
     assert loud / soft == pytest.approx(10**0.23, rel=0.02)
     assert float(WIDTH.sum()) == pytest.approx(21.4, abs=0.2)  # Bark at 8 kHz
@@ -83,7 +83,7 @@ def test_loudness_is_none_at_the_threshold_and_grows_as_energy_to_the_0_23():
 
 def reference(clean, found):
     """P.862's two disturbances of one window, band by band in float64."""
-    hz = np.maximum(np.array(BAND_TIPS[:27]) * 50.0, 50.0)
+    hz = np.maximum(np.array(BAND_CENTERS[:27]) * 50.0, 50.0)
 
     def bark(f):
         return 13 * np.arctan(0.76 * f / 1000) + 3.5 * np.arctan((f / 7500) ** 2)
@@ -94,8 +94,8 @@ def reference(clean, found):
         power = 0.23 if bark(f) >= 4 else 0.23 * min(6 / (bark(f) + 2), 2) ** 0.15
         return max(0.1866 * (threshold / 0.5) ** power * ((0.5 + 0.5 * energy / threshold) ** power - 1), 0)
 
-    tips = np.array(BAND_TIPS) * 50.0
-    edges = [0.0] + [(tips[b] + tips[b + 1]) / 2 for b in range(26)]
+    centers = np.array(BAND_CENTERS) * 50.0
+    edges = [0.0] + [(centers[b] + centers[b + 1]) / 2 for b in range(26)]
     squares = asymmetric = total = 0.0
     for band in range(26):
         width = bark(edges[band + 1]) - bark(edges[band])

@@ -16,7 +16,7 @@ from percepnet_cli.training.data import filters, synthetic
 from percepnet_cli.training.data.corpus import Library, Recording, find
 from percepnet_cli.training.data.mixture import draw, transients
 from percepnet_cli.training.data.recipe import BALANCED, RECIPE, Recipe
-from percepnet_cli.training.data.tracks import Sources, coming_and_going, noise_track, silence_pauses, speech_track
+from percepnet_cli.training.data.sources import Sources, coming_and_going, draw_noise, draw_speech, silence_pauses
 from percepnet_cli.training.data.voices import phrases, step_levels
 
 PLAIN = Recipe(
@@ -150,13 +150,13 @@ def test_the_narrowest_recording_sets_the_bandwidth(sources, rng, monkeypatch):
     anna = [r for r in sources.speech.recordings if r.group == "anna"]
     anna = [replace(r, bandwidth_hz=hz) for r, hz in zip(anna, (9000.0, 4000.0), strict=True)]
     narrow = Sources(anna, sources.noise.recordings, [], replace(PLAIN, narrow_share=1))
-    assert speech_track(narrow, 20 * 48000, rng, PLAIN)[1] == 4000
+    assert draw_speech(narrow, 20 * 48000, rng, PLAIN)[1] == 4000
     assert draw(narrow, rng, replace(PLAIN, seconds=20.0)).bandwidth_hz == 4000
     for speed in (0.9, 1.25):
-        track, bandwidth_hz = speech_track(
+        speech, bandwidth_hz = draw_speech(
             narrow, 20 * 48000, rng, replace(PLAIN, change_speed=1, speech_speed=(speed, speed))
         )
-        assert bandwidth_hz == pytest.approx(4000 * speed) and len(track) == 20 * 48000
+        assert bandwidth_hz == pytest.approx(4000 * speed) and len(speech) == 20 * 48000
 
 
 def test_noises_are_drawn_by_the_root_of_their_length():
@@ -195,9 +195,9 @@ def test_rirs_leave_only_early_sound_in_a_target_without_tail(sources, corpus, r
 
 
 def test_speech_of_one_speaker_at_equal_levels(sources, rng):
-    track, bandwidth_hz = speech_track(sources, 10 * 48000, rng)
-    assert track.shape == (480_000,) and track.dtype == np.float32
-    assert level_db(track) == pytest.approx(0, abs=1.5)
+    speech, bandwidth_hz = draw_speech(sources, 10 * 48000, rng)
+    assert speech.shape == (480_000,) and speech.dtype == np.float32
+    assert level_db(speech) == pytest.approx(0, abs=1.5)
     assert 3000 < bandwidth_hz <= 24000
 
 
@@ -290,16 +290,16 @@ def test_music_is_one_piece_at_its_own_ratio(corpus, rng):
 
 
 def test_a_crowd_is_of_several_voices_at_its_own_ratio(sources, monkeypatch):
-    from percepnet_cli.training.data import tracks
+    from percepnet_cli.training.data import sources as module
 
     heard = []
-    track = tracks.speech_track
+    original = module.draw_speech
 
     def listen(sources, size, rng, recipe=RECIPE, speaker=None):
         heard.append(speaker)
-        return track(sources, size, rng, recipe, speaker)
+        return original(sources, size, rng, recipe, speaker)
 
-    monkeypatch.setattr(tracks, "speech_track", listen)
+    monkeypatch.setattr(module, "draw_speech", listen)
     for seed in range(12):
         heard.clear()
         mixture = draw(sources, np.random.default_rng(seed), only(crowd=1, crowd_snr_db=(-2, -2)))
@@ -399,17 +399,17 @@ def test_noises_come_and_go(rng):
 
 
 def test_a_noise_that_takes_turns_is_one_at_a_time(corpus, rng, monkeypatch):
-    from percepnet_cli.training.data import tracks
+    from percepnet_cli.training.data import sources as module
 
     sources = Sources([], find(corpus / "noise"), [])
     tones_hz = iter([400.0, 4000.0] * 50)
     monkeypatch.setattr(
-        tracks, "_one_noise", lambda sources, size, rng, recipe: (tone(next(tones_hz), size, 0.3), "tone")
+        module, "_one_noise", lambda sources, size, rng, recipe: (tone(next(tones_hz), size, 0.3), "tone")
     )
     recipe = only(noise_switch=1, more_noises=(1, 0), color=0)
     changed = 0
     for seed in range(12):
-        made = noise_track(sources, 6 * 48000, np.random.default_rng(seed), recipe)
+        made = draw_noise(sources, 6 * 48000, np.random.default_rng(seed), recipe)
         assert made.tags == ("switch", "tone", "tone") and made.snr_db is None
         spectra = np.abs(np.fft.rfft(made.samples.reshape(-1, 4800) * np.hanning(4800), axis=1))
         low, high = spectra[:, 40], spectra[:, 400]

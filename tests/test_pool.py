@@ -16,18 +16,18 @@ from percepnet_cli.parallel.pool import Crash, Pool
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def square(context, piece, tell):
+def square(context, piece, progress):
     return context, piece * piece, os.getpid()
 
 
-def slow(context, piece, tell):
+def slow(context, piece, progress):
     for step in range(10):
         time.sleep(0.05)
-        tell(step / 10)
+        progress(step / 10)
     return piece
 
 
-def fatal(folder, piece, tell):
+def fatal(folder, piece, progress):
     """Die over piece 3 always, over piece 5 once."""
     mark = Path(folder) / str(piece)
     if piece == 3 or (piece == 5 and not mark.exists()):
@@ -55,9 +55,9 @@ def test_no_tasks_no_processes():
 
 
 def test_progress_is_reported():
-    told = [result for _, result in Pool(slow, None, 1).run([7])]
-    assert told[-1] == 7
-    assert 1 <= len(told[:-1]) <= 3 and told[:-1] == sorted(told[:-1])
+    reported = [result for _, result in Pool(slow, None, 1).run([7])]
+    assert reported[-1] == 7
+    assert 1 <= len(reported[:-1]) <= 3 and reported[:-1] == sorted(reported[:-1])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")

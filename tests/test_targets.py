@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from signals import RATE, harmonics, noise, snr_db, speech
 
 from percepnet_cli import ideal as ideal_values
-from percepnet_cli.constants import BAND_TIPS, LATENCY_SAMPLES
+from percepnet_cli.constants import BAND_CENTERS, LATENCY_SAMPLES
 from percepnet_cli.dsp import comb
 from percepnet_cli.signal_path import Analyzer, Synthesizer
 from percepnet_cli.training.data import targets
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.voices import Voice
 
-BAND_HZ = np.array(BAND_TIPS) * 50
+BAND_HZ = np.array(BAND_CENTERS) * 50
 TAPS = reference.comb_taps(100)
 NOISE_GAIN = sum(w * w for w in TAPS.values())
 
@@ -252,7 +252,7 @@ def test_ideal_values_clean_a_harmonic_tone_in_noise(rng):
     snr = {name: snr_db(expected, x.ravel()[9600 + LATENCY_SAMPLES :]) for name, x in out.items()}
     assert snr_db(expected, reference.highpass(noisy)[9600:-LATENCY_SAMPLES]) == pytest.approx(0, abs=0.5)
     assert snr["gain"] > 8 and snr["gain and comb"] > snr["gain"] + 2
-    lowest = np.array(BAND_TIPS) * 50 < 4000
+    lowest = np.array(BAND_CENTERS) * 50 < 4000
     assert strength[20:, lowest].mean() > 0.5
 
 

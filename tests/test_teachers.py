@@ -58,8 +58,8 @@ def test_teachers_hear_one_level_and_answer_at_the_mixtures_own(rng, teacher):
         np.testing.assert_allclose(answer, signal / 2, rtol=1e-5, atol=1e-9)
         assert answer.dtype == np.float32
     assert teach([], noisy) == []
-    told = teacher("assert len(x) != 4800 or not x.any() or abs(np.mean(x**2) - %r) < 1e-6" % 10 ** (LEVEL_DB / 10))
-    teach([told], noisy)
+    command = teacher("assert len(x) != 4800 or not x.any() or abs(np.mean(x**2) - %r) < 1e-6" % 10 ** (LEVEL_DB / 10))
+    teach([command], noisy)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_shards_hold_opinions_and_the_share_blends_them(corpus, tmp_path, teache
 
 
 def test_a_model_does_not_tell_where_its_teachers_lived():
-    told = {"seed": 1, "teachers": ["/home/me/python '/opt/my teachers/dfn3.py' weights", "other"]}
-    assert without_folders(told) == {"seed": 1, "teachers": ["python dfn3.py weights", "other"]}
+    description = {"seed": 1, "teachers": ["/home/me/python '/opt/my teachers/dfn3.py' weights", "other"]}
+    assert without_folders(description) == {"seed": 1, "teachers": ["python dfn3.py weights", "other"]}
     assert without_folders({"seed": 1}) == {"seed": 1}
 
 

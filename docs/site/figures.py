@@ -28,7 +28,7 @@ from percepnet_cli.signal_path import analyze_signal
 
 HOP_SECONDS = HOP_SIZE / SAMPLE_RATE
 BIN_HZ = SAMPLE_RATE / WINDOW_SIZE
-TIPS_HZ = np.array(BAND_HZ)
+BAND_CENTERS_HZ = np.array(BAND_HZ)
 SHOWN = slice(200, 500)
 """Hops that are drawn: 3 s, in which the speech is going on."""
 
@@ -114,7 +114,7 @@ def band_energies(r: Run) -> Figure:
     energy = bands.triangles() @ spectrum
     width = bands.triangles().sum(axis=1)
     bottom.plot(hz / 1000, db(spectrum), "0.6", linewidth=0.8, label="bins")
-    bottom.plot(TIPS_HZ / 1000, db(energy / width), "C3o-", markersize=3, label="mean of each band")
+    bottom.plot(BAND_CENTERS_HZ / 1000, db(energy / width), "C3o-", markersize=3, label="mean of each band")
     bottom.set(xlabel="frequency, kHz", ylabel="dB", xlim=(0, 20), ylim=(-50, None))
     bottom.legend()
     return drawing
@@ -193,8 +193,8 @@ def post_filter(r: Run) -> Figure:
     left.plot(g, g * np.sin(np.pi * g / 2), label="g sin(pi g / 2)")
     left.set(xlabel="gain of the network", ylabel="gain")
     left.legend()
-    right.plot(TIPS_HZ / 1000, r.gain[r.voiced], "k.:", label="network")
-    right.plot(TIPS_HZ / 1000, r.filtered[r.voiced], "C0.-", label="post-filtered")
+    right.plot(BAND_CENTERS_HZ / 1000, r.gain[r.voiced], "k.:", label="network")
+    right.plot(BAND_CENTERS_HZ / 1000, r.filtered[r.voiced], "C0.-", label="post-filtered")
     right.set(xlabel="frequency, kHz", ylabel="gain", title=f"window at {r.voiced * HOP_SECONDS:.2f} s")
     right.legend()
     return drawing

@@ -144,7 +144,7 @@ def read(out: Path, place: str) -> np.ndarray:
     return samples - samples.mean()
 
 
-def speech_track(out: Path, rows: Sequence[dict[str, str]], rng: np.random.Generator) -> np.ndarray:
+def draw_speech(out: Path, rows: Sequence[dict[str, str]], rng: np.random.Generator) -> np.ndarray:
     """Return 8 s of one voice: its recordings at one level, with pauses. Begins with a pause."""
     pieces = [np.zeros(int(rng.uniform(0.3, 0.8) * SAMPLE_RATE))]
     order = [rows[i] for i in rng.permutation(len(rows))]
@@ -157,7 +157,7 @@ def speech_track(out: Path, rows: Sequence[dict[str, str]], rng: np.random.Gener
     return np.concatenate(pieces)[:LENGTH]
 
 
-def noise_track(
+def draw_noise(
     out: Path, rows: Sequence[dict[str, str]], kind: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[str]]:
     """Return 8 s of noise and the recordings in it: a part of a long one, or short ones of one folder in a row."""
@@ -193,8 +193,8 @@ def onsets(speech: np.ndarray) -> np.ndarray:
 def add_transients(
     out: Path, speech: np.ndarray, rows: Sequence[dict[str, str]], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a track of short sounds whose peaks come shortly before the onsets of the speech."""
-    track = np.zeros(LENGTH)
+    """Return short sounds whose peaks come shortly before the onsets of the speech."""
+    clicks = np.zeros(LENGTH)
     for onset in onsets(speech):
         samples = read(out, rows[rng.integers(len(rows))]["path"])[: SAMPLE_RATE // 2]
         peak = int(np.abs(samples).argmax())
@@ -202,8 +202,8 @@ def add_transients(
         start = int(onset - rng.uniform(*TRANSIENT_LEAD_S) * SAMPLE_RATE) - peak
         begin, end = max(start, 0), min(start + len(samples), LENGTH)
         if end > begin:
-            track[begin:end] += gain * samples[begin - start : end - start]
-    return track
+            clicks[begin:end] += gain * samples[begin - start : end - start]
+    return clicks
 
 
 def convolve(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
@@ -251,7 +251,7 @@ def make_half(out: Path, split: str, rows: list[dict[str, str]]) -> list[Pair]:
         (out / split / folder).mkdir(parents=True, exist_ok=True)
     pairs = []
     for index, (kind, speaker) in enumerate(zip(plan, speakers, strict=True)):
-        speech = speech_track(out, voices[speaker], rng)
+        speech = draw_speech(out, voices[speaker], rng)
         changes = []
         if index % 6 == 1:
             speech = change_level(speech, rng)
@@ -266,11 +266,11 @@ def make_half(out: Path, split: str, rows: list[dict[str, str]]) -> list[Pair]:
         if kind == "babble":
             snr_db = float(rng.uniform(*BABBLE_SNR_DB))
             others = [str(name) for name in rng.permutation([n for n in names if n != speaker])[:VOICES]]
-            noise = np.sum([speech_track(out, voices[name], rng) for name in others], axis=0)
+            noise = np.sum([draw_speech(out, voices[name], rng) for name in others], axis=0)
             used = others
         else:
             found = [row for row in noises if re.search(KINDS[split][kind], row["path"])]
-            layers = [noise_track(out, found, kind, rng) for _ in range(LAYERS.get(kind, 1))]
+            layers = [draw_noise(out, found, kind, rng) for _ in range(LAYERS.get(kind, 1))]
             noise = np.sum([samples for samples, _ in layers], axis=0)
             used = [name for _, found_names in layers for name in found_names]
         noise *= active_level(speech) / active_level(noise) * 10 ** (-snr_db / 20)

@@ -123,7 +123,7 @@ def limit_of(model: Model) -> Limit:
     rows, columns, hops = 48, 256, 64
     packed, vectors = dot.pack(np.ones((rows, columns), np.int8)), np.ones((hops, columns), np.int8)
     sums = np.zeros((hops, dot.padded(rows)), np.int32)
-    rate = rows * columns * hops / _best_seconds(lambda: dot.rows_times_vectors(packed, vectors, sums))
+    rate = rows * columns * hops / _best_seconds(lambda: dot.matmul_int8(packed, vectors, sums))
     live = _live_seconds(sum(sizes.values()))
     return Limit(1e6 * recurrent / read, 1e6 * batched / rate, read / 1e9, rate / 1e9, 1e6 * live)
 

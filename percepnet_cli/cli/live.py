@@ -149,7 +149,7 @@ def live(
 
 
 def _opening(session: Session) -> str:
-    """Return the line that tells what runs."""
+    """Return the line that says what runs."""
     target = f" -> {session.target}" if session.target is not None else ", nothing is played"
     return f"{session.source}{target}; {session.sample_rate} Hz, blocks of {session.block_frames} frames"
 
@@ -164,7 +164,7 @@ def _watch(session: Session, recorder: Any, stopped: threading.Event, seconds: f
     meters = sys.stderr.isatty() and not as_json
     ascii_only = "utf" not in (sys.stderr.encoding or "").lower()
     display = Display()
-    begin = told = time.monotonic()
+    begin = reported = time.monotonic()
     with key_reader() as keys:
         while not stopped.wait(TICK_SECONDS):
             message = session.tick()
@@ -176,8 +176,8 @@ def _watch(session: Session, recorder: Any, stopped: threading.Event, seconds: f
             now = time.monotonic()
             if meters:
                 click.echo(display.frame(lines(session.status(), ascii_only)), err=True, nl=False)
-            elif as_json and now - told >= 1.0:
-                told += 1.0
+            elif as_json and now - reported >= 1.0:
+                reported += 1.0
                 click.echo(json.dumps(session.status().json()))
             if "q" in _obey(keys(), session) or (seconds is not None and now - begin >= seconds):
                 break

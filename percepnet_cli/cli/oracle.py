@@ -44,7 +44,7 @@ def oracle(
     stages.csv and stages.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each;
     stages.png their spectrograms side by side, and the loudest second in detail (extra plots).
 
-    The two may differ in rate and length; a delay of up to 100 ms is taken out, and told.
+    The two may differ in rate and length; a delay of up to 100 ms is taken out and reported.
     """
     if len(paths) != (2 if noise else 3):
         raise click.UsageError("give CLEAN NOISY OUTDIR, or CLEAN OUTDIR with --noise FILE.")

@@ -26,21 +26,21 @@ def training_options(function: Function) -> Function:
     """Add an option for each field of ``training.options.Options`` that has one."""
     hints = get_type_hints(Options)
     for one in reversed(command_line_fields()):
-        told = option_of(one)
+        option = option_of(one)
         names = [f"--{one.name.replace('_', '-')}", one.name]
         kind = hints[one.name]
         assert one.default is not MISSING
         shown = one.default not in (None, False)
-        settings: dict[str, Any] = {"default": one.default, "show_default": shown, "help": told.help}
+        settings: dict[str, Any] = {"default": one.default, "show_default": shown, "help": option.help}
         if kind is bool:
             settings["is_flag"] = True
-        elif told.choices:
-            settings["type"] = click.Choice(told.choices)
+        elif option.choices:
+            settings["type"] = click.Choice(option.choices)
         elif kind in (int, int | None):
-            low, high = (None if end is None else int(end) for end in (told.low, told.high))
+            low, high = (None if end is None else int(end) for end in (option.low, option.high))
             settings["type"] = click.IntRange(low, high)
         elif kind in (float, float | None):
-            settings["type"] = Number(told.low, told.high, min_open=told.low_open, max_open=told.high_open)
+            settings["type"] = Number(option.low, option.high, min_open=option.low_open, max_open=option.high_open)
         else:
             settings["type"] = click.Path(path_type=Path, dir_okay=False)
         function = click.option(*names, **settings)(function)
@@ -70,7 +70,7 @@ def train(
     widths: str | None,
     bidirectional: bool,
     processes: int,
-    **told: Any,
+    **given: Any,
 ) -> None:
     """Train the network on shards made by `train-targets`.
 
@@ -95,7 +95,7 @@ def train(
 
     workers = _start_workers(processes) if processes > 1 and "RANK" not in os.environ else []
     try:
-        options = Options(sizes=_sizes(preset, widths, bidirectional, told["init"]), **told)
+        options = Options(sizes=_sizes(preset, widths, bidirectional, given["init"]), **given)
         result = run(train_dir, valid_dir, out_dir, options, log=click.echo)
     except (ValueError, OSError, RuntimeError) as error:
         for worker in workers:

@@ -25,7 +25,7 @@ class Place(click.ParamType):
 SOURCE = Place(exists=True)
 
 NAMED = 10
-"""Recordings that could not be read of which the names are told."""
+"""Recordings that could not be read whose names are listed."""
 
 EXAMPLES = """
     percepnet train-targets runs/train --speech voices/ --noise noises/ --hours 20

@@ -1,6 +1,6 @@
 """The 34 triangular ERB bands: energies, cross terms and coherences, and the way back to bins.
 
-This is the shared vocabulary of the stages. Bin k between the tips e_i <= k < e_{i+1}
+This is the shared vocabulary of the stages. Bin k between the centers e_i <= k < e_{i+1}
 belongs to band i with weight 1 - f and to band i+1 with weight f, f = (k - e_i)/(e_{i+1} - e_i);
 the weights of a bin sum to 1. The two end bands have only one flank and count double (RNNoise 0.1).
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.compute.vectors import LANES, Value, Vectors, vector_function
-from percepnet_cli.constants import BAND_TIPS, NUM_BANDS, NUM_BINS, SILENCE_ENERGY
+from percepnet_cli.constants import BAND_CENTERS, NUM_BANDS, NUM_BINS, SILENCE_ENERGY
 
 SILENCE = np.float32(SILENCE_ENERGY)
 ZERO = np.float32(0)
@@ -21,9 +21,9 @@ ONE = np.float32(1)
 
 
 def _fractions() -> np.ndarray:
-    """Return f of every bin (see above), float32 [481]; 0 from the last tip on."""
+    """Return f of every bin (see above), float32 [481]; 0 from the last center on."""
     fraction = np.zeros(NUM_BINS, np.float64)
-    for low, high in pairwise(BAND_TIPS):
+    for low, high in pairwise(BAND_CENTERS):
         fraction[low:high] = np.arange(high - low) / (high - low)
     return fraction.astype(np.float32)
 
@@ -33,12 +33,12 @@ FRACTION = _fractions()
 
 
 def triangles() -> np.ndarray:
-    """Return the weight of every bin in every band, float64 [34, 481]; the bins above the last tip have none."""
+    """Return the weight of every bin in every band, float64 [34, 481]; the bins above the last center have none."""
     weights = np.zeros((NUM_BANDS, NUM_BINS))
-    for band, (low, high) in enumerate(pairwise(BAND_TIPS)):
+    for band, (low, high) in enumerate(pairwise(BAND_CENTERS)):
         weights[band, low:high] = 1 - np.arange(high - low) / (high - low)
         weights[band + 1, low:high] = np.arange(high - low) / (high - low)
-    weights[-1, BAND_TIPS[-1]] = 1
+    weights[-1, BAND_CENTERS[-1]] = 1
     weights[[0, -1]] *= 2
     return weights
 
@@ -59,7 +59,7 @@ def write_cross(v: Vectors, A: Value, B: Value, out: Value) -> None:
 
     # 16 bins at a time; each adds to the bands that have a weight there
     sums: list[Value | None] = [None] * NUM_BANDS
-    for first in range(0, BAND_TIPS[-1] + 1, LANES):
+    for first in range(0, BAND_CENTERS[-1] + 1, LANES):
         a, b = v.load_pairs(A, 2 * first), v.load_pairs(B, 2 * first)
         product = v.plus(v.times_real(a[0], b[0]), v.times_real(a[1], b[1]))
         for band in np.flatnonzero(weights[:, first : first + LANES].any(axis=1)):
@@ -84,8 +84,8 @@ def write_interpolate(v: Vectors, values: Value, out: Value) -> None:
 
     values: float*, 34; out: float*, 481, written.
     """
-    tips = np.array(BAND_TIPS)
-    band = np.searchsorted(tips, np.arange(NUM_BINS), side="right") - 1
+    centers = np.array(BAND_CENTERS)
+    band = np.searchsorted(centers, np.arange(NUM_BINS), side="right") - 1
 
     # 16 bins lie in at most 16 neighboring bands: one load, then a choice for each bin
     for first in (*range(0, NUM_BINS - LANES, LANES), NUM_BINS - LANES):
@@ -135,7 +135,7 @@ def coherence(C: np.ndarray, Ea: np.ndarray, Eb: np.ndarray, out: np.ndarray) ->
 
 @kernel
 def interpolate(values: np.ndarray, out: np.ndarray) -> None:
-    """Spread one value per band over the bins, linearly between tips, constant above the last.
+    """Spread one value per band over the bins, linearly between centers, constant above the last.
 
     values: float32 [34]. out: float32 [481], written.
     """

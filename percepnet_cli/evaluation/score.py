@@ -38,7 +38,7 @@ SNR_STEP_DB = 5
 
 Row = dict[str, Any]
 """One file's scores of one system: ``file``, ``system``, ``snr_db``, what ``scores.score_pair`` gives (at 48 kHz), and
-``word_errors`` and ``words`` if a recognizer listened. NaN is what cannot be told."""
+``word_errors`` and ``words`` if a recognizer listened. NaN is what cannot be known."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find_pairs(
     manifest: a table (tab- or comma-separated) with the columns ``file`` and, as there are, ``snr_db`` and ``text``; a
     text is also looked for in a .txt beside the clean recording. Raises AudioError.
     """
-    told = read_manifest(manifest) if manifest else {}
+    listed = read_manifest(manifest) if manifest else {}
     systems = ({NOISY: noisy} if noisy else {}) | dict(compared)
     for path in (clean, *systems.values()):
         if not path.exists():
@@ -103,10 +103,10 @@ def find_pairs(
             )
     pairs = []
     names = {name for path in references for name in (path, Path(path).name)}
-    if told and not told.keys() & names:
+    if listed and not listed.keys() & names:
         raise AudioError(f"{manifest}: none of its files is a recording of {clean}, such as {next(iter(references))}")
     for name, reference in references.items():
-        row = told.get(name, told.get(Path(name).name, {}))
+        row = listed.get(name, listed.get(Path(name).name, {}))
         tests = {label: files[name] for label, files in found.items()}
         text = row.get("text") or _transcript(reference)
         pairs.append(Pair(name, reference, tests, tests.get(NOISY), row.get("snr_db"), text))

@@ -1,4 +1,4 @@
-"""A live session: open the devices, watch them, open them again, tell what happens."""
+"""A live session: open the devices, watch them, open them again, report what happens."""
 
 from __future__ import annotations
 

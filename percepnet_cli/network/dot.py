@@ -20,7 +20,7 @@ def plain_pack(weights: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def plain_rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+def plain_matmul_int8(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
     """Multiply a matrix by the vectors of several hops; each weight is read from memory once.
 
     weights: int8 [rows, columns]; vectors: int8 [hops, columns]. out: int32 [hops, rows or more], written.
@@ -40,13 +40,13 @@ def plain_rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.n
 
 # Chosen once, when the module is imported: compiled layers hold the machine code of their product
 if isa() == "portable":
-    pack, rows_times_vectors = plain_pack, plain_rows_times_vectors
+    pack, matmul_int8 = plain_pack, plain_matmul_int8
     PANEL = 1
 else:
-    pack, rows_times_vectors = dot_tiles.pack, dot_tiles.rows_times_vectors
+    pack, matmul_int8 = dot_tiles.pack, dot_tiles.matmul_int8
     PANEL = dot_tiles.PANEL
 """``pack(weights)``: a matrix, int8 [rows, columns], in the layout of this CPU's kernel.
-``rows_times_vectors(packed, vectors, out)``: its products with int8 [hops, columns], into int32 [hops, padded(rows)].
+``matmul_int8(packed, vectors, out)``: its products with int8 [hops, columns], into int32 [hops, padded(rows)].
 """
 
 

@@ -288,10 +288,10 @@ tile_one = tile_intrinsic(1, 4)
 
 
 @kernel
-def rows_times_vectors(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+def matmul_int8(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
     """Multiply a matrix by the vectors of several hops.
 
-    In plain loops (``dot.plain_rows_times_vectors``, which ``tests/test_dot.py`` holds this against)::
+    In plain loops (``dot.plain_matmul_int8``, which ``tests/test_dot.py`` holds this against)::
 
         for hop in range(hops):
             for row in range(rows):

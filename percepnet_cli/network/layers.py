@@ -14,7 +14,7 @@ import numpy as np
 from percepnet_cli.compute.delay_line import DelayLine
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.network.activations import round8, sigmoid, tanh
-from percepnet_cli.network.dot import pack, padded, rows_times_vectors
+from percepnet_cli.network.dot import matmul_int8, pack, padded
 
 ONE = np.float32(1)
 ZERO = np.float32(0)
@@ -87,7 +87,7 @@ def tanh_layer(
     space. out: int8 [hops, rows], written.
     """
     # The integer sums of all hops first: only there a weight that was read can serve several hops
-    rows_times_vectors(weights, inputs, sums)
+    matmul_int8(weights, inputs, sums)
 
     for hop in range(out.shape[0]):
         for row in range(out.shape[1]):
@@ -103,7 +103,7 @@ def sigmoid_layer(
 
     ``tests/test_layers.py``: ``test_dense_layer_equals_float64``.
     """
-    rows_times_vectors(weights, inputs, sums)
+    matmul_int8(weights, inputs, sums)
 
     # Gains and strengths stay float: what follows is not a product of 8 bits
     for hop in range(out.shape[0]):
@@ -191,11 +191,11 @@ def gru_layer(
     [hops, width], written.
     """
     # Half of the products do not depend on the state, so all hops share each weight that is read for them
-    rows_times_vectors(input_weights, inputs, input_sums)
+    matmul_int8(input_weights, inputs, input_sums)
 
     # The other half needs the state of the hop before
     for hop in range(out.shape[0]):
-        rows_times_vectors(weights, state8, sums)
+        matmul_int8(weights, state8, sums)
         gates(input_sums[hop], input_scale, input_bias, sums[0], scale, bias, state, work, out[hop])
         for i in range(state.shape[0]):
             state8[0, i] = out[hop, i]

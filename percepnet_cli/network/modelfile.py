@@ -20,7 +20,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from percepnet_cli.constants import (
-    BAND_TIPS,
+    BAND_CENTERS,
     BIDIRECTIONAL_BLOCK_HOPS,
     BIDIRECTIONAL_FUTURE_HOPS,
     DEFAULT_MODEL,
@@ -206,5 +206,5 @@ def model_bytes(tensors: dict[str, np.ndarray], sizes: Sizes, kind: str, origin:
     """Return the content of a model file. origin: JSON values that say where the model comes from."""
     metadata = {"format_version": FORMAT_VERSION, "kind": kind, **description(), "sizes": sizes.to_json()}
     metadata |= {key: value for key, value in origin.items() if key not in metadata}
-    metadata.setdefault("band_tips", list(BAND_TIPS))
+    metadata.setdefault("band_tips", list(BAND_CENTERS))
     return bytes(save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)}))

@@ -57,7 +57,7 @@ class Weights:
         }
 
         # All into one buffer, and each back into its place
-        moved = iter(together([*self.linear.values(), *(one for pair in self.gru.values() for one in pair)]))
+        moved = iter(pack_contiguous([*self.linear.values(), *(one for pair in self.gru.values() for one in pair)]))
         self.linear = {name: next(moved) for name in self.linear}
         self.gru = {name: (next(moved), next(moved)) for name in self.gru}
 
@@ -67,7 +67,7 @@ class Weights:
         return linear(weights, scale / ACTIVATION_SCALE, bias)
 
 
-def together(matrices: list[Linear]) -> list[Linear]:
+def pack_contiguous(matrices: list[Linear]) -> list[Linear]:
     """Move the weights of matrices into one buffer, one behind the other on cache lines, that can lie on huge pages.
 
     NumPy asks for those where it allocates 4 MiB or more. A hop that comes after a pause then finds its weights

@@ -95,7 +95,7 @@ class Pool:
     def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """Do all tasks; yield (number of the task, result) as they come.
 
-        A float as result tells how far the task is; a ``Crash``, that it cannot be done. Leaving early, by an
+        A float as result is the progress of the task, 0..1; a ``Crash``, that it cannot be done. Leaving early, by an
         exception or ``close``, ends all processes at once. Raises OSError if processes cannot be started.
         """
         waiting = deque(enumerate(tasks))

@@ -63,7 +63,7 @@ def run(
     scheduler : str or None
         Address of a Dask scheduler whose workers shall do the work instead.
     progress : callable or None
-        See ``Progress``; a cluster tells none.
+        See ``Progress``; a cluster reports none.
     label : callable
         (task) -> its name, put before a reason that does not say itself what it is about.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, NUM_BANDS, PERIOD_MAX, PERIOD_MIN, SAMPLE_RATE, WINDOW_SIZE
+from percepnet_cli.constants import BAND_CENTERS, HOP_SIZE, NUM_BANDS, PERIOD_MAX, PERIOD_MIN, SAMPLE_RATE, WINDOW_SIZE
 from percepnet_cli.dsp.stft import WINDOW
 from percepnet_cli.plotting import figure as plots
 from percepnet_cli.plotting.trace import Trace
@@ -88,7 +88,7 @@ def draw_bands(axes: Axes, values: np.ndarray, start_seconds: float = 0.0, cmap:
         cmap=cmap,
     )
     bands = [0, 5, 10, 16, 21, 26, 30, 33]
-    axes.set_yticks(bands, [f"{BAND_TIPS[band] * _KHZ_PER_BIN:.2g}" for band in bands])
+    axes.set_yticks(bands, [f"{BAND_CENTERS[band] * _KHZ_PER_BIN:.2g}" for band in bands])
     return image
 
 
@@ -121,7 +121,7 @@ def side_by_side(signals: Mapping[str, np.ndarray], highest_khz: float = HIGHEST
 def overview(
     title: str, samples: np.ndarray, trace: Trace, start_seconds: float = 0.0, highest_khz: float = HIGHEST_KHZ
 ) -> Figure:
-    """Draw a recording before and after, and between them what the network was told and answered.
+    """Draw a recording before and after, and between them the network's input and predictions.
 
     samples: float32 [n] at 48 kHz, what ``trace`` was seen of; start_seconds: the time of its first sample.
     """

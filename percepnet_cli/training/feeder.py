@@ -38,7 +38,7 @@ class Feeder:
     shards
         Where crops are read.
     options
-        What the run is told.
+        The options of the run.
     part
         Which sequences of each batch this process takes.
     """

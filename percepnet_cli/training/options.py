@@ -1,4 +1,4 @@
-"""What a training run is told. Each option is written once: here, with its help, its range and its default."""
+"""The options of a training run. Each option is written once: here, with its help, its range and its default."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _option(default: Any, text: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is told; ``percepnet train --help`` lists the same.
+    """The options of a run; ``percepnet train --help`` lists the same.
 
     At most one of `minutes` and `steps` is given. With neither the run has an open end: see ``schedule``.
     """

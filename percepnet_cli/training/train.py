@@ -86,7 +86,7 @@ def run(
         Gets checkpoint.pt, the models, history.csv and curves.png; a run that
         is there already goes on unless ``options.fresh``.
     options
-        What the run is told.
+        The options of the run.
     log
         Gets one line at a time.
     stop_at
@@ -193,15 +193,15 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
             clock = time.monotonic()
             look = group.leads and clock - looked >= LOOK_SECONDS
             save = group.leads and clock - saved >= 60 * options.checkpoint_minutes
-            told = trainer.update(chunk, stopper.wanted is not None, look, save)
+            numbers = trainer.update(chunk, stopper.wanted is not None, look, save)
             now = time.monotonic()
             trainer.last_seconds = now - clock
-            loss = float(told[LOSS])
+            loss = float(numbers[LOSS])
             if math.isfinite(loss):
                 trainer.loss_sum += loss
                 trainer.loss_count += 1
-            stop = bool(told[STOP]) if group.size > 1 else stopper.wanted is not None
-            if told[LOOK]:
+            stop = bool(numbers[STOP]) if group.size > 1 else stopper.wanted is not None
+            if numbers[LOOK]:
                 wait([upcoming])
                 for line in trainer.look_for_shards():
                     say(line)
@@ -209,7 +209,7 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
             if group.leads and trainer.seconds - validated >= 60 * options.validate_minutes and trainer.progress() < 1:
                 say(f"step {trainer.step}: {trainer.validate()}")
                 validated = trainer.seconds
-            if told[SAVE]:
+            if numbers[SAVE]:
                 trainer.save()
                 saved = now
             if group.leads and now - modelled >= 60 * options.model_minutes:

@@ -97,7 +97,7 @@ class Trainer:
     out
         Folder of the checkpoint and the results.
     options
-        What the run is told.
+        The options of the run.
     """
 
     def __init__(self, train: Shards, valid: Shards, out: Path, options: Options) -> None:
@@ -288,12 +288,12 @@ class Trainer:
         loss = self._losses(tensors, gain, strength, self.group)[0]
         loss.backward()
 
-        # one sum over all processes, of gradients and of what they tell each other
+        # one sum over all processes, of gradients and of what they report to each other
         numbers = self._gradients[-NUMBERS:]
         wishes = (self.last_seconds if self.group.leads else 0.0, float(stop), float(look), float(save))
         numbers.copy_(torch.tensor([float(loss.detach()), *wishes], device=self.device))
         self.group.add_up(self._gradients)
-        told = numbers.cpu()
+        sums = numbers.cpu()
 
         gradients = self._gradients[:-NUMBERS]
         norm = float(torch.linalg.vector_norm(gradients))
@@ -315,8 +315,8 @@ class Trainer:
         self.last = chunk
         self.step += 1
         self.hops += options.batch_size * options.sequence_length // options.tbptt_chunks
-        self.seconds += float(told[SECONDS])
-        return told
+        self.seconds += float(sums[SECONDS])
+        return sums
 
     def _losses(
         self, batch: tuple[torch.Tensor, ...], gain: torch.Tensor, strength: torch.Tensor, group: Group | None = None

@@ -101,7 +101,7 @@ def run():
         pairs, loads, stated = [], [], []
         try:
             with frozen_garbage(), session:
-                begin = told = time.monotonic()
+                begin = reported = time.monotonic()
                 session.status()
                 while time.monotonic() - begin < arguments.seconds:
                     time.sleep(0.1)
@@ -110,8 +110,8 @@ def run():
                         print(message, file=sys.stderr)
                     while session.recorded:
                         pairs.append(session.recorded.popleft())
-                    if time.monotonic() - told > 1:
-                        told = time.monotonic()
+                    if time.monotonic() - reported > 1:
+                        reported = time.monotonic()
                         status = session.status()
                         loads.append(status.cpu_percent)
                         stated.append(status.latency_ms)

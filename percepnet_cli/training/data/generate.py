@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from percepnet_cli.constants import BAND_TIPS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_FEATURES, SAMPLE_RATE
+from percepnet_cli.constants import BAND_CENTERS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_FEATURES, SAMPLE_RATE
 from percepnet_cli.errors import PercepnetError
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote
 from percepnet_cli.training.data import shards
 from percepnet_cli.training.data.corpus import Library, Recording, find, select_split
-from percepnet_cli.training.data.mixture import Mixture, Tracks, draw
+from percepnet_cli.training.data.mixture import Mixture, SourcePool, draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
+from percepnet_cli.training.data.sources import Sources
 from percepnet_cli.training.data.targets import Sharing, example
 from percepnet_cli.training.data.teachers import teach
-from percepnet_cli.training.data.tracks import Sources
 from percepnet_cli.version import __version__
 
 SEQUENCES_PER_SHARD = 64
@@ -60,7 +60,7 @@ class Plan:
             "hop": HOP_SIZE,
             "lookahead_hops": LOOKAHEAD_HOPS,
             "features": NUM_FEATURES,
-            "band_tips": list(BAND_TIPS),
+            "band_tips": list(BAND_CENTERS),
             "split": self.split,
             "seed": self.seed,
             "recipe": json.loads(json.dumps(asdict(self.recipe))),
@@ -154,11 +154,11 @@ def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
     """Draw the mixtures of a shard, each when it is asked for: together they take 200 MB."""
     sources = _sources(plan)
     # seeded by number, so that a shard does not depend on who made it, or when
-    tracks = Tracks(sources, plan.recipe, plan.seed, index)
+    pool = SourcePool(sources, plan.recipe, plan.seed, index)
     for sequence in range(SEQUENCES_PER_SHARD):
         rng = np.random.default_rng((plan.seed, index, sequence))
-        voice = tracks.voice(sequence // plan.recipe.reuse)
-        noise = tracks.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse))
+        voice = pool.voice(sequence // plan.recipe.reuse)
+        noise = pool.noise(sequence % (SEQUENCES_PER_SHARD // plan.recipe.reuse))
         yield draw(sources, rng, plan.recipe, voice, noise)
 
 

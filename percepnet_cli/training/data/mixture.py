@@ -9,7 +9,7 @@ import numpy as np
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.data import filters, synthetic
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
-from percepnet_cli.training.data.tracks import Noise, Sources, noise_track
+from percepnet_cli.training.data.sources import Noise, Sources, draw_noise
 from percepnet_cli.training.data.voices import Voice, draw_rir, draw_voice, phrases
 
 
@@ -78,7 +78,7 @@ def draw(
     if speech_only:
         noise = Noise(silence)
     elif noise is None:
-        noise = noise_track(sources, size, rng, recipe)
+        noise = draw_noise(sources, size, rng, recipe)
     tags += noise.tags
     added, events = noise.samples, silence[:0]
     if not noise_only and rng.random() < recipe.onset_transients:
@@ -150,7 +150,7 @@ def _record(
     return np.ascontiguousarray(noisy, np.float32), np.ascontiguousarray(clean, np.float32), gain, not dropout
 
 
-class Tracks:
+class SourcePool:
     """Voices and noises that several mixtures share: to make one costs as much as all the rest of a mixture.
 
     Parameters
@@ -158,7 +158,7 @@ class Tracks:
     sources, recipe
         What to make them of, and how.
     seed
-        Whole numbers; with the number of a track, they decide on it.
+        Whole numbers; with the number of a voice or noise, they decide on it.
     """
 
     def __init__(self, sources: Sources, recipe: Recipe, *seed: int) -> None:
@@ -174,9 +174,9 @@ class Tracks:
         return self._voices[number]
 
     def noise(self, number: int) -> Noise:
-        """Return a noise track, read-only; see ``noise_track``."""
+        """Return a noise, read-only; see ``draw_noise``."""
         if number not in self._noises:
             rng = np.random.default_rng((*self._seed, 1, number))
-            self._noises[number] = noise_track(self.sources, self.recipe.size, rng, self.recipe)
+            self._noises[number] = draw_noise(self.sources, self.recipe.size, rng, self.recipe)
             self._noises[number].samples.flags.writeable = False
         return self._noises[number]

@@ -12,7 +12,7 @@ import numpy as np
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.training.data import filters, synthetic
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
-from percepnet_cli.training.data.tracks import Sources, speech_track
+from percepnet_cli.training.data.sources import Sources, draw_speech
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def step_levels(speech: np.ndarray, rng: np.random.Generator, recipe: Recipe) ->
 def draw_voice(sources: Sources, rng: np.random.Generator, recipe: Recipe = RECIPE) -> Voice:
     """Draw a speaker, a room, and where in it the speaker is. The same generator state gives the same samples."""
     size, tags = recipe.size, []
-    speech, known_hz = speech_track(sources, size, rng, recipe)
+    speech, known_hz = draw_speech(sources, size, rng, recipe)
 
     # when it begins, how loud it is where, its color
     if rng.random() < recipe.delayed_start:

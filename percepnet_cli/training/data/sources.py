@@ -70,7 +70,7 @@ def draw_speed(speeds: tuple[float, float], rng: np.random.Generator, recipe: Re
     return float(np.exp(rng.uniform(*np.log(speeds))))
 
 
-def speech_track(
+def draw_speech(
     sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe = RECIPE, speaker: int | None = None
 ) -> tuple[np.ndarray, float]:
     """Join recordings of one speaker into running speech with natural gaps.
@@ -79,7 +79,7 @@ def speech_track(
     Returns float32 [size] with an active RMS of 1, and up to where all recordings tell what the
     speaker did, Hz.
     """
-    track = np.zeros(size, np.float32)
+    speech = np.zeros(size, np.float32)
     bandwidth_hz = SAMPLE_RATE / 2
     speed = draw_speed(recipe.speech_speed, rng, recipe)
     needed = math.ceil(size * speed)
@@ -101,11 +101,11 @@ def speech_track(
             clip = change_speed(clip[: math.ceil((size - position) * speed) + HOP_SIZE], speed)
         take = min(len(clip), size - position)
         gain = 10 ** (rng.uniform(-2, 2) / 20) / level
-        track[position : position + take] = clip[:take] * np.float32(gain)
+        speech[position : position + take] = clip[:take] * np.float32(gain)
         bandwidth_hz = min(bandwidth_hz, sources.library.known_up_to_hz(recording) * speed)
         gap_s = rng.uniform(0.05, 0.5) if rng.random() < 0.85 else rng.uniform(0.5, 2.0)
         position += take + int(gap_s * SAMPLE_RATE)
-    return track, bandwidth_hz
+    return speech, bandwidth_hz
 
 
 def silence_pauses(samples: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ def crowd(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe,
     """Return several voices at once, of different speakers as far as there are, float32 [size]."""
     total = np.zeros(size, np.float32)
     for speaker in sources.speech.several(voices, rng):
-        voice, _ = speech_track(sources, size, rng, recipe, speaker)
+        voice, _ = draw_speech(sources, size, rng, recipe, speaker)
         total += np.roll(voice, int(rng.integers(size))) * np.float32(10 ** (rng.uniform(-3, 3) / 20))
     return total
 
@@ -233,7 +233,7 @@ def _one_noise(sources: Sources, size: int, rng: np.random.Generator, recipe: Re
     return part, "recorded"
 
 
-def noise_track(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe) -> Noise:
+def draw_noise(sources: Sources, size: int, rng: np.random.Generator, recipe: Recipe) -> Noise:
     """Draw music, a crowd, or one to three noises at once or one after the other."""
     scene = rng.random()
     if scene < recipe.music and len(sources.music):

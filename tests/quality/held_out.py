@@ -1,6 +1,6 @@
 """Write pairs of noisy and clean recordings from the part of a corpus that no training hears.
 
-    kept_apart.py --speech TABLE --noise TABLE --rir TABLE --out DIR [--count N] [--seed N]
+    held_out.py --speech TABLE --noise TABLE --rir TABLE --out DIR [--count N] [--seed N]
 
 Recorded noise at -5 to 15 dB, as in most mixtures of `train-targets --recipe recorded`, without clipping, drop-outs and
 low-pass. ``DIR/noisy`` and ``DIR/clean`` are what `percepnet evaluate` and ``dev_table.py`` read.

@@ -1,6 +1,6 @@
 """What other denoisers would do with our bands and comb filter: their results put in for the clean speech.
 
-    python tests/quality/taught.py --pairs PAIRS --enhanced PEERS/NSNet2 "PEERS/DeepFilterNet 3" --out OUT/both
+    python tests/quality/teacher_targets.py --pairs PAIRS --enhanced PEERS/NSNet2 "PEERS/DeepFilterNet 3" --out OUT/both
     python tests/quality/dev_table.py --pairs PAIRS --enhanced both=OUT/both
 
 Gains and strengths are those that ``train-targets --teacher`` keeps; several programs are averaged. Without --enhanced
