@@ -112,6 +112,15 @@ def kernel(function: Function) -> Function:
         return njit(cache=CACHE_DIR is not None, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
 
 
+def part(function: Function) -> Function:
+    """Mark a step of a kernel that has a name of its own: it is compiled in the place of each call.
+
+    So a kernel in parts is the machine code of one in one piece. Called from Python it works as ``kernel`` does.
+    """
+    with _kept():
+        return njit(inline="always", nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+
+
 def c_callback(signature: Any) -> Callable[[Function], Any]:
     """Compile a function that C code calls by its address; as ``kernel`` otherwise. Compiled when it is defined."""
 

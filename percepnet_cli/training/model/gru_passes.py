@@ -1,7 +1,8 @@
 """A recurrent layer's hops in order, forwards or backwards, on a CPU with tiles: product and gates in one kernel.
 
 The product of 32 sequences' states with the packed recurrent weights stays in the cache until the gates have read it,
-in float32. Batches are multiples of 16, widths of 32.
+in float32. Batches are multiples of 16, widths of 32. ``tests/test_recurrence.py`` compares the whole layer with
+``torch.nn.GRU`` and with :class:`~percepnet_cli.training.model.recurrence.Recurrence`.
 """
 
 from __future__ import annotations
@@ -36,9 +37,17 @@ def multiply(
 ) -> None:
     """Multiply 16 or 32 rows by packed weights.
 
+    In plain loops (``tests/test_recurrence.py``: ``test_packed_tiles_multiply``)::
+
+        for i in range(rows):
+            for j in range(columns):
+                for k in range(32 * steps):
+                    c[i * columns + j] += a[first + i * stride + k] * weights[j, k]
+
     a: uint16, bfloat16; its first number and how far apart rows are; b: uint32, as ``tiles.pack`` gives it, flat, of a
     matrix with `columns` rows, a multiple of 16, and 32 `steps` columns. c: float32 [rows * columns], written.
     """
+    # Two by two tiles of sums at once use every tile of a and b twice; at the edges there is only one
     panel = steps * PAIRS
     for tile in range(0, columns // SIDE, 2):
         two = tile + 1 < columns // SIDE
@@ -71,6 +80,7 @@ def add_multiplied(
     As :func:`multiply`; the weights have `depth` tiles in depth, of which `steps` from `begin` on are taken; what they
     give is added to c from `place` on.
     """
+    # As above, but in each panel of weights only the tiles from ``begin`` on
     panel = depth * PAIRS
     skip = begin * PAIRS
     for tile in range(0, columns // SIDE, 2):
@@ -101,6 +111,12 @@ def forward_pass(
 ) -> None:
     """All hops of one direction of a layer.
 
+    In a plain loop, with ``gates_forward`` of ``gru_gates``::
+
+        for t in range(hops):  # or from the last one to the first
+            sums = output[before t] @ weights.T
+            gates_forward(t, sums, bias, gates, candidate, state, output)
+
     Parameters
     ----------
     against_time
@@ -130,15 +146,22 @@ def forward_pass(
     row = output.shape[2]
     flat_gates, flat_candidate = gates.reshape(-1), candidate.reshape(-1)
     flat_state, flat_output = state.reshape(-1), output.reshape(-1)
+
+    # The tiles belong to the thread, and torch may have them configured in its own way
     store_configuration(before)
     load_configuration(configuration)
+
     for step in range(hops):
         t = hops - 1 - step if against_time else step
         source = t + 2 if against_time else t
+
+        # 32 sequences at a time: their sums stay in the cache until the gates have read them
         for first in range(0, batch, BLOCK):
             rows = min(BLOCK, batch - first)
             place = (source * batch + first) * row + number * H
             multiply(flat_output, place, row, rows, weights, 3 * H, H // DEPTH, sums)
+
+            # Where hop and sequence lie in gates, candidate and output, which hold both directions side by side
             for b in range(rows):
                 at = t * batch + first + b
                 gate = at * columns + number * 3 * H
@@ -160,6 +183,7 @@ def forward_pass(
                         flat_output,
                         out + unit,
                     )
+
     load_configuration(before)
 
 
@@ -179,6 +203,12 @@ def backward_pass(
 ) -> None:
     """All hops of one direction backwards, the last computed one first; shapes as in :func:`forward_pass`.
 
+    In a plain loop, with ``gates_backward`` of ``gru_gates``::
+
+        for t in reversed(range(hops)):  # or from the first one to the last
+            gates_backward(t, grad_output, candidate, output, gates, grad_state, grad_bias)
+            grad_state += gates[t, :, : 2 * H] @ weights[:, : 2 * H].T + candidate[t] @ weights[:, 2 * H :].T
+
     weights: packed [H, 3 H], the transposed recurrent weights, flat. grad_output: uint16 [hops, batch, directions * H].
     gates: r, z, n; gets the gradients of what the inputs give. candidate gets the gradient of the recurrent part of n.
     grad_state: float32 [batch, H]: the gradient of the last state, gets that of the first. grad_bias: float32 [4 H],
@@ -190,13 +220,19 @@ def backward_pass(
     flat_gates, flat_candidate = gates.reshape(-1), candidate.reshape(-1)
     flat_grad, flat_output = grad_output.reshape(-1), output.reshape(-1)
     flat_state = grad_state.reshape(-1)
+
+    # As in the forward pass
     store_configuration(before)
     load_configuration(configuration)
+
     for step in range(hops):
         t = step if against_time else hops - 1 - step
         source = t + 2 if against_time else t
+
         for first in range(0, batch, BLOCK):
             rows = min(BLOCK, batch - first)
+
+            # Gates and candidate become their own gradients; what goes to the state through z stays in grad_state
             for b in range(rows):
                 at = t * batch + first + b
                 gate = at * columns + number * 3 * H
@@ -218,7 +254,8 @@ def backward_pass(
                         grad_bias,
                         unit,
                     )
-            # what goes to the state before: through r and z, and through the recurrent part of n
+
+            # What goes to the state before through the weights: by way of r and z, and of the recurrent part of n
             top = t * batch + first
             place = top * columns + number * 3 * H
             depth = 3 * H // DEPTH
@@ -229,4 +266,5 @@ def backward_pass(
             add_multiplied(
                 flat_candidate, place, row, rows, weights, H, depth, 2 * H // DEPTH, H // DEPTH, flat_state, first * H
             )
+
     load_configuration(before)
