@@ -4,7 +4,9 @@ Forwards, from what the inputs give (i) and what the last state h gives (s), eac
 
     r = sigmoid(i_r + s_r), z = sigmoid(i_z + s_z), m = s_n, n = tanh(i_n + r m), h' = n + z (h - n)
 
-The same as ``training.model.gru_gates`` does with plain loops, but for the last bits. bfloat16 arrives as uint16.
+``training.model.gru_gates`` does the same with plain loops, but for the last bits; what ``_forward`` and ``_backward``
+write is what its docstrings show. ``tests/test_recurrence.py`` compares the layer that is built from these with
+``torch.nn.GRU``. bfloat16 arrives as uint16.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Gates(Vectors):
     """Writes the arithmetic of gates."""
 
     def _function(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+        """Write a call of one of LLVM's own functions."""
         kind = ir.FunctionType(result, [one.type for one in arguments])
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
 
@@ -58,6 +61,8 @@ class Gates(Vectors):
         """Read 16 bfloat16. base: int16*."""
         load = self.builder.load(self.builder.bitcast(self.builder.gep(base, [offset]), HALVES.as_pointer()))
         load.align = 2
+
+        # A bfloat16 is the upper half of a float
         wide = self.builder.shl(self.builder.zext(load, INTEGERS), ir.Constant(INTEGERS, [16] * LANES))
         return self.builder.bitcast(wide, VECTOR)
 
@@ -68,14 +73,18 @@ class Gates(Vectors):
         self.builder.store(self.builder.bitcast(near, HALVES), place).align = 2
 
     def exp2(self, y: ir.Value) -> ir.Value:
-        """Write 2^y, y limited to +-40."""
+        """Write 2^y, y limited to +-40: 2^f by its series, f in -0.5..0.5, times a whole power of 2."""
         y = self._function("llvm.minnum.v16f32", VECTOR, y, self.constant(LIMIT))
         y = self._function("llvm.maxnum.v16f32", VECTOR, y, self.constant(-LIMIT))
         whole = self._function("llvm.rint.v16f32", VECTOR, y)
         f = self.minus(y, whole)
+
+        # Horner's scheme, the highest power first
         power = self.constant(SERIES[5])
         for k in range(4, -1, -1):
             power = self.fused(power, f, self.constant(SERIES[k]))
+
+        # The whole power is added to the exponent, which lies above 23 bits of mantissa
         exponent = self.builder.fptosi(whole, INTEGERS)
         bits = self.builder.shl(exponent, ir.Constant(INTEGERS, [23] * LANES))
         return self.builder.bitcast(self.builder.add(self.builder.bitcast(power, INTEGERS), bits), VECTOR)
@@ -86,20 +95,23 @@ class Gates(Vectors):
         guess = self._function(
             "llvm.x86.avx512.rcp14.ps.512", VECTOR, x, ir.Constant(VECTOR, [0.0] * LANES), everywhere
         )
+
+        # Newton: g (2 - x g) has twice as many good bits as g
         rest = self.fused(x, self.builder.fneg(guess), self.constant(2.0))
         return self.times_real(guess, rest)
 
     def sigmoid(self, x: ir.Value) -> ir.Value:
-        """Write the logistic function."""
+        """Write the logistic function, 1 / (1 + exp(-x))."""
         return self.inverse(self.plus(self.constant(1.0), self.exp2(self.product(x, -LOG2E))))
 
     def tanh(self, x: ir.Value) -> ir.Value:
-        """Write the hyperbolic tangent."""
+        """Write the hyperbolic tangent, 1 - 2 / (1 + exp(2 x))."""
         part = self.inverse(self.plus(self.constant(1.0), self.exp2(self.product(x, 2 * LOG2E))))
         return self.fused(part, self.constant(-2.0), self.constant(1.0))
 
 
 def _pointers(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any, places: tuple[int, ...]) -> list[Any]:
+    """Return the addresses of the arrays among the arguments, at these places."""
     return [context.make_array(kinds[k])(context, builder, arguments[k]).data for k in places]
 
 
@@ -127,18 +139,24 @@ def _forward(
         place, unit, width, gate, cell, memory, out = (arguments[k] for k in (1, 3, 4, 6, 8, 10, 12))
 
         def part(first: ir.Value, number: int) -> ir.Value:
+            """Return the place of r, z, n or a fourth part, which lie ``width`` apart."""
             return builder.add(first, builder.mul(width, I64(number)))
 
         def total(number: int) -> ir.Value:
             """Return what the state gives to gate r, z or n, with the bias."""
             return v.plus(v.load(sums, part(place, number)), v.load(bias, part(unit, number if number < 2 else 3)))
 
+        # r = sigmoid(i_r + s_r), z = sigmoid(i_z + s_z), m = s_n
         r = v.sigmoid(v.plus(v.widened(gates, part(gate, 0)), total(0)))
         z = v.sigmoid(v.plus(v.widened(gates, part(gate, 1)), total(1)))
         m = total(2)
+
+        # n = tanh(i_n + r m), h' = n + z (h - n)
         n = v.plus(v.widened(gates, part(gate, 2)), v.load(bias, part(unit, 2)))
         n = v.tanh(v.fused(r, m, n))
         h = v.fused(z, v.minus(v.load(state, memory), n), n)
+
+        # r, z, n and m in bfloat16 for the way back; the state goes on in float32
         for number, value in enumerate((r, z, n)):
             v.narrow(value, gates, part(gate, number))
         v.narrow(m, candidate, cell)
@@ -187,24 +205,30 @@ def _backward(
         gate, width, cell, last, out, memory, unit = (arguments[k] for k in (1, 2, 4, 6, 8, 10, 12))
 
         def part(first: ir.Value, number: int) -> ir.Value:
+            """Return the place of r, z, n or a fourth part, which lie ``width`` apart."""
             return builder.add(first, builder.mul(width, I64(number)))
 
         r, z, n = (v.widened(gates, part(gate, number)) for number in range(3))
         m, h = v.widened(candidate, cell), v.widened(before, last)
+
+        # d: the gradient of h', from later hops and from the layers above
         d = v.plus(v.load(grad_state, memory), v.widened(grad_output, out))
         one = v.constant(1.0)
 
-        # h' = n + z (h - n), n = tanh(..), and z, r = sigmoid(..)
+        # h' = n + z (h - n), n = tanh(..) has the slope 1 - n^2, z and r = sigmoid(..) have z (1 - z) and r (1 - r)
         dz = v.times_real(v.times_real(d, v.minus(h, n)), v.times_real(z, v.minus(one, z)))
         keep = v.times_real(d, z)
         dn = v.times_real(v.minus(d, keep), v.fused(builder.fneg(n), n, one))
         dr = v.times_real(v.times_real(dn, m), v.times_real(r, v.minus(one, r)))
         dm = v.times_real(dn, r)
 
+        # Gradients take the places of their gates
         for number, value in enumerate((dr, dz, dn)):
             v.narrow(value, gates, part(gate, number))
         v.narrow(dm, candidate, cell)
         v.store(keep, grad_state, memory)
+
+        # Sums over hops and sequences
         for number, value in enumerate((dr, dz, dn, dm)):
             place = part(unit, number)
             v.store(v.plus(v.load(grad_bias, place), value), grad_bias, place)

@@ -43,7 +43,8 @@ def available() -> bool:
     """Return whether this CPU has tiles of bfloat16 and the system lets this process use them."""
     if sys.platform != "linux" or not {"amx-tile", "amx-bf16"} <= features():
         return False
-    # the state of the tiles is large, so Linux keeps it only for processes that ask (arch_prctl(2))
+
+    # The state of the tiles is large, so Linux keeps it only for processes that ask (arch_prctl(2))
     arch_prctl, req_xcomp_perm, xtiledata = 158, 0x1023, 18
     try:
         return ctypes.CDLL(None).syscall(arch_prctl, req_xcomp_perm, xtiledata) == 0
@@ -57,6 +58,7 @@ def pack(weight: np.ndarray) -> np.ndarray:
     Returns uint32 [rows / 16, columns / 32, 16, 16]. Rows are a multiple of 16, columns of 32. So x times the
     transposed matrix is a row of tiles A times these.
     """
+    # Two neighbors in a row are a pair, one uint32; then rows and columns of each tile change places
     rows, columns = weight.shape
     pairs = np.ascontiguousarray(weight).view(np.uint32).reshape(rows // SIDE, SIDE, columns // DEPTH, SIDE)
     return np.ascontiguousarray(pairs.transpose(0, 2, 3, 1))
@@ -98,6 +100,13 @@ store_configuration = _configuration("sttilecfg")
 def _product(rows: int, columns: int, add: bool) -> Any:
     """Return the numba function that multiplies so many tiles of rows by so many of columns, 1 or 2 each.
 
+    In plain loops (``tests/test_recurrence.py``: ``test_packed_tiles_multiply``), B[k, j] the numbers in the tiles b::
+
+        for i in range(16 * rows):
+            for j in range(16 * columns):
+                for k in range(32 * steps):
+                    c[first_c + i * stride_c + j] += a[first_a + i * stride_a + k] * B[k, j]
+
     (a, first_a, stride_a, b, first_b, next_b, steps, c, first_c, stride_c): a: uint16, the first number of the first
     row and how far apart rows are; b: uint32 as ``pack`` gives it, the first pair and how far behind it the next
     column of tiles begins; steps: tiles in depth; c: float32, where the product goes, or is added to.
@@ -123,14 +132,18 @@ def _product(rows: int, columns: int, add: bool) -> Any:
             start_c, apart_c = (builder.mul(arguments[k], I64(4)) for k in (8, 9))
             cells = [(i, j) for i in range(rows) for j in range(columns)]
 
+            # Of the 8 tile registers 0..3 hold sums, 4 and 5 rows of a, 6 and 7 columns of b
             def cell(i: int, j: int) -> ir.Value:
                 return _at(builder, base_c, start_c, builder.mul(apart_c, I64(i * SIDE)), I64(j * SIDE * 4))
 
+            # Sums begin with what is there, or with zeros
             for i, j in cells:
                 if add:
                     _call(builder, "tileloadd64", I8(2 * i + j), cell(i, j), apart_c)
                 else:
                     _call(builder, "tilezero", I8(2 * i + j))
+
+            # Along the depth: each tile of a and b that is loaded serves all sums in its row or column
             with cgutils.for_range(builder, arguments[6]) as loop:
                 for i in range(rows):
                     down = builder.mul(apart_a, I64(i * SIDE))
@@ -142,6 +155,7 @@ def _product(rows: int, columns: int, add: bool) -> Any:
                     _call(builder, "tileloadd64", I8(6 + j), here, I64(64))
                 for i, j in cells:
                     _call(builder, "tdpbf16ps", I8(2 * i + j), I8(4 + i), I8(6 + j))
+
             for i, j in cells:
                 _call(builder, "tilestored64", I8(2 * i + j), cell(i, j), apart_c)
             return context.get_dummy_value()

@@ -32,14 +32,17 @@ def _transpose_block(typingctx: Any, x: Any, first: Any, stride: Any, out: Any, 
         first, stride, place, out_stride = (builder.mul(arguments[k], I64(2)) for k in (1, 2, 4, 5))
 
         def row(number: int) -> ir.Value:
+            """Load a row, each number in 32 bits."""
             here = builder.gep(source, [builder.add(first, builder.mul(stride, I64(number)))])
             load = builder.load(builder.bitcast(here, NUMBERS.as_pointer()))
             load.align = 2
             return builder.zext(load, PAIRS)
 
-        # a number and the one below it become one of twice the size: then it is a square
+        # A number and the one below it become one of twice the size: then it is a square
         shift = ir.Constant(PAIRS, [16] * COLUMNS)
         square = [builder.or_(row(2 * pair), builder.shl(row(2 * pair + 1), shift)) for pair in range(COLUMNS)]
+
+        # A column of pairs is a row of the result; the stores go around the caches
         for number, vector in enumerate(Vectors(builder).transpose(square)):
             there = builder.gep(target, [builder.add(place, builder.mul(out_stride, I64(number)))])
             store = builder.store(vector, builder.bitcast(there, PAIRS.as_pointer()))
@@ -64,9 +67,13 @@ read much later: a cache would fetch each line first, which takes five times as 
 def transpose_blocks(x: np.ndarray, first: int, out: np.ndarray) -> None:
     """Transpose columns of a matrix: ``out[:] = x[:, first : first + len(out)].T``.
 
+    ``tests/test_recurrence.py``: ``test_transposing_moves_every_number``.
+
     x: uint16 [rows, columns]; out: uint16 [n, rows], at a multiple of 64 bytes; rows a multiple of 32, n one of 16.
     """
     rows, columns = x.shape
+
+    # Down the rows outside: a cache line of x serves the columns beside it before it is gone
     for top in range(0, rows, ROWS):
         for left in range(0, len(out), COLUMNS):
             transpose_block(x, top * columns + first + left, columns, out, left * rows + top, rows)

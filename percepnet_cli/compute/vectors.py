@@ -181,12 +181,23 @@ class Vectors:
         self.store(self.shuffle(*x, lanes[LANES:]), base, offset + LANES)
 
     def sums(self, vectors: list[ir.Value]) -> ir.Value:
-        """Add up the lanes of each of 16 vectors; lane i of the result is the sum of vector i."""
+        """Add up the lanes of each of 16 vectors; lane i of the result is the sum of vector i.
+
+        In a plain loop::
+
+            for i in range(16):
+                result[i] = sum(vectors[i])
+
+        ``tests/test_bands.py`` compares band energies, which are such sums, with plain ones.
+        """
+        # Halves of two vectors are folded into one: 16 vectors become 8, 4, 2, 1, and each addition does full work
         block = LANES // 2
         while block:
             lane = np.arange(LANES)
             low = np.where(lane & block == 0, lane, LANES + (lane ^ block))
             high = np.where(lane & block == 0, lane ^ block, LANES + lane)
+
+            # Vector i and vector i + half meet: the first keeps the lanes without this bit, the second those with it
             half = len(vectors) // 2
             vectors = [
                 self.plus(self.shuffle(a, b, low), self.shuffle(a, b, high))
@@ -196,12 +207,18 @@ class Vectors:
         return vectors[0]
 
     def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
-        """Transpose 16 vectors: blocks of 8, 4, 2, 1 beside the diagonal change places."""
+        """Transpose 16 vectors: ``result[i][j] = rows[j][i]``.
+
+        ``tests/test_recurrence.py``: ``test_transposing_moves_every_number``.
+        """
+        # Blocks of 8, 4, 2, 1 beside the diagonal change places
         rows = list(rows)
         lane = np.arange(LANES)
         for block in (8, 4, 2, 1):
             low = np.where(lane & block == 0, lane, LANES + (lane ^ block))
             high = np.where(lane & block == 0, lane ^ block, LANES + lane)
+
+            # Rows that differ in this bit: lanes with it in the one and lanes without it in the other change places
             for row in range(LANES):
                 if row & block == 0:
                     a, b = rows[row], rows[row + block]

@@ -30,6 +30,7 @@ def write_float_model(
     }
     if half:
         tensors = half_tensors(tensors, model.sizes)
+
     data = model_bytes(tensors, model.sizes, KIND, {"training": training, "post_filter": post_filter})
     write_atomically(path, lambda part: part.write_bytes(data))
 
@@ -46,6 +47,7 @@ def read_float_model(path: Path) -> Model:
 
 def read_weights(path: Path) -> Model:
     """Return a model of either kind as float32 weights, to train on from. A ValueError says what is wrong."""
+    # Of what is neither, the reader of float models says what is wrong
     try:
         return read_float_model(path)
     except ValueError as error:

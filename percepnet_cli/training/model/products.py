@@ -31,7 +31,9 @@ def can_pack() -> bool:
     amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
     if amx is None or not amx():
         return False
-    try:  # private functions of torch, so try them once and compare
+
+    # Private functions of torch, so try them once and compare
+    try:
         x = torch.arange(-32.0, 32.0).view(2, 32).bfloat16()
         weight = torch.eye(32, dtype=torch.bfloat16)
         return torch.equal(_packed_product(weight, 2)(x), x)
@@ -40,6 +42,7 @@ def can_pack() -> bool:
 
 
 def _packed_product(weight: torch.Tensor, rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function x -> x weight^T on weights laid out for oneDNN."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
 
@@ -66,6 +69,8 @@ def transposed(x: torch.Tensor, first: int = 0, out: torch.Tensor | None = None)
     fast = x.device.type == "cpu" and x.dtype == torch.bfloat16 and sys.byteorder == "little"
     if not fast or not x.is_contiguous() or rows % ROWS or columns % COLUMNS or first % COLUMNS:
         return x.t()
+
+    # Columns before ``first`` are in ``out`` already
     if out is None or first >= columns:
         out, first = torch.empty(columns, rows, dtype=x.dtype), 0
     transpose_blocks(as_array(x), first, as_array(out[first:]))

@@ -43,10 +43,14 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         dtype = x.dtype
         hops, batch, _ = x.shape
         H = weight_hh.shape[1]
+
+        # Parameters are float32; products take the dtype of the input
         w_ih = weight_ih.detach().to(dtype)
         w_hh = weight_hh.detach().to(dtype)
         x = x.detach().contiguous()
         bias = torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :], bias_hh[2 * H :]))
+
+        # What the inputs give to the gates of all hops is one product; the gates then take its place
         gates = torch.mm(x.view(hops * batch, -1), w_ih.t()).view(hops, batch, 3 * H)
         candidate = torch.empty(hops, batch, H, dtype=dtype)
         output = torch.empty(hops + 1, batch, H, dtype=dtype)
@@ -55,7 +59,7 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         bias = bias.detach()
         fixed = [as_array(array) for array in (bias, gates, candidate, state, output)]
 
-        # a layer that runs with time finds the state before hop t at output[t] and leaves its own at t + 1
+        # A layer that runs with time finds the state before hop t at output[t] and leaves its own at t + 1
         order, shift = (range(hops - 1, -1, -1), 1) if against_time else (range(hops), 0)
         output[hops if against_time else 0] = state
         rows = output.unbind(0)
@@ -75,6 +79,7 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         ctx.saved = None
         dtype = x.dtype
         hops, batch, H = candidate.shape
+
         grad_output = grads[0].detach().to(dtype).contiguous()
         grad_state = grads[1].detach().clone(memory_format=torch.contiguous_format)
         grad_product = torch.empty_like(gates)
@@ -85,21 +90,25 @@ class Recurrence(torch.autograd.Function):  # type: ignore[misc]
         product = product_with(w_hh.t(), batch)
         rows = grad_product.unbind(0)
 
+        # What comes through the recurrent weights of a hop belongs to the hop that was computed before it
         order, shift = (range(hops), 1) if ctx.against_time else (range(hops - 1, -1, -1), 0)
         for t in order:
             gates_backward(t, t + shift, as_array(through), *fixed)
             through = product(rows[t])
         grad_state += through
 
+        # The weights' gradients: one product over all hops and sequences
         flat_gates = gates.view(hops * batch, 3 * H)
         flat_product = grad_product.view(hops * batch, 3 * H)
         flat_x = x.view(hops * batch, -1)
         before = output[shift : hops + shift].view(hops * batch, H)
-        # the two differ in the third part only
+
+        # Gradients of input and recurrent product differ in the part of n only, so only that is transposed again
         turned = transposed(flat_gates)
         grad_w_ih = torch.mm(turned, flat_x).float()
         grad_w_hh = torch.mm(transposed(flat_product, 2 * H, turned), before).float()
         grad_x = torch.mm(flat_gates, w_ih).view_as(x) if ctx.needs_input_grad[0] else None
+
         return (
             grad_x,
             grad_state,
@@ -120,6 +129,8 @@ class Recurrent(nn.Module):  # type: ignore[misc]
         self.weight_hh = nn.Parameter(torch.empty(3 * width, width))
         self.bias_ih = nn.Parameter(torch.zeros(3 * width))
         self.bias_hh = nn.Parameter(torch.zeros(3 * width))
+
+        # Outputs vary as much as inputs; orthogonal recurrent weights neither blow states up nor let them fade
         bound = math.sqrt(3.0 / inputs)
         nn.init.uniform_(self.weight_ih, -bound, bound)
         for gate in self.weight_hh.detach().split(width):

@@ -23,6 +23,7 @@ def can_tile(x: torch.Tensor, width: int) -> bool:
 
 
 def _packed(weight: torch.Tensor) -> np.ndarray:
+    """Return a matrix as tiles, flat, as ``gru_passes`` reads it."""
     return pack(as_array(weight.contiguous())).reshape(-1)
 
 
@@ -45,18 +46,21 @@ class TiledRecurrence(torch.autograd.Function):  # type: ignore[misc]
         count = len(directions)
         x = x.detach().contiguous()
 
-        # what the inputs give to the gates of all directions
+        # What the inputs give to the gates of all directions
         w_ih = torch.cat([one[0].detach() for one in directions]).to(x.dtype)
         gates = torch.mm(x.view(hops * batch, inputs), w_ih.t()).view(hops, batch, count * 3 * H)
 
+        # Room for what the way back needs; states before the first hop and, against time, behind the last one
         candidate = torch.empty(hops, batch, count * H, dtype=x.dtype)
         output = torch.empty(hops + 2, batch, count * H, dtype=x.dtype)
         output[0], output[-1] = 0, 0
         output[0, :, :H] = h0.detach()
+
         last = h0.detach().clone(memory_format=torch.contiguous_format)
         before, sums = np.zeros(64, np.uint8), np.empty(BLOCK * 3 * H, np.float32)
         w_hh = [one[1].detach().to(x.dtype) for one in directions]
         for number, (_, _, bias_ih, bias_hh) in enumerate(directions):
+            # r and z see the sum of both biases; in n the reset gate stands between them
             bias = torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :], bias_hh[2 * H :])).detach()
             state = last if number == 0 else torch.zeros_like(last)
             forward_pass(
@@ -69,6 +73,7 @@ class TiledRecurrence(torch.autograd.Function):  # type: ignore[misc]
                 sums,
                 *(as_array(one) for one in (gates, candidate, state, output)),
             )
+
         ctx.saved = [x, w_ih, w_hh, gates, candidate, output]
         return output[1:-1], last
 
@@ -82,6 +87,8 @@ class TiledRecurrence(torch.autograd.Function):  # type: ignore[misc]
         hops, batch, width = candidate.shape
         count = len(w_hh)
         H = width // count
+
+        # Gates and candidate become their gradients
         grad_output = grads[0].detach().to(x.dtype).contiguous()
         grad_first = grads[1].detach().clone(memory_format=torch.contiguous_format)
         grad_bias = torch.zeros(count, 4 * H)
@@ -97,7 +104,7 @@ class TiledRecurrence(torch.autograd.Function):  # type: ignore[misc]
                 *(as_array(one) for one in (grad_output, output, gates, candidate, grad_state, grad_bias[number])),
             )
 
-        # gates and candidate hold gradients now; the recurrent weights' differ from the input's in the part of n
+        # One product for the input weights of both directions; the recurrent ones have r and z in common with it
         rows = hops * batch
         flat_gates, flat_candidate = gates.view(rows, count * 3 * H), candidate.view(rows, width)
         flat_x = x.view(rows, -1)
@@ -107,8 +114,11 @@ class TiledRecurrence(torch.autograd.Function):  # type: ignore[misc]
         for number in range(count):
             units = slice(number * H, (number + 1) * H)
             past = (output[2:] if number == 1 else output[:-2]).view(rows, width)[:, units]
+
+            # r and z: the gradients that the inputs have; n: those before the reset gate, kept in candidate
             part = turned[number * 3 * H : number * 3 * H + 2 * H]
             grad_w_hh = torch.cat((torch.mm(part, past), torch.mm(turned_candidate[units], past))).float()
+
             bias = grad_bias[number]
             gradients += [
                 grad_w_ih[number * 3 * H : (number + 1) * 3 * H],
@@ -116,5 +126,6 @@ class TiledRecurrence(torch.autograd.Function):  # type: ignore[misc]
                 bias[: 3 * H],
                 torch.cat((bias[: 2 * H], bias[3 * H :])),
             ]
+
         grad_x = torch.mm(flat_gates, w_ih).view_as(x) if ctx.needs_input_grad[0] else None
         return (grad_x, grad_first, *gradients)

@@ -180,13 +180,19 @@ class PercepNet(nn.Module):  # type: ignore[misc]
         """
         if state is None:
             state = self.initial_state(features.shape[1])
+
+        # Normalized features, limited as the runtime does
         dtype = self.precision if features.device.type == "cpu" else torch.float32
         x = (features.float() - self.feature_mean) / self.feature_std
         x = x.clamp(-FEATURE_CLIP, FEATURE_CLIP).to(dtype)
+
+        # Dense layer and convolutions
         dense = torch.tanh(_linear(x, self.dense))
         conv1, memory1 = _convolve(dense, state.conv1, self.conv1)
         conv2, memory2 = _convolve(conv1, state.conv2, self.conv2)
         conv2 = drop(conv2)
+
+        # Recurrent layers in a row
         gru1, last1 = self._recurrent("gru1", conv2, state.gru1)
         gru1 = drop(gru1)
         gru2, last2 = self._recurrent("gru2", gru1, state.gru2)
@@ -195,20 +201,27 @@ class PercepNet(nn.Module):  # type: ignore[misc]
         gru3 = drop(gru3)
         gain_gru, last_gain = self._recurrent("gain_gru", gru3, state.gain_gru)
         gain_gru = drop(gain_gru)
+
+        # Gains read all layers from conv2 on; strengths have a recurrent layer of their own
         gain = _linear(torch.cat((conv2, gru1, gru2, gru3, gain_gru), dim=-1), self.gain)
         strength_in = torch.cat((conv2, gru3), dim=-1)
         strength_gru, last_strength = self._recurrent("strength_gru", strength_in, state.strength_gru)
         strength = _linear(drop(strength_gru), self.strength)
+
         after = State(memory1, memory2, last1, last2, last3, last_gain, last_strength)
         return torch.sigmoid(gain.float()), torch.sigmoid(strength.float()), after
 
     def _recurrent(self, name: str, x: torch.Tensor, h0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the outputs of a recurrent layer, both directions side by side, and its state behind the last hop."""
         layers = [getattr(self, one) for one in (name, name + BACKWARD)[: self.sizes.directions]]
+
+        # With AMX both directions are one function, which shares the product of the inputs
         if can_tile(x, h0.shape[1]):
             weights = [weight for layer in layers for weight in layer.parameters()]
             states, last = TiledRecurrence.apply(x, h0, *weights)
             return states, last
+
+        # A layer against time begins each piece with zeros
         states, last = layers[0](x, h0)
         if self.sizes.bidirectional:
             backward, _ = layers[1](x, torch.zeros_like(h0), against_time=True)
@@ -253,6 +266,8 @@ def _convolve(x: torch.Tensor, memory: torch.Tensor, layer: Layer) -> tuple[torc
     hops = x.shape[0]
     taps = layer.weight.shape[2]
     padded = torch.cat((memory.to(x.dtype), x))
+
+    # Row t holds the inputs of hops t - taps + 1 .. t
     side_by_side = torch.cat([padded[k : k + hops] for k in range(taps)], dim=-1)
     out = torch.tanh(_product(side_by_side, layer.weight.permute(0, 2, 1).flatten(1), layer.bias))
     return out, padded[hops:].float()

@@ -24,26 +24,34 @@ def widen(tensors: dict[str, np.ndarray], old: Sizes, new: Sizes, seed: int) -> 
     """
     if any(n < o for n, o in zip(new, old, strict=True)) or new[-3:] != old[-3:]:
         raise ValueError(f"a network of sizes {list(old)} cannot be widened to {list(new)}")
+
+    # Which old unit each new one copies; what has a fixed width keeps it
     rng = np.random.default_rng(seed)
     copies = {
         layer: _copies(units(old, layer), units(new, layer), rng)
         for layer in GRAPH
         if layer not in ("gain", "strength")
     }
+
     result = {}
     for name, value in tensors.items():
         full_name, _, kind = name.partition(".")
         layer = full_name.removesuffix(BACKWARD)
+
+        # Rows: copies compute what their unit did, in each of the three gates of a recurrent layer
         wide = value
         if layer in copies:
             chosen = copies[layer]
             width = units(old, layer)
             wide = wide[np.concatenate([gate * width + chosen for gate in range(len(value) // width)])]
+
+        # Columns: what read a unit reads shares of it from its copies
         if kind == "weight_hh":
             wide = _split(wide, [copies[layer]], rng)
         elif kind.startswith("weight") and layer != "dense":
             wide = _split(wide, [part for source in GRAPH[layer][1] for part in _parts(source, copies, old)], rng)
         result[name] = np.ascontiguousarray(wide, np.float32)
+
     assert {name: array.shape for name, array in result.items()} == {
         name: shape for name, (_, shape) in layout(new, "float").items()
     }
@@ -68,6 +76,8 @@ def _split(weights: np.ndarray, sources: list[np.ndarray], rng: np.random.Genera
     for chosen in sources:
         count = int(chosen.max()) + 1
         part = weights[:, first : first + count][:, chosen]
+
+        # Random shares, divided by the sum over all copies of a unit: then those of each unit sum to 1
         share = rng.uniform(*SHARES, part.shape)
         of_unit = np.equal.outer(chosen, np.arange(count)).astype(np.float64)
         total = np.moveaxis(np.tensordot(share, of_unit, (1, 0)), -1, 1)
