@@ -15,7 +15,7 @@ from percepnet_cli.dsp.link import link
 from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
-from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer, Synthesizer
+from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer, Clock, Synthesizer
 
 THREADED_HOPS = 8
 """Fewer hops of several channels are done on one thread."""
@@ -63,6 +63,10 @@ class Denoiser:
         Called for each channel and block with the number of the channel, the ``Analysis`` of its windows and their
         gain and strength, float32 [hops, 34], as the network gave them. All are valid during the call only.
 
+    clock : callable or None
+        Called with the name of each stage when it is done (see ``signal_path.Clock``; the network is ``network``), to
+        measure what each takes. With several channels it is called from several threads.
+
     Raises
     ------
     ModelError
@@ -82,6 +86,7 @@ class Denoiser:
         threads: int | None = None,
         predictor: Callable[[Model], Predictor] | None = None,
         observer: Callable[[int, Analysis, np.ndarray, np.ndarray], object] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         if channels < 1:
             raise ValueError(f"channels is {channels}, it must be at least 1")
@@ -90,6 +95,7 @@ class Denoiser:
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._new_predictor = predictor or _network()
         self._observer = observer
+        self._clock = clock
         self.channels = channels
         self._post_filter = self.model.post_filter if post_filter is None else post_filter
         self.attenuation_limit_db = attenuation_limit_db
@@ -123,7 +129,7 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
-        self._channels = [_Channel(self._new_predictor(self.model)) for _ in range(self.channels)]
+        self._channels = [_Channel(self._new_predictor(self.model), self._clock) for _ in range(self.channels)]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
         self._voicing = 0.0
@@ -266,8 +272,9 @@ class _AnalysisDelay:
 class _Channel:
     """One channel's stream: the stages with their memories and working space."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._analyzer, self._predictor, self._synthesizer = Analyzer(), predictor, Synthesizer()
+    def __init__(self, predictor: Predictor, clock: Clock | None = None) -> None:
+        self._analyzer, self._synthesizer = Analyzer(clock=clock), Synthesizer(clock=clock)
+        self._predictor, self._clock = predictor, clock
         self.latency_hops = predictor.latency_hops
         self._delay = _AnalysisDelay(self.latency_hops) if self.latency_hops else None
         self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
@@ -281,6 +288,8 @@ class _Channel:
         analysis = self._analyzer.analyze(hops)
         gain, strength = self._gain[: len(hops)], self._strength[: len(hops)]
         self._predictor.run(analysis.features, gain, strength)
+        if self._clock is not None:
+            self._clock("network")
         if self._delay is not None:
             analysis = self._delay.exchange(analysis)
         return analysis, gain, strength

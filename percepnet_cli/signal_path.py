@@ -24,7 +24,7 @@ recording. The denoiser, training targets, the oracle and the plots all use thes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,11 @@ memory serves many hops, small enough that a block's spectra stay in cache."""
 
 HISTORY = (LOOKAHEAD_HOPS + 1) * HOP_SIZE + COMB_PERIODS * PERIOD_MAX
 """Samples kept before a new hop: the window lies 3 hops behind it, the comb 5 periods behind that."""
+
+
+Clock = Callable[[str], object]
+"""Called with the name of a stage whenever one is done, and with ``rest`` before the first one, to measure
+what each takes. A path that has none is not slower for it."""
 
 
 class Analysis(NamedTuple):
@@ -80,8 +85,9 @@ class Analysis(NamedTuple):
 class Analyzer:
     """Everything before the network, for one channel."""
 
-    def __init__(self, max_hops: int = MAX_HOPS) -> None:
+    def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
         self.max_hops = max_hops
+        self._clock = clock
         self._highpass = highpass.new_state()
         self._signal = DelayLine(HISTORY, max_hops * HOP_SIZE)
         self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
@@ -103,24 +109,30 @@ class Analyzer:
         samples: float32 [hops, 480], 1..max_hops hops, C-contiguous. period: int32 [hops], to filter by a
         given period instead of the tracked one (experiments only).
         """
-        hops = len(samples)
+        hops, done = len(samples), self._clock
         newest = slice(LOOKAHEAD_HOPS, None)
+        done and done("rest")
 
         # High-pass: what all later stages see
         signal = self._signal.extend(hops * HOP_SIZE)
         highpass.filter_hops(samples, self._highpass, signal[HISTORY:].reshape(hops, HOP_SIZE))
+        done and done("high-pass")
 
         # Windows, transform, band energies of the newest hops
         windows = self._windows[:hops]
         Y, E = self._Y.extend(hops), self._E.extend(hops)
         stft.window_hops(signal, HISTORY - HOP_SIZE, stft.WINDOW, windows)
+        done and done("window")
         stft.transform(windows, Y[newest])
+        done and done("transform")
         bands.energy(Y[newest], E[newest])
+        done and done("bands")
 
         # Pitch: the path is followed back, so it describes the windows LOOKAHEAD_HOPS behind
         self._pitch.track(signal, HISTORY, hops, self._period[:hops], self._correlation[:hops])
         if period is not None:
             self._period[:hops] = period
+        done and done("pitch")
 
         # Comb filter on the windows LOOKAHEAD_HOPS behind, whose future is known by now
         P = self._P[:hops]
@@ -133,13 +145,16 @@ class Analyzer:
             windows,
             self._noise_gain[:hops],
         )
+        done and done("comb")
         stft.transform(windows, P)
+        done and done("transform")
 
         # How periodic each band is: its coherence with its comb-filtered copy
         newest_E, Y, E = E[newest], Y[:hops], E[:hops]
         bands.energy(P, self._Ep[:hops])
         bands.cross(Y, P, self._C[:hops])
         bands.coherence(self._C[:hops], E, self._Ep[:hops], self._coherence[:hops])
+        done and done("bands")
 
         # Features: energies of the newest windows, pitch and coherence of those behind
         features.pack(
@@ -149,6 +164,7 @@ class Analyzer:
             self._correlation[:hops],
             self._features[:hops],
         )
+        done and done("features")
 
         return Analysis(
             Y,
@@ -166,7 +182,8 @@ class Analyzer:
 class Synthesizer:
     """Everything after the network, for one channel."""
 
-    def __init__(self, max_hops: int = MAX_HOPS) -> None:
+    def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
+        self._clock = clock
         self._renderer = gains.Renderer()
         self._sharpened = np.zeros((max_hops, NUM_BANDS), np.float32)
         self._spectra = np.zeros((max_hops, NUM_BINS), np.complex64)
@@ -189,19 +206,23 @@ class Synthesizer:
         float32 [hops, 34], the band energies by which the post-filter weighs, of all linked channels together; None is
         without post-filter.
         """
-        hops = len(gain)
+        hops, done = len(gain), self._clock
+        done and done("rest")
 
         # Post-filter: bands that are mostly noise go further down
         if post_filter_energy is not None:
             gains.postfilter_hops(gain, post_filter_energy, self._sharpened[:hops])
             gain = self._sharpened[:hops]
+        done and done("post-filter")
 
         # Mix with the comb-filtered copy, scale the bands
         spectra = self._spectra[:hops]
         self._renderer.render(analysis.Y, analysis.P, analysis.E, analysis.noise_gain, gain, strength, dry, spectra)
+        done and done("mix and scale")
 
         # Inverse transform, window, overlap-add
         stft.synthesize(spectra, self._overlap, self._windows[:hops], out)
+        done and done("synthesis")
 
 
 def analyze_blocks(samples: np.ndarray) -> Iterator[Analysis]:

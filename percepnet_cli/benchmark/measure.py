@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import wave
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from percepnet_cli.benchmark import machine
-from percepnet_cli.benchmark.profile import shares
+from percepnet_cli.benchmark.profile import StageClock
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.file_denoiser import BLOCK_HOPS
@@ -102,14 +103,18 @@ def measure(model: Model, samples: np.ndarray, runs: int, live_seconds: float = 
     samples: float32 [n] at 48 kHz, n at least 4800; runs: at least 1, the median counts; live_seconds: how long to
     give hops by the clock, 0 is not at all.
     """
+    # Compile and warm up
     denoiser = Denoiser(model)
-    _run_blocks(denoiser, samples[: 64 * HOP_SIZE])  # compile and warm up
+    _run_blocks(denoiser, samples[: 64 * HOP_SIZE])
     _run_hops(denoiser, samples[: 8 * HOP_SIZE])
+
+    # Whole files, hops without pause, hops by the clock
     seconds = len(samples) // HOP_SIZE * HOP_SIZE / SAMPLE_RATE
     runs_cpu, runs_wall = zip(*(_run_blocks(denoiser, samples) for _ in range(runs)), strict=True)
     factors = [cpu / seconds for cpu in runs_cpu]
     hops, hop_cpu = _run_hops(denoiser, samples)
     live = _run_live(denoiser, samples, live_seconds) if live_seconds else None
+
     start_up = _start_up()
     factor = statistics.median(factors)
     return Report(
@@ -126,8 +131,8 @@ def measure(model: Model, samples: np.ndarray, runs: int, live_seconds: float = 
         live_seconds=live_seconds,
         live_us=_percentiles(live[0]) if live else None,
         live_core_percent=100 * live[1] if live else None,
-        stage_percent=shares(lambda: _run_blocks(denoiser, samples)),
-        hop_stage_percent=shares(lambda: _run_hops(denoiser, samples)),
+        stage_percent=_stage_percent(_run_blocks, model, samples),
+        hop_stage_percent=_stage_percent(_run_hops, model, samples),
         latency_ms=1000 * denoiser.latency / SAMPLE_RATE,
         help_cpu_seconds=start_up[0],
         start_cpu_seconds=start_up[1],
@@ -142,6 +147,19 @@ def measure(model: Model, samples: np.ndarray, runs: int, live_seconds: float = 
 def _percentiles(times_us: np.ndarray) -> dict[str, float]:
     values = np.percentile(times_us, list(PERCENTILES.values()))
     return dict(zip(PERCENTILES, map(float, values), strict=True))
+
+
+def _stage_percent(
+    run: Callable[[Denoiser, np.ndarray], object], model: Model, samples: np.ndarray
+) -> dict[str, float]:
+    """Return the share of each stage in the time of a run."""
+    clock = StageClock()
+    denoiser = Denoiser(model, clock=clock)
+
+    # Only the run counts, not what it takes to lay the weights out
+    clock.reset()
+    run(denoiser, samples)
+    return clock.shares()
 
 
 def _run_blocks(denoiser: Denoiser, samples: np.ndarray) -> tuple[float, float]:
