@@ -109,7 +109,7 @@ def denoise_file(
     begin = time.perf_counter()
     with _open_source(source, raw) as reader, _open_target(target, reader, force, raw) as writer:
         rate = reader.sample_rate
-        total = None if reader.frames is None else reader.frames / rate
+        total = reader.seconds
         if progress:
             progress(0.0, total)
 

@@ -28,7 +28,7 @@ LONG_FILES = {
 DOORS = {
     "numba": ["compute/*.py", "network/dot_tiles.py", "live/atomics.py", "live/exchange.py"],
     "llvmlite": ["compute/*.py", "network/dot_tiles.py", "live/atomics.py"],
-    "soundfile": ["audio/files.py"],
+    "soundfile": ["audio/sndfile.py"],
     "soxr": ["audio/resample.py"],
     "sounddevice": ["live/portaudio.py"],
     "distributed": ["parallel/cluster.py"],

@@ -1,16 +1,29 @@
-"""What libsndfile cannot read, through ffmpeg where that is installed: films, AAC, WMA..."""
+"""The door to ffmpeg, where that is installed: what libsndfile cannot read, or reads wrong."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.pipes import PipeReader
-from percepnet_cli.errors import AudioError
+from percepnet_cli.errors import AudioError, UnknownFormatError
 
 PROGRAM = "ffmpeg"
+PROBE = "ffprobe"
+
+LOCAL_ONLY = ("-protocol_whitelist", "file,pipe")
+"""Playlists do not make ffmpeg open addresses."""
+
+KEEP_TIME = "aresample=async=1:first_pts=0:min_hard_comp=0.1"
+"""Fills with silence what a track leaves out, so that its sound stays in time with the picture."""
 
 
 def installed() -> bool:
@@ -18,16 +31,169 @@ def installed() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
+@dataclass(frozen=True)
+class Track:
+    """One track of a film or of what else holds sound."""
+
+    kind: str
+    """"audio", "video", "subtitle", "attachment" or "data"."""
+    codec: str
+    language: str | None = None
+    title: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    bits: int | None = None
+    """Bits of a sample, if it is stored without loss."""
+    bits_per_second: int | None = None
+    seconds: float | None = None
+    start_seconds: float = 0.0
+    """When it begins."""
+    is_picture: bool = False
+    """Whether it is a cover and no film."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """What ffprobe says of a file."""
+
+    container: str
+    seconds: float | None
+    tracks: tuple[Track, ...]
+    tags: dict[str, str] = field(default_factory=dict)
+    chapters: tuple[tuple[float, str], ...] = ()
+    """When each begins, seconds, and its name."""
+
+    @property
+    def audio(self) -> list[Track]:
+        """The tracks of sound."""
+        return [track for track in self.tracks if track.kind == "audio"]
+
+    @property
+    def film(self) -> bool:
+        """Whether there are moving pictures."""
+        return any(track.kind == "video" and not track.is_picture for track in self.tracks)
+
+
+def probe(path: Path) -> Media | None:
+    """Ask ffprobe what a file holds; None if that is not installed or knows nothing of it."""
+    if shutil.which(PROBE) is None:
+        return None
+    command = [PROBE, "-v", "error", *LOCAL_ONLY, "-of", "json"]
+    command += ["-show_streams", "-show_format", "-show_chapters", _address(path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        return None
+    form = found.get("format")
+    if done.returncode != 0 or not form or form["format_name"] == "tty":  # which is what ffprobe calls a text
+        return None
+    chapters = ((_number(one.get("start_time")) or 0.0, _tag(one, "title") or "") for one in found["chapters"])
+    return Media(
+        container=form["format_name"],
+        seconds=_number(form.get("duration")),
+        tracks=tuple(_track(stream) for stream in found["streams"]),
+        tags={name.lower(): text for name, text in form.get("tags", {}).items()},
+        chapters=tuple(chapters),
+    )
+
+
+def _track(stream: dict[str, Any]) -> Track:
+    bits = int(stream.get("bits_per_raw_sample") or 0) or int(stream.get("bits_per_sample") or 0)
+    return Track(
+        kind=stream.get("codec_type", "data"),
+        codec=stream.get("codec_name", "unknown"),
+        language=_tag(stream, "language"),
+        title=_tag(stream, "title"),
+        sample_rate=int(stream["sample_rate"]) if "sample_rate" in stream else None,
+        channels=stream.get("channels"),
+        bits=bits or None,
+        bits_per_second=int(stream["bit_rate"]) if stream.get("bit_rate", "").isdecimal() else None,
+        seconds=_number(stream.get("duration")),
+        start_seconds=_number(stream.get("start_time")) or 0.0,
+        is_picture=bool(stream.get("disposition", {}).get("attached_pic")),
+    )
+
+
+def _tag(part: dict[str, Any], name: str) -> str | None:
+    found: str | None = {key.lower(): text for key, text in part.get("tags", {}).items()}.get(name)
+    return found
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+@cache
+def _decoder(codec: str) -> list[str]:
+    """Return the option that names a better decoder than ffmpeg's own for a codec, if there is one.
+
+    ffmpeg's own decoder of Opus errs by up to a third of full scale in voices at middle bitrates (docs/decisions.md).
+    """
+    if codec != "opus":
+        return []
+    command = [PROGRAM, "-v", "error", "-h", "decoder=libopus"]
+    told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
+    return ["-c:a", "libopus"] if b"libopus" in told else []
+
+
+def _address(path: Path) -> str:
+    return f"file:{path}"  # or else a name like "a:b.mp4" would be taken for a protocol
+
+
+PCM_SUBTYPES = {
+    "u8": "PCM_U8", "s8": "PCM_S8", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE",
+}  # fmt: skip
+"""ffmpeg's names of uncompressed samples, without the order of their bytes -> soundfile's; others have 16 bits."""
+
+
+def _subtype(track: Track | None) -> str:
+    """Return soundfile's name of the encoding that keeps what a track holds, or "MEDIA"."""
+    if track is None:
+        return "MEDIA"
+    if track.codec.startswith("pcm_"):
+        return PCM_SUBTYPES.get(track.codec[4:].removesuffix("le").removesuffix("be"), "PCM_16")
+    return "PCM_24" if (track.bits or 0) > 16 else "MEDIA"
+
+
 class MediaReader(PipeReader):
     """The first audio track of a file, decoded by ffmpeg; a context manager with the face of ``audio.Reader``.
 
-    Raises AudioError if ffmpeg finds no sound in it.
+    Parameters
+    ----------
+    path : Path
+        A file.
+    extent : Extent or None
+        Of an MP3 or Ogg file that libsndfile would read wrong.
+    strict : bool
+        Whether anything that ffmpeg complains about is damage.
+
+    Raises
+    ------
+    UnknownFormatError
+        If ffmpeg does not know it either.
+    AudioError
+        If it holds no sound, or none that ffmpeg can decode.
     """
 
-    def __init__(self, path: Path) -> None:
-        source = f"file:{path}"  # or else a name like "a:b.mp4" would be taken for a protocol
-        command = [PROGRAM, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", source]
-        command += ["-map", "0:a:0", "-f", "wav", "-c:a", "pcm_f32le", "-"]
+    def __init__(self, path: Path, extent: Extent | None = None, strict: bool = False) -> None:
+        self._strict = strict
+        self.sample_rate = 0
+        self.media = None if extent else probe(path)
+        track = self.media.audio[0] if self.media and self.media.audio else None
+        if self.media and not track:
+            raise AudioError(f"{path} holds no track of sound")
+        codec = extent.subtype.lower() if extent else track.codec if track else ""
+        command = [PROGRAM, "-nostdin", "-v", "error", *LOCAL_ONLY, *_decoder(codec), "-i", _address(path)]
+        command += ["-map", "0:a:0"]
+        if extent:  # parts may differ from the first
+            command += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
+        elif self.media is None or self.media.film:
+            command += ["-af", KEEP_TIME]
+        command += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._messages
@@ -35,14 +201,31 @@ class MediaReader(PipeReader):
         assert self._process.stdout is not None
         try:
             super().__init__(self._process.stdout, str(path))  # type: ignore[arg-type]
+        except AudioError as error:
+            self._process.kill()
+            self._process.wait()
+            message = self._last_message()
+            self.close()
+            if track is None and not extent:
+                raise UnknownFormatError(str(error)) from None
+            if self.sample_rate:  # set before it was found to be out of range
+                raise
+            raise AudioError(f"{path} cannot be decoded: ffmpeg says '{message}'") from None
         except BaseException:
             self.close()
             raise
-        self.format, self.subtype, self.frames = "MEDIA", "MEDIA", None
+        self.format, self.subtype, self.frames = "MEDIA", _subtype(track), None
+        if extent:
+            self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames
+
+    @property
+    def seconds(self) -> float | None:
+        """Length as the file tells it."""
+        return self.media.seconds if self.media else super().seconds
 
     def _read_some(self, size: int) -> bytes:
         data = super()._read_some(size)
-        if not data and self._process.wait() != 0:
+        if not data and (self._process.wait() != 0 or (self._strict and os.fstat(self._messages.fileno()).st_size)):
             raise AudioError(f"{self.path} is damaged: ffmpeg says '{self._last_message()}'")
         return data
 

@@ -52,6 +52,11 @@ class Layout:
     tags: dict[str, str] = field(default_factory=dict)
     path: Path | str = field(default="the recording", init=False)
 
+    @property
+    def seconds(self) -> float | None:
+        """Length as far as it is known."""
+        return None if self.frames is None else self.frames / self.sample_rate
+
 
 class Source(Layout):
     """What can be read, once, from start to end; a context manager."""

@@ -63,7 +63,7 @@ def _describe(path: str) -> dict[str, Any]:
             "sample_rate": reader.sample_rate,
             "channels": reader.channels,
             "frames": reader.frames,
-            "seconds": None if reader.frames is None else reader.frames / reader.sample_rate,
+            "seconds": reader.seconds,
             "bytes": os.path.getsize(path),
             "tags": reader.tags,
         }

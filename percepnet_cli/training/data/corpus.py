@@ -24,6 +24,8 @@ from percepnet_cli.storage.atomic import write_atomically
 CACHE_SHARE = 0.1
 """Part of the machine's memory that one process may fill with decoded audio, int16."""
 LARGEST_CACHE_BYTES = 800_000_000
+DECODING = 2
+"""Raised when recordings are decoded otherwise, so that what was kept before is not used."""
 FULL_SCALE = 32767
 """Sample value that stands for 1 in decoded audio."""
 BANDWIDTH_RANGE_DB = 60
@@ -249,12 +251,14 @@ class Library:
             with suppress(OSError):
                 found = os.stat(recording.path)
                 stamp = (found.st_size, found.st_mtime_ns)
-        digest = hashlib.sha256(json.dumps([recording.path, *stamp]).encode()).hexdigest()[:32]
+        digest = hashlib.sha256(json.dumps([DECODING, recording.path, *stamp]).encode()).hexdigest()[:32]
         path = folder / digest[:2] / f"{digest}.s16"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            samples = self._decode(recording).tobytes()
-            write_atomically(path, lambda temporary: temporary.write_bytes(samples))
+            samples = self._decode(recording)
+            if not len(samples):  # it may be readable another time, with ffmpeg installed
+                return samples
+            write_atomically(path, lambda temporary: temporary.write_bytes(samples.tobytes()))
         return np.memmap(path, np.int16, "r") if path.stat().st_size else np.zeros(0, np.int16)
 
     def bandwidth_hz(self, recording: Recording) -> float:

@@ -1,0 +1,237 @@
+"""The door to libsndfile: its files opened for reading and for writing."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from percepnet_cli.audio import ffmpeg, formats
+from percepnet_cli.audio.formats import Layout, Source, check_sample_rate
+from percepnet_cli.audio.framing import Extent
+from percepnet_cli.errors import AudioError, UnknownFormatError
+from percepnet_cli.storage.atomic import PendingFile
+
+UNREADABLE_SIZE = 65536
+"""Bytes of a file without a single frame that cannot be mere header and tags."""
+
+WRITE_FRAMES = 16384
+"""Frames handed to libsndfile at once: its Vorbis encoder keeps a copy of them on the stack."""
+
+ADD_PEAK_CHUNK = 0x1050
+RF64_AUTO_DOWNGRADE = 0x1210
+"""Commands of libsndfile (sndfile.h)."""
+
+
+class Reader(Source):
+    """A sound file, read once from start to end; a context manager.
+
+    Raises UnknownFormatError if libsndfile cannot read it. Made by ``open_reader``.
+
+    Parameters
+    ----------
+    path : Path
+        A file or named pipe.
+    extent : Extent or None
+        What the framing of an MP3 or Ogg file says of its length.
+
+    Attributes
+    ----------
+    cut_short : bool
+        Whether there is more in the file than libsndfile reads.
+    """
+
+    def __init__(self, path: Path, extent: Extent | None = None) -> None:
+        self.path = path
+        self._tail: io.FileIO | None = None
+        self._from_pipe = (size := formats.readable_size(path)) is None
+        try:
+            self._file = _sequential(soundfile.SoundFile(_native(path)))
+        except (soundfile.LibsndfileError, TypeError):  # TypeError: the extension promises a headerless file
+            how = "from a pipe" if size is None else ""
+            raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
+        file = self._file
+        super().__init__(file.samplerate, file.channels, file.frames, file.format, file.subtype, file.copy_metadata())
+        try:
+            check_sample_rate(path, self.sample_rate)
+            if self.frames == 0 and size is not None:
+                self._look_for_samples(size)
+        except BaseException:
+            self.close()
+            raise
+        if file.frames >= 2**62:  # how libsndfile says that a FLAC came from a pipe
+            self.frames = None
+        self.cut_short = extent is not None and file.frames + extent.slack < extent.frames
+        if extent is not None and file.frames > extent.frames + extent.slack:
+            self.frames = extent.frames
+
+    def _look_for_samples(self, size: int) -> None:
+        """Find the samples of a WAV whose recorder was stopped before it wrote their number."""
+        known = self.subtype in formats.BYTES_PER_SAMPLE
+        self._tail = formats.unfinished_wav(Path(self.path), size) if known else None
+        if self._tail:
+            self._file.close()
+            self._file = soundfile.SoundFile(
+                self._tail,
+                samplerate=self.sample_rate,
+                channels=self.channels,
+                format="RAW",
+                subtype=self.subtype,
+                endian="LITTLE",
+            )
+            self.frames = self._file.frames
+        elif size > UNREADABLE_SIZE:
+            raise AudioError(f"{self.path} is damaged: {size} bytes, but no sound that can be read")
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        """Read on to the end, some frames at a time.
+
+        Parameters
+        ----------
+        frames : int
+            Length of a block; the last one may be shorter.
+
+        Yields
+        ------
+        ndarray
+            float32 [n, channels], C-contiguous, n > 0. NaN and infinities have become 0.
+
+        Raises
+        ------
+        AudioError
+            If the decoder meets damage.
+        """
+        done = 0
+        while True:
+            try:
+                block: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                yield from self._go_on(done, frames, error.error_string.rstrip("."))
+                return
+            if len(block) == 0:
+                if self._tail and done != self.frames:  # soundfile swallows what its callbacks raise
+                    raise AudioError(f"{self.path} cannot be read to its end")
+                return
+            done += len(block)
+            if not np.isfinite(block).all():
+                np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            yield block
+
+    def _go_on(self, done: int, frames: int, reason: str) -> Iterator[np.ndarray]:
+        """Let ffmpeg read what libsndfile cannot; what neither can is damage."""
+        where = f"{done / self.sample_rate:.1f} s ({reason})"
+        if self._from_pipe:
+            raise AudioError(f"{self.path} is damaged somewhere after {where}")
+        if not ffmpeg.installed():
+            raise AudioError(f"{self.path} cannot be read after {where}; install ffmpeg, which may read it")
+        try:
+            with ffmpeg.MediaReader(Path(self.path), strict=True) as other:
+                if (other.sample_rate, other.channels) != (self.sample_rate, self.channels):
+                    raise AudioError("another decoder finds other sound")
+                for block in other.blocks(frames):
+                    if len(block) > done:
+                        yield block[done:]
+                    done = max(0, done - len(block))
+        except AudioError:  # the first error says it better
+            raise AudioError(f"{self.path} is damaged somewhere after {where}") from None
+
+    def close(self) -> None:
+        """Close the file; doing it twice is harmless."""
+        self._file.close()
+        if self._tail:
+            self._tail.close()
+
+
+class Encoder:
+    """Writes the samples of a new file through libsndfile.
+
+    Parameters
+    ----------
+    pending : PendingFile
+        Where they go.
+    container, subtype : str
+        From ``formats.choose``.
+    like : Layout
+        The input: rate, channels, tags, expected length.
+
+    Raises
+    ------
+    AudioError
+        If the format cannot hold this sound.
+    """
+
+    def __init__(self, pending: PendingFile, container: str, subtype: str, like: Layout) -> None:
+        self._pending, self._subtype = pending, subtype
+        grows = container == "WAV" and like.frames is None
+        self._container = "RF64" if grows else container
+        try:
+            self._file = soundfile.SoundFile(
+                _native(pending.path) if pending.path is not None else pending.descriptor,
+                mode="w",
+                samplerate=like.sample_rate,
+                channels=like.channels,
+                format=self._container,
+                subtype=subtype,
+                closefd=False,
+            )
+        except soundfile.LibsndfileError:
+            raise AudioError(f"{container} does not take {like.channels} channels at {like.sample_rate} Hz") from None
+        # the chunk of peaks holds the time of writing: no two runs would give the same bytes
+        _command(self._file, ADD_PEAK_CHUNK, False)
+        if grows:
+            _command(self._file, RF64_AUTO_DOWNGRADE, True)  # a plain WAV if it stays under 4 GiB
+        _sequential(self._file)
+        self._copy_tags(container, like.tags)
+
+    def _copy_tags(self, container: str, tags: dict[str, str]) -> None:
+        for name, text in tags.items():
+            # libsndfile stores UTF-8 in MP3 tags as if it were Latin-1; "software" is its own affair
+            if name != "software" and (text.isascii() or container != "MP3"):
+                with suppress(soundfile.LibsndfileError):  # a container without tags
+                    setattr(self._file, name, text)
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float32 [n, channels] within +-1, or beyond where the encoding holds it. Raises AudioError."""
+        for start in range(0, len(block), WRITE_FRAMES):
+            try:
+                self._file.write(block[start : start + WRITE_FRAMES])
+            except (soundfile.LibsndfileError, AssertionError):  # soundfile asserts that all was written
+                raise AudioError("is the disk full?") from None
+
+    def finish(self) -> None:
+        """Write the rest and close the file. Raises AudioError, or OSError."""
+        try:
+            self._file.close()
+        except soundfile.LibsndfileError as error:
+            raise AudioError(error.error_string) from None
+        if self._container == "RF64" and self._subtype in ("FLOAT", "DOUBLE"):
+            with self._pending.open() as written:
+                formats.forget_peak_time(written)
+
+    def discard(self) -> None:
+        """Close the file, whatever it holds; doing it twice is harmless."""
+        with suppress(soundfile.LibsndfileError):  # what is thrown away need not be whole
+            self._file.close()
+
+
+def _native(path: Path) -> str | bytes:
+    """Return a name that soundfile passes on as it is, even if it is not valid UTF-8."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
+
+
+def _command(file: Any, number: int, value: bool) -> None:
+    """Switch something that soundfile has no name for."""
+    soundfile._snd.sf_command(file._file, number, soundfile._ffi.NULL, int(value))
+
+
+def _sequential(file: Any) -> Any:
+    """Keep soundfile from seeking after each block: an MP3 decoder starts anew there, audibly."""
+    file.seekable = lambda: False
+    return file
