@@ -132,8 +132,8 @@ class Writer:
             block = np.clip(block, -1.0, 1.0)
         try:
             self._encoder.write(block)
-        except AudioError as error:
-            raise AudioError(f"{self.path} cannot be written to its end: {error}") from None
+        except OSError:
+            raise AudioError(f"{self.path} cannot be written to its end: is the disk full?") from None
         self.frames += len(block)
 
     def _finish(self) -> None:

@@ -198,12 +198,12 @@ class Encoder:
                     setattr(self._file, name, text)
 
     def write(self, block: np.ndarray) -> None:
-        """Append float32 [n, channels] within +-1, or beyond where the encoding holds it. Raises AudioError."""
+        """Append float32 [n, channels] within +-1, or beyond where the encoding holds it. Raises OSError if the disk is full."""
         for start in range(0, len(block), WRITE_FRAMES):
             try:
                 self._file.write(block[start : start + WRITE_FRAMES])
             except (soundfile.LibsndfileError, AssertionError):  # soundfile asserts that all was written
-                raise AudioError("is the disk full?") from None
+                raise OSError from None
 
     def finish(self) -> None:
         """Write the rest and close the file. Raises AudioError, or OSError."""
