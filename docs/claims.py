@@ -67,14 +67,14 @@ def show(*names: str) -> str:
 
 def quality() -> list[Claim]:
     """Return the rows of what is measured by metrics."""
-    ceiling = tables("training.md")["The ceiling"]
+    bound = tables("training.md")["The upper bound"]
     recorded = measured()
     default = recorded[constants.DEFAULT_MODEL]
     command = "`make quality PAIRS=PAIRS`"
     here = "; ".join(f"`{name}` {record['scores']['pesq_wb']:.2f}" for name, record in recorded.items())
     overall = "; ".join(f"`{name}` {record['scores']['dnsmos_ovrl']:.2f}" for name, record in recorded.items())
-    bins, gains = ceiling["ideal magnitudes of 481 bins"], ceiling["ideal gains of 34 bands"]
-    with_comb = ceiling["and comb filter, ideal strengths"]
+    bins, gains = bound["ideal magnitudes of 481 bins"], bound["ideal gains of 34 bands"]
+    with_comb = bound["and comb filter, ideal strengths"]
     script = "tests/quality/oracle.py"
     oracle = f"`python {script} --pairs PAIRS --out OUT`"
     if not (ROOT / script).exists():
@@ -82,10 +82,10 @@ def quality() -> list[Claim]:
     pairs = f"other recordings, {default['pairs']} pairs at -5 to 15 dB"
     return [
         Claim("PESQ-wb", "VCTK + DEMAND: 1.97 noisy, 2.29 RNNoise, 2.54 PercepNet", f"{pairs}: noisy "
-              f"{ceiling['noisy'][0]}; {here}", command),
+              f"{bound['noisy'][0]}; {here}", command),
         Claim("listeners", "MOS 4.05 (RNNoise 3.70) on VCTK; 3.52 in the DNS challenge (baseline 3.03)",
-              f"no listeners were asked; DNSMOS OVRL: noisy {ceiling['noisy'][3]}; {overall}", command),
-        Claim("ideal answers: bins, bands, bands + comb", "each step down from bins costs, the comb gives back",
+              f"no listeners were asked; DNSMOS OVRL: noisy {bound['noisy'][3]}; {overall}", command),
+        Claim("ideal targets: bins, bands, bands + comb", "each step down from bins costs, the comb gives back",
               f"PESQ-wb {bins[0]}, {gains[0]}, {with_comb[0]}", oracle),
     ]  # fmt: skip
 

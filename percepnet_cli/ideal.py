@@ -1,4 +1,4 @@
-"""What a perfect network would answer: the ideal gain and strength of every band.
+"""What a perfect network would predict: the ideal gain and strength of every band.
 
 Both signals of a pair go through the very ``Analyzer`` of inference; what it finds decides. Training targets and the
 oracle use it alike.

@@ -185,7 +185,7 @@ def test_decoded_recordings_are_kept_for_all_processes(corpus, tmp_path, monkeyp
 
 
 @pytest.mark.service
-def test_a_stretch_of_a_long_recording_is_drawn(corpus, rng):
+def test_a_segment_of_a_long_recording_is_drawn(corpus, rng):
     library, recording = Library(), find(corpus / "speech")[0]
     whole = library.samples(recording)
     starts = set()

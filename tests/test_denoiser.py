@@ -225,10 +225,10 @@ def test_silence_in_is_exact_silence_out(either_model):
 
 def test_silence_around_a_sound_stays_exact_silence(random_model):
     samples = np.zeros(480 * 60, np.float32)
-    burst = slice(480 * 20, 480 * 30)
-    samples[burst] = 1e-2 * np.random.default_rng(1).standard_normal(4800)
+    loud = slice(480 * 20, 480 * 30)
+    samples[loud] = 1e-2 * np.random.default_rng(1).standard_normal(4800)
     out = run(Scripted(random_model, 1.0, 1.0), samples)[LATENCY_SAMPLES:]
-    assert np.std(out[burst]) > 1e-3
+    assert np.std(out[loud]) > 1e-3
     assert not out[: 480 * 19].any()
     assert np.abs(out[480 * 31 :]).max() < 1e-4  # what the high-pass lets ring is all that is left
 

@@ -1,4 +1,4 @@
-"""Every command in the documentation does something: run on small files, or at least understood by the program."""
+"""Every command in the documentation does something: run on small files, or at least parsed by the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from percepnet_cli.cli import main
 
 COMMANDS = commands()
 
-UNDERSTOOD_ONLY = {
+PARSED_ONLY = {
     r"percepnet live": "a microphone; tests/test_live_pulse.py has one",
     r"arecord": "a microphone",
     r"--scheduler": "a cluster; tests/test_cluster.py starts one",
@@ -36,7 +36,7 @@ UNDERSTOOD_ONLY = {
 
 def reason(text):
     """Why a command is not run, or None."""
-    found = [why for pattern, why in UNDERSTOOD_ONLY.items() if re.search(pattern, text)]
+    found = [why for pattern, why in PARSED_ONLY.items() if re.search(pattern, text)]
     if re.search(r"ffmpeg|\.mp4|\.mkv", text) and not shutil.which("ffmpeg"):
         found.append("no ffmpeg")
     if re.search(r"percepnet (evaluate|oracle)", text) and find_spec("pesq") is None:
@@ -113,11 +113,11 @@ def test_there_are_commands():
     pages = {command.page for command in COMMANDS}
     assert {"README.md", "docs/commands.md", "docs/training.md", "docs/live.md", "docs/troubleshooting.md"} <= pages
     assert len(COMMANDS) > 60
-    assert all(any(re.search(pattern, c.text) for c in COMMANDS) for pattern in UNDERSTOOD_ONLY)
+    assert all(any(re.search(pattern, c.text) for c in COMMANDS) for pattern in PARSED_ONLY)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.text[:60]}")
-def test_is_understood(command, template, tmp_path, monkeypatch):
+def test_is_parsed(command, template, tmp_path, monkeypatch):
     if "--scheduler" in command.text:
         pytest.importorskip("distributed")
     shutil.copytree(template, tmp_path / "work", symlinks=True)

@@ -52,7 +52,7 @@ def test_grains_keep_length_level_and_sound(seed):
     )
     ramp = np.arange(96000, dtype=np.float32)
     found = np.diff(shuffle_grains(ramp, rng)[240:4800])
-    assert np.isclose(np.abs(found), 1, atol=0.02).mean() > 0.3  # whole stretches, forwards or backwards
+    assert np.isclose(np.abs(found), 1, atol=0.02).mean() > 0.3  # whole segments, forwards or backwards
 
 
 def test_what_is_too_short_to_cut_stays():

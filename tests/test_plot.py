@@ -80,7 +80,7 @@ def test_spectrograms_have_decibels_of_full_scale():
     assert views.spectrogram_db(np.zeros(1, np.float32)).shape == (3, 481)
 
 
-def test_the_loudest_stretch_is_found():
+def test_the_loudest_segment_is_found():
     from percepnet_cli.plotting import views
 
     samples = np.r_[np.zeros(1000), np.ones(50), 0.9 * np.ones(100), np.zeros(30)].astype(np.float32)
@@ -186,7 +186,7 @@ def test_without_matplotlib_there_is_a_sentence(recording, monkeypatch):
 
 @settings(deadline=None, max_examples=15)
 @given(st.floats(0, 3.5), st.floats(0.01, 4))
-def test_a_stretch_of_a_file_is_that_of_the_whole(start, seconds):
+def test_a_segment_of_a_file_is_that_of_the_whole(start, seconds):
     import tempfile
     from pathlib import Path
 

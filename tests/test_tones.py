@@ -39,7 +39,7 @@ def test_harmonics_that_would_alias_are_left_out():
     assert np.sort(spectrum)[-3] < 1e-3
 
 
-def test_silent_stretches_keep_the_phase():
+def test_silent_segments_keep_the_phase():
     points = tones.points(48000)
     level = np.ones(points)
     level[50:100] = 0
@@ -62,7 +62,7 @@ def test_what_is_made_up_is_finite_sound(name, size):
 
 @pytest.mark.parametrize("name", ["alarm", "siren", "phone", "horn", "instrument"])
 def test_harmonic_noises_have_the_periodicity_that_voices_have(name):
-    """Most sounding windows of 40 ms repeat themselves, as vowels do: that is what is to be learnt."""
+    """Most sounding windows of 40 ms repeat themselves, as vowels do: that is what is to be learned."""
     periodic, sounding = 0, 0
     for seed in range(12):
         made = synthetic.MAKERS[name](96000, np.random.default_rng(seed)).astype(float)

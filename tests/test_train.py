@@ -248,7 +248,7 @@ def test_another_run_does_not_go_on_by_mistake(folders, straight, tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         run(*folders, tmp_path, TINY, log=silent)
     assert run(*folders, tmp_path, replace(TINY, fresh=True, steps=2), log=silent).step == 2
-    # these may change between sittings
+    # these may change between two starts
     free = replace(TINY, threads=2, steps=9, learning_rate=1.0, device="auto", validate_minutes=1.0)
     assert free.hyperparameters() == TINY.hyperparameters()
 
@@ -300,7 +300,7 @@ def test_starting_from_a_model(folders, straight, tmp_path):
         read_float_model(shard_path(folders[0], 0))
 
 
-def test_a_small_problem_is_learnt(folders, tmp_path):
+def test_a_small_problem_is_learned(folders, tmp_path):
     options = replace(
         TINY,
         sizes=Sizes(16, 24, 24, 16, 16, 24),

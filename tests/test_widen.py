@@ -12,7 +12,7 @@ from percepnet_cli.training.model.widen import widen
 OLD = Sizes(6, 5, 8, 7, 6, 5)
 
 
-def answers(tensors, sizes, features):
+def predictions(tensors, sizes, features):
     out = np.zeros((2, len(features), 34), np.float32)
     FloatState(Model("test", sizes, tensors, {}, "")).run(features, *out)
     return out
@@ -24,7 +24,7 @@ def test_the_wide_network_computes_the_same(rng, new):
     features = rng.normal(0, 1, (40, 70)).astype(np.float32)
     wide = widen(tensors, OLD, new, 3)
     assert {name: value.shape for name, value in wide.items()} == {n: s for n, (_, s) in layout(new, "float").items()}
-    assert np.abs(answers(wide, new, features) - answers(tensors, OLD, features)).max() < 1e-5
+    assert np.abs(predictions(wide, new, features) - predictions(tensors, OLD, features)).max() < 1e-5
     again = widen(tensors, OLD, new, 3)
     assert all(np.array_equal(wide[name], again[name]) for name in wide)
     if new == OLD:

@@ -174,8 +174,8 @@ def features(r: Run) -> Figure:
     return drawing
 
 
-def answers(r: Run) -> Figure:
-    """Draw what the network answers."""
+def predictions(r: Run) -> Figure:
+    """Draw what the network predicts."""
     drawing, axes = figure(2, 1, 4.4, sharex=True)
     image(axes[0], r.gain[SHOWN], "gain", cmap="magma", vmin=0, vmax=1)
     image(axes[1], r.strength[SHOWN], "strength", cmap="magma", vmin=0, vmax=1)
@@ -220,7 +220,7 @@ DRAWINGS = {
     "pitch": pitch,
     "comb": comb_filter,
     "features": features,
-    "answers": answers,
+    "predictions": predictions,
     "post-filter": post_filter,
     "output": output,
 }

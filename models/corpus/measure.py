@@ -215,7 +215,7 @@ def whole(path: str) -> str:
 def cut(out: Path, candidate: Candidate) -> list[Candidate]:
     """Cut a long noise into pieces that are spread over it, decode what libsndfile cannot read; return what to use.
 
-    The pieces keep the file's name, each in a folder of its own: recordings are kept apart by file name, so all
+    The pieces keep the file's name, each in a folder of its own: recordings are split by file name, so all
     pieces fall into the same split.
     """
     if candidate.kind not in PIECES:

@@ -97,7 +97,7 @@ SNR_DB = (-5.0, 20.0)
 BABBLE_SNR_DB = (0.0, 6.0)
 LEVEL_DBFS = (-45.0, -18.0)
 PEAK = 0.97
-"""Mixtures that would be louder are made softer, and the table says so."""
+"""Mixtures that would be louder are brought to a lower level, and the table says so."""
 VOICES = 5
 """Of a babble."""
 CHANGE_DB = (8.0, 16.0)
@@ -222,7 +222,7 @@ def in_room(speech: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def change_level(speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the speech, louder or softer from some moment on."""
+    """Return the speech, at a higher or lower level from some moment on."""
     change_db = rng.uniform(*CHANGE_DB) * rng.choice((-1, 1))
     at, ramp = rng.uniform(3, 5) * SAMPLE_RATE, 0.3 * SAMPLE_RATE
     course = np.clip((np.arange(LENGTH) - at) / ramp, 0, 1)

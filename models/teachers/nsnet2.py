@@ -34,8 +34,8 @@ def main(model: str, source: str, target: str) -> None:
         levels = np.log10(np.maximum(np.abs(spectra) ** 2, LEAST_POWER)).astype(np.float32)
         gains = np.clip(net.run(None, {"input": levels})[0], LEAST_GAIN, 1.0)
         pieces = np.fft.irfft(spectra * gains, FFT)[..., :WINDOW] * ROOT_HANN
-        for path, answer in zip(group, overlap_add(pieces, signals), strict=True):
-            soundfile.write(Path(target) / path.name, answer, RATE, "FLOAT")
+        for path, denoised in zip(group, overlap_add(pieces, signals), strict=True):
+            soundfile.write(Path(target) / path.name, denoised, RATE, "FLOAT")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from percepnet_cli.errors import AudioError
 def read_mono(path: str | Path, start_seconds: float = 0.0, seconds: float | None = None) -> np.ndarray:
     """Read a file as the mean of its channels at 48 kHz, float32 [n]. Raises AudioError.
 
-    start_seconds, seconds: the stretch that is wanted, which may be shorter or nothing if the file ends; None is to the
+    start_seconds, seconds: the segment that is wanted, which may be shorter or nothing if the file ends; None is to the
     end. No more than that is kept in memory.
     """
     with open_reader(path) as reader:

@@ -39,7 +39,7 @@ def oracle(
     CLEAN is the speech alone, NOISY the same speech with noise. OUTDIR, made if needed, gets as audio (WAV, of NOISY's
     rate and channels): 0 the noisy recording; 1 the clean magnitudes of all 481 bins on the noisy phase; 2 ideal gains
     of 34 bands; 3 the comb filter with ideal strengths added; 4 the post-filter added; 5 what the network makes of it;
-    6 the clean recording. All run through the stages of "percepnet denoise"; 1 to 4 know the answers.
+    6 the clean recording. All run through the stages of "percepnet denoise"; 1 to 4 know the targets.
 
     stages.csv and stages.json hold PESQ-wb, STOI, ESTOI (extra metrics), SI-SDR and segmental SNR of each;
     stages.png their spectrograms side by side, and the loudest second in detail (extra plots).

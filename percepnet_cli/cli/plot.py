@@ -10,7 +10,7 @@ import click
 from percepnet_cli.cli.options import CommandWithSections, Number, post_filter_option
 
 LEAD_SECONDS = 3.0
-"""What the network has heard before the stretch that is drawn, if there is so much."""
+"""What the network has heard before the segment that is drawn, if there is so much."""
 
 EXAMPLES = """
     percepnet plot noisy.wav

@@ -1,4 +1,4 @@
-"""``percepnet train-targets``: recordings in, features and ideal answers out."""
+"""``percepnet train-targets``: recordings in, features and targets out."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ EXAMPLES = """
     "--teacher",
     "teachers",
     multiple=True,
-    help="Command that denoises the WAV files of one folder into another; its opinion is kept beside the ideal answer;"
+    help="Command that denoises the WAV files of one folder into another; its target is kept beside the ideal one;"
     " repeatable.",
 )
 @jobs_option

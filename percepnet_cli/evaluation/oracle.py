@@ -86,7 +86,7 @@ def climb(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
 def all_stages(noisy: np.ndarray, clean: np.ndarray, model: Model | None = None) -> dict[str, np.ndarray]:
     """Return what STAGES names, float32 [n, channels], of an aligned pair, float32 [n, channels] at 48 kHz.
 
-    Every channel gets ideal answers of its own; the network's are linked, as they are by default.
+    Every channel gets ideal targets of its own; the predictions are linked, as they are by default.
     """
     columns = [climb(noisy[:, c], clean[:, c]) for c in range(noisy.shape[1])]
     found = {"0-noisy": noisy}

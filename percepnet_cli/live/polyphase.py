@@ -46,11 +46,11 @@ def design(up: int, down: int) -> np.ndarray:
 
     Row p weighs the input samples from i - taps/2 + 1 to i + taps/2 for an output at i + p/up.
     """
-    stretch = max(1.0, down / up)  # going down, the filter is as long in time as the output rate wants
-    half = math.ceil(HALF_WIDTH * stretch)
+    dilation = max(1.0, down / up)  # going down, the filter is as long in time as the output rate wants
+    half = math.ceil(HALF_WIDTH * dilation)
     distance = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up
     window = np.i0(KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, None))) / np.i0(KAISER_BETA)
-    table = np.sinc(distance / stretch) * window
+    table = np.sinc(distance / dilation) * window
     return (table / table.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

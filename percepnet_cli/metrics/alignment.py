@@ -1,4 +1,4 @@
-"""A constant delay between two recordings, and the stretch they share without it."""
+"""A constant delay between two recordings, and the segment they share without it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def constant_delay(clean: np.ndarray, test: np.ndarray, limit: int) -> int:
 
 
 def overlap(clean: np.ndarray, test: np.ndarray, delay: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut both recordings to the stretch they share once ``test`` is moved back by ``delay`` samples.
+    """Cut both recordings to the segment they share once ``test`` is moved back by ``delay`` samples.
 
     clean, test: [n, ...], [m, ...]; views are returned.
     """

@@ -40,7 +40,7 @@ class Measures:
     speech_share: float | None
     """Share of the time with speech, 0..1."""
     gain_reduction_db: float | None
-    """How much quieter the stretches without speech became."""
+    """How much quieter the segments without speech became."""
 
 
 class _Frames:

@@ -58,5 +58,5 @@ def dnsmos(test16: np.ndarray) -> dict[str, float]:
     from speechmos import dnsmos as speechmos
 
     heard = np.resize(test16, max(len(test16), DNSMOS_WINDOW))
-    opinion = speechmos.run(heard / max(1.0, np.abs(heard).max()), sr=RATE)
-    return {f"dnsmos_{name}": float(opinion[f"{name}_mos"]) for name in ("sig", "bak", "ovrl", "p808")}
+    scores = speechmos.run(heard / max(1.0, np.abs(heard).max()), sr=RATE)
+    return {f"dnsmos_{name}": float(scores[f"{name}_mos"]) for name in ("sig", "bak", "ovrl", "p808")}

@@ -1,4 +1,4 @@
-"""The signal path traced: what the analysis finds and the network answers, hop by hop."""
+"""The signal path traced: what the analysis finds and the network predicts, hop by hop."""
 
 from __future__ import annotations
 

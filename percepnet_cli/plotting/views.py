@@ -93,7 +93,7 @@ def draw_bands(axes: Axes, values: np.ndarray, start_seconds: float = 0.0, cmap:
 
 
 def loudest(samples: np.ndarray, size: int) -> int:
-    """Return where the stretch of ``size`` samples begins that has most energy; 0 if there are not so many."""
+    """Return where the segment of ``size`` samples begins that has most energy; 0 if there are not so many."""
     energy = np.concatenate(([0.0], np.cumsum(np.square(samples, dtype=np.float64))))
     return int(np.argmax(energy[size:] - energy[:-size])) if len(samples) > size else 0
 

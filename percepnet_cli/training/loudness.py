@@ -1,9 +1,9 @@
 """How loud bands are to the ear: what weighs them, and what is heard of the difference to clean speech.
 
-The disturbance is that of PESQ (ITU-T P.862; as a loss: Martin-Donas et al. 2018) on the bands below 8 kHz that the
-network answers for. Left out are its alignment in time and its compensation of a filter, with which it agrees less.
-On 30 mixtures, each with eleven sets of gains, what it takes off goes with PESQ itself at r = 0.87 within mixtures,
-0.99 in the mean.
+The disturbance is that of PESQ (ITU-T P.862; as a loss: Martin-Donas et al. 2018) on the bands below 8 kHz for which
+the network predicts gains. Left out are its alignment in time and its compensation of a filter, with which it agrees
+less. On 30 mixtures, each with eleven sets of gains, what it takes off goes with PESQ itself at r = 0.87 within
+mixtures, 0.99 in the mean.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LOUDNESS_SCALE = 0.1866
 """Sone per unit at 16 kHz (P.862)."""
 
 MASKED = 0.25
-"""Differences below this share of the softer of two loudnesses are not heard (P.862)."""
+"""Differences below this share of the lower of two loudnesses are not heard (P.862)."""
 
 ADDED_OFFSET, ADDED_POWER = 50.0, 1.2
 """What should not be there counts by the ratio of the two energies, each with this added, to this power (P.862)."""
@@ -60,7 +60,7 @@ LARGEST_DISTURBANCE = 45.0
 """Of one window (P.862)."""
 
 LEAK = 0.1
-"""Slope above that, 0 in P.862: so that the worst windows are learnt from, too. Our choice."""
+"""Slope above that, 0 in P.862: so that the worst windows are learned from, too. Our choice."""
 
 AUDIBLE = 100.0
 """Bands this many times above the threshold of hearing make up the level that is compensated (P.862)."""

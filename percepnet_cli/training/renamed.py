@@ -22,6 +22,9 @@ OPTIONS = {
 LOSSES = {"gamma": "percepnet", "quarter": "rnnoise", "relative": "percepnet2021", "entropy": "bce"}
 """Likewise the values of the option ``loss``."""
 
+TENSORS = {"taught_gain": "teacher_gain", "taught_strength": "teacher_strength"}
+"""Tensors of a shard."""
+
 DESCRIPTION = {
     "part": "split",
     "rooms": "rir",

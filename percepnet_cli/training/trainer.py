@@ -354,8 +354,8 @@ class Trainer:
         precision, model.precision = model.precision, torch.float32
         with torch.no_grad():
             batch = to_device(self.valid, self.device)
-            answers = [model(part)[:2] for part in batch[0].split(VALIDATION_BATCH, dim=1)]
-            gain, strength = (torch.cat(parts, dim=1) for parts in zip(*answers, strict=True))
+            predictions = [model(part)[:2] for part in batch[0].split(VALIDATION_BATCH, dim=1)]
+            gain, strength = (torch.cat(parts, dim=1) for parts in zip(*predictions, strict=True))
             total, gain_loss, strength_loss = self._losses(batch, gain, strength)
         model.precision = precision
         return float(total), float(gain_loss), float(strength_loss)

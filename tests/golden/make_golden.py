@@ -20,11 +20,11 @@ from percepnet_cli.signal_path import analyze_signal
 HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parent.parent / "examples" / "street.flac"
 START, SIZE = 160 * HOP_SIZE, 150 * HOP_SIZE
-"""The stretch of the example that is compared: 1.5 s, in which the speech begins."""
+"""The segment of the example that is compared: 1.5 s, in which the speech begins."""
 
 
 def noisy() -> np.ndarray:
-    """Return the stretch with all that comes before it, float32 [n]."""
+    """Return the segment with all that comes before it, float32 [n]."""
     return soundfile.read(EXAMPLE, frames=START + SIZE, dtype="float32")[0]
 
 
@@ -34,12 +34,12 @@ def whole() -> np.ndarray:
 
 
 def denoised() -> np.ndarray:
-    """Return the stretch of it that is compared, float32 [SIZE]."""
+    """Return the segment of it that is compared, float32 [SIZE]."""
     return whole()[START:]
 
 
 def features() -> np.ndarray:
-    """Return the features of the stretch, float32 [150, 70]."""
+    """Return the features of the segment, float32 [150, 70]."""
     return analyze_signal(noisy()).features[START // HOP_SIZE - LOOKAHEAD_HOPS : -1 - LOOKAHEAD_HOPS]
 
 

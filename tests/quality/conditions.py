@@ -51,8 +51,8 @@ def at_ratio(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np.nd
     return clean[:, 0], noisy[:, 0]
 
 
-def softer(db: float) -> Condition:
-    """Return what makes a pair softer, as if it had been recorded at a lower level."""
+def lower_level(db: float) -> Condition:
+    """Return what brings a pair to a lower level, as if it had been recorded so."""
     scale = 10 ** (-db / 20)
     return lambda _, pair: (scale * pair.clean, scale * pair.noisy)
 
@@ -77,7 +77,7 @@ def conditions(music: list[np.ndarray]) -> dict[str, Condition]:
     made: dict[str, Condition] = {
         "as they are": lambda _, pair: pair[:2],
         "of these, in a room": lambda _, pair: None if pair.dry else pair[:2],
-        **{f"{db} dB softer": softer(db) for db in (10, 20, 30)},
+        **{f"level {db} dB lower": lower_level(db) for db in (10, 20, 30)},
         "stored at 44.1 kHz": lambda _, pair: (pair.clean, through(44_100, pair.noisy)),
         "stored at 16 kHz": lambda _, pair: (through(16_000, pair.clean), through(16_000, pair.noisy)),
         "stored at 8 kHz": lambda _, pair: (through(8_000, pair.clean), through(8_000, pair.noisy)),

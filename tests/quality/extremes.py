@@ -69,7 +69,7 @@ def main() -> None:
             quieter.append(level_db(noise[RATE:]) - level_db(denoise(noise)[RATE:]))
     files = f"({len(scores)} recordings)"
     print(f"clean speech: PESQ-wb {np.mean(scores):.2f} on average, {np.min(scores):.2f} at least {files}")
-    print(f"clean speech lost: {lost} of {active} stretches of 100 ms")
+    print(f"clean speech lost: {lost} of {active} segments of 100 ms")
     files = f"({len(quieter)} recordings)"
     print(f"noise alone: {np.mean(quieter):.1f} dB quieter on average, {np.min(quieter):.1f} at least {files}")
 

@@ -1,10 +1,10 @@
-"""What perfect answers of the network would sound like, stage by stage: the ceiling of the method.
+"""What perfect predictions of the network would sound like, stage by stage: the upper bound of the method.
 
     python tests/quality/oracle.py --pairs PAIRS --out OUT
     python tests/quality/dev_table.py --pairs PAIRS --enhanced bins=OUT/bins bands=OUT/bands \
         comb=OUT/comb attenuated=OUT/attenuated postfilter=OUT/postfilter
 
-Rungs: ideal magnitudes of all 481 bins on the noisy phase; ideal gains of 34 bands; the same with the
+Stages: ideal magnitudes of all 481 bins on the noisy phase; ideal gains of 34 bands; the same with the
 comb filter at ideal strengths (its period tracked on the noisy signal, as at run time); the same with the
 paper's attenuation of under-periodic bands; comb with the post-filter.
 """

@@ -49,7 +49,7 @@ def main() -> None:
         noisy, clean = (read(arguments.pairs / name / path.name, size) for name in ("noisy", "clean"))
         results = [read(next(folder.glob(f"{path.stem}.*")), size) for folder in arguments.enhanced]
         found = example(Mixture(noisy, clean, SAMPLE_RATE / 2, SAMPLE_RATE / 2), RECIPE.attenuation, results)
-        gain, strength = (found.taught_gain, found.taught_strength) if results else (found.gain, found.strength)
+        gain, strength = (found.teacher_gain, found.teacher_strength) if results else (found.gain, found.strength)
         soundfile.write(arguments.out / f"{path.stem}.wav", synthesize(noisy, gain, strength), SAMPLE_RATE, "PCM_16")
 
 

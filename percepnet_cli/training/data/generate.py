@@ -53,8 +53,8 @@ class Plan:
 
     def description(self) -> dict[str, Any]:
         """Return what goes into the metadata of a shard; equal plans describe themselves equally."""
-        taught = {"teachers": list(self.teachers)} if self.teachers else {}
-        return taught | {
+        distillation = {"teachers": list(self.teachers)} if self.teachers else {}
+        return distillation | {
             "percepnet": __version__,
             "sample_rate": SAMPLE_RATE,
             "hop": HOP_SIZE,
@@ -102,7 +102,7 @@ def make_plan(
         found = [recording for source in sources for recording in find(source)]
         if name == "noise":
             found += [replace(recording, kind="music") for source in music for recording in find(source)]
-        if name != "speech":  # whole files are kept apart, not the folders that hold them
+        if name != "speech":  # whole files are held out, not the folders that hold them
             found = [replace(r, group=r.path.rsplit(os.sep, 1)[-1]) for r in found]
         groups[name] = tuple(select_split(found, split))
         if not groups[name] and (found or name == "speech"):
@@ -166,14 +166,14 @@ def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> s
     """Make a shard (number, path or URL); return what this process could not read so far."""
     index, place = task
     mixtures: Iterable[Mixture] = _mixtures(plan, index)
-    answers: list[list[np.ndarray]] = []
+    results: list[list[np.ndarray]] = []
     if plan.teachers:  # they hear all of them at once
         mixtures = list(mixtures)
-        answers = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
+        results = teach(plan.teachers, [mixture.noisy for mixture in mixtures])
     rows: dict[str, list[np.ndarray]] = {}
     sharing = Sharing()
-    for mixture, *taught in zip(mixtures, *answers, strict=True):
-        made = example(mixture, plan.recipe.attenuation, taught, sharing.analyze(mixture))
+    for mixture, *enhanced in zip(mixtures, *results, strict=True):
+        made = example(mixture, plan.recipe.attenuation, enhanced, sharing.analyze(mixture))
         for name, array in vars(made).items():
             if array is not None:
                 rows.setdefault(name, []).append(array)

@@ -91,7 +91,7 @@ class Recipe:
     """Mixtures of a shard that hold the same speech, each with another noise, and the other way round; divides 64."""
     attenuation: float = 0.5
     """Share (in dB) of the paper's attenuation of under-periodic bands that goes into the gain. With ideal gains and
-    strengths, 0, 0.5 and 1 gave PESQ 2.95, 2.98, 2.95 and STOI 0.960, 0.952, 0.934 on recordings kept apart."""
+    strengths, 0, 0.5 and 1 gave PESQ 2.95, 2.98, 2.95 and STOI 0.960, 0.952, 0.934 on held-out recordings."""
 
     @property
     def size(self) -> int:

@@ -1,6 +1,6 @@
 """Shards: files of features and targets, computed once and read many times.
 
-A shard is a safetensors file with `sequences` stretches of `hops` windows of 10 ms:
+A shard is a safetensors file with `sequences` segments of `hops` windows of 10 ms:
 
 ======================  =======  =======================  ========================================
 tensor                  dtype    shape                    meaning
@@ -11,8 +11,8 @@ tensor                  dtype    shape                    meaning
 ``gain_weight``         uint8    [sequences, hops, 34]    0 where a gain cannot be judged, else 1
 ``strength_weight``     uint8    [sequences, hops, 34]    the same for the strength
 ``voice``               uint8    [sequences, hops]        1 where there is speech
-``taught_gain``         float16  [sequences, hops, 34]    gain in the opinion of teachers, 0..1; optional
-``taught_strength``     float16  [sequences, hops, 34]    likewise the strength; optional
+``teacher_gain``        float16  [sequences, hops, 34]    the teachers' target of the gain, 0..1; optional
+``teacher_strength``    float16  [sequences, hops, 34]    likewise the strength; optional
 ======================  =======  =======================  ========================================
 
 The metadata key ``percepnet`` holds JSON: ``format_version``, ``kind`` and whatever
@@ -49,8 +49,8 @@ STRENGTH = "strength"
 GAIN_WEIGHT = "gain_weight"
 STRENGTH_WEIGHT = "strength_weight"
 VOICE = "voice"
-TAUGHT = {GAIN: "taught_gain", STRENGTH: "taught_strength"}
-"""What teachers have a second opinion of, and its name. A shard may lack it."""
+TEACHER = {GAIN: "teacher_gain", STRENGTH: "teacher_strength"}
+"""What teachers have a target of their own for, and its name. A shard may lack it."""
 
 LAYOUT: dict[str, tuple[str, int | None]] = {
     FEATURES: ("float16", NUM_FEATURES),
@@ -59,8 +59,8 @@ LAYOUT: dict[str, tuple[str, int | None]] = {
     GAIN_WEIGHT: ("uint8", NUM_BANDS),
     STRENGTH_WEIGHT: ("uint8", NUM_BANDS),
     VOICE: ("uint8", None),
-    TAUGHT[GAIN]: ("float16", NUM_BANDS),
-    TAUGHT[STRENGTH]: ("float16", NUM_BANDS),
+    TEACHER[GAIN]: ("float16", NUM_BANDS),
+    TEACHER[STRENGTH]: ("float16", NUM_BANDS),
 }
 """Name -> (dtype, width); a width of None stands for one number per hop."""
 
@@ -73,7 +73,7 @@ _DTYPE_CODES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "U8": np.
 class Batch(NamedTuple):
     """Crops of equal length, time first: [hops, batch, width], in the dtypes of the file.
 
-    `ideal` is the gain without the opinion of teachers. `energy` is what the losses of loudness and residue need,
+    `ideal` is the gain without the teachers' target. `energy` is what the losses of PESQ and SI-SDR need,
     float32 [hops, batch, 26] of ``loudness.heard_energy``; its width is 0 where there is neither.
     """
 
@@ -101,7 +101,7 @@ def shard_path(folder: str | Path, index: int) -> Path:
 
 def _check(where: str, found: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[int, int]:
     """Return (sequences, hops) of a set of tensors, or say what is wrong with it."""
-    optional = () if any(name in found for name in TAUGHT.values()) else TAUGHT.values()
+    optional = () if any(name in found for name in TEACHER.values()) else TEACHER.values()
     missing = [name for name in LAYOUT if name not in found and name not in optional]
     if missing:
         raise ValueError(f"{where}: no tensor named {', '.join(missing)}")
@@ -141,7 +141,7 @@ def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description:
     if unknown:
         raise ValueError(f"{path}: unknown tensor {', '.join(unknown)}")
     _check(str(path), {name: (array.dtype, array.shape) for name, array in arrays.items()})
-    for name in (FEATURES, GAIN, STRENGTH, *TAUGHT.values()):
+    for name in (FEATURES, GAIN, STRENGTH, *TEACHER.values()):
         if name in arrays and not np.isfinite(arrays[name]).all():
             raise ValueError(f"{path}: {name} holds values that are not finite")
     text = json.dumps({**description, "format_version": FORMAT_VERSION, "kind": KIND}, sort_keys=True)
@@ -166,7 +166,7 @@ class _Shard:
                 raise ValueError(f"{path}: not a safetensors file")
             try:
                 text = file.read(length)
-                header = json.loads(text)
+                header = {renamed.TENSORS.get(name, name): entry for name, entry in json.loads(text).items()}
                 metadata = header.pop("__metadata__", {})
                 self.description = read_description(metadata)
             except (ValueError, AttributeError) as error:
@@ -196,12 +196,12 @@ class _Shard:
             self.tensors[name] = np.asarray(data[start:stop]).view(dtype).reshape(shape)
 
 
-def mean_by_roots(answers: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """Return the mean of several answers of one shape by their roots, which are what the loss compares.
+def mean_by_roots(targets: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
+    """Return the mean of several targets of one shape by their roots, which are what the loss compares.
 
-    answers: gains or strengths, 0..1, float16 or float32, any shape. weights: one for each, or None: all alike.
+    targets: gains or strengths, 0..1, float16 or float32, any shape. weights: one for each, or None: all alike.
     """
-    root: np.ndarray = np.average(np.sqrt(answers, dtype=np.float32), axis=0, weights=weights)
+    root: np.ndarray = np.average(np.sqrt(targets, dtype=np.float32), axis=0, weights=weights)
     return np.square(root)
 
 
@@ -221,11 +221,11 @@ class Shards:
         Length of the shortest sequence.
     description
         The JSON of the first shard.
-    taught_share
-        How much the teachers' opinion counts beside the ideal answer in what :meth:`crops` gives, 0..1: the two are
-        averaged by their roots. Shards without an opinion give the ideal answer.
-    taught_power
-        Above 0; the gains in the opinion of the teachers are raised to this power first. Below 1 they are milder.
+    distill_weight
+        How much the teachers' target counts beside the ideal one in what :meth:`crops` gives, 0..1: the two are
+        averaged by their roots. Shards without a teacher's target give the ideal one.
+    distill_power
+        Above 0; the teachers' targets of the gain are raised to this power first. Below 1 they are milder.
 
     Raises
     ------
@@ -234,12 +234,12 @@ class Shards:
         are asked for and no shard has any; the message names the file and the mismatch.
     """
 
-    def __init__(self, folder: str | Path, taught_share: float = 0.0, taught_power: float = 1.0) -> None:
+    def __init__(self, folder: str | Path, distill_weight: float = 0.0, distill_power: float = 1.0) -> None:
         folder = Path(folder)
-        if taught_power <= 0:
-            raise ValueError(f"the power of the teachers' gains must be above 0, not {taught_power}")
-        self.taught_share = taught_share
-        self.taught_power = taught_power
+        if distill_power <= 0:
+            raise ValueError(f"the power of the teachers' gains must be above 0, not {distill_power}")
+        self.distill_weight = distill_weight
+        self.distill_power = distill_power
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder")
         paths = sorted(folder.glob("shard-*.safetensors"))
@@ -249,7 +249,7 @@ class Shards:
         self._use([_Shard(path) for path in paths])
         self.description = self._shards[0].description
         self._refused: set[str] = set()
-        if taught_share and not any(TAUGHT[GAIN] in shard.tensors for shard in self._shards):
+        if distill_weight and not any(TEACHER[GAIN] in shard.tensors for shard in self._shards):
             raise ValueError(f"{folder}: no shard was made with a teacher")
 
     def _use(self, shards: list[_Shard]) -> None:
@@ -346,12 +346,12 @@ class Shards:
                 array[:, column] = self.tensor(name, sequence)[part]
                 if name == GAIN:
                     ideal[:, column] = array[:, column]
-                if self.taught_share and name in TAUGHT and self.has(TAUGHT[name], sequence):
-                    taught = self.tensor(TAUGHT[name], sequence)[part]
+                if self.distill_weight and name in TEACHER and self.has(TEACHER[name], sequence):
+                    teacher = self.tensor(TEACHER[name], sequence)[part]
                     if name == GAIN:
-                        taught = taught.astype(np.float32) ** np.float32(self.taught_power)
-                    both = array[:, column], taught
-                    array[:, column] = mean_by_roots(both, (1 - self.taught_share, self.taught_share))
+                        teacher = teacher.astype(np.float32) ** np.float32(self.distill_power)
+                    both = array[:, column], teacher
+                    array[:, column] = mean_by_roots(both, (1 - self.distill_weight, self.distill_weight))
             out[name] = array
         return Batch(**out, ideal=ideal, energy=np.empty((hops, len(picks), 0), np.float32))
 

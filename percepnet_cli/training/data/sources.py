@@ -134,7 +134,7 @@ def silence_pauses(samples: np.ndarray) -> np.ndarray:
 
 
 def recorded_noise(sources: Sources, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a stretch of one recording; short ones (keys, clicks) become a run of similar events.
+    """Return a segment of one recording; short ones (keys, clicks) become a run of similar events.
 
     See ``draws.noise_draw`` for how often a recording is drawn.
     """
@@ -153,7 +153,7 @@ def recorded_noise(sources: Sources, size: int, rng: np.random.Generator) -> np.
 
 
 def _lengthen(clip: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut a stretch of the wanted length out of a clip, or repeat it."""
+    """Cut a segment of the wanted length out of a clip, or repeat it."""
     energy = filters.frame_energies(clip)
     sounding = np.flatnonzero(energy > energy.max() * 1e-7)
     if len(sounding):  # many clips end in digital silence

@@ -71,7 +71,7 @@ def hum(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def chirps(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return birds, crickets, beeps: tones between 0.4 and 14 kHz that glide, tremble, come in bursts. float32 [n]."""
+    """Return birds, crickets, beeps: tones between 0.4 and 14 kHz that glide, tremble, come in pulses. float32 [n]."""
     total = np.zeros(size, np.float32)
     count = tones.points(size)
     time = np.arange(count) / tones.POINTS_PER_SECOND
@@ -79,7 +79,7 @@ def chirps(size: int, rng: np.random.Generator) -> np.ndarray:
         base_hz = 400 * 35 ** rng.random()
         glide = rng.uniform(0, 0.35) * rng.integers(0, 2)
         bend = np.sin(2 * np.pi * 30 ** rng.uniform(-0.5, 1) * time + rng.uniform(0, 6.28))
-        level = bursts(count, rng) * 10 ** (rng.uniform(-12, 0) / 20)
+        level = pulses(count, rng) * 10 ** (rng.uniform(-12, 0) / 20)
         if rng.random() < 0.5:  # a trill
             trill = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(8, 90) * time + rng.uniform(0, 6.28))
             level = level * trill ** rng.uniform(0.5, 3)
@@ -90,8 +90,8 @@ def chirps(size: int, rng: np.random.Generator) -> np.ndarray:
     return total
 
 
-def bursts(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a level of bursts with soft edges, of random lengths and pauses, or all 1. float64 [count], 5 ms apart."""
+def pulses(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a level of pulses with soft edges, of random lengths and pauses, or all 1. float64 [count], 5 ms apart."""
     if rng.random() < 0.2:
         return np.ones(count)
     on_s, off_s = 0.03 * 40 ** rng.random(), 0.03 * 60 ** rng.random()

@@ -1,4 +1,4 @@
-"""What the network should have answered: ideal gain and strength of every band, and where that is known.
+"""The targets of the network: ideal gain and strength of every band, and where that is known.
 
 Both signals of a mixture go through the very ``Analyzer`` of inference.
 """
@@ -48,9 +48,9 @@ class Example:
     """uint8 [hops, 34]: 1 where the strength matters and is known."""
     voice: np.ndarray
     """uint8 [hops]: 1 where the speech is active."""
-    taught_gain: np.ndarray | None = None
-    """float16 [hops, 34], 0..1: the gain in the opinion of the teachers, if there are any."""
-    taught_strength: np.ndarray | None = None
+    teacher_gain: np.ndarray | None = None
+    """float16 [hops, 34], 0..1: the teachers' target of the gain, if there are any."""
+    teacher_strength: np.ndarray | None = None
     """float16 [hops, 34], 0..1: likewise the strength."""
 
 
@@ -75,21 +75,21 @@ class Sharing:
 
 
 def example(
-    mixture: Mixture, attenuation_power: float, taught: Sequence[np.ndarray] = (), clean: Analysis | None = None
+    mixture: Mixture, attenuation_power: float, enhanced: Sequence[np.ndarray] = (), clean: Analysis | None = None
 ) -> Example:
     """Analyze a mixture and its clean speech side by side.
 
-    attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 (the paper). taught: what teachers
-    made of the mixture, float32 [hops * 480] each; their opinion is the answer that would be ideal if that were the
-    clean speech. clean: the analysis of the clean speech, if it is known (``Sharing``).
+    attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 (the paper). enhanced: what
+    teachers made of the mixture, float32 [hops * 480] each; their target is the one that would be ideal if that were
+    the clean speech. clean: the analysis of the clean speech, if it is known (``Sharing``).
 
     Hop l of the result is the window whose middle is sample 480 l of the mixture.
     """
     hops = len(mixture.noisy) // HOP_SIZE
-    wanted = [analyze_signal(mixture.clean) if clean is None else clean, *map(analyze_signal, taught)]
+    wanted = [analyze_signal(mixture.clean) if clean is None else clean, *map(analyze_signal, enhanced)]
     Ex = wanted[0].E[:hops]
     features, E = np.empty((hops, NUM_FEATURES), np.float32), np.empty((hops, NUM_BANDS), np.float32)
-    answers = [np.empty((2, hops, NUM_BANDS), np.float32) for _ in wanted]
+    targets = [np.empty((2, hops, NUM_BANDS), np.float32) for _ in wanted]
 
     # the first windows of the stream lie before its start, the last ones after its end
     first = -LOOKAHEAD_HOPS
@@ -100,12 +100,12 @@ def example(
         noisy = Analysis(*(array[rows.start - first : rows.stop - first] for array in block))
         first += len(block.E)
         features[rows], E[rows] = noisy.features, noisy.E
-        for analysis, (gain, strength) in zip(wanted, answers, strict=True):
+        for analysis, (gain, strength) in zip(wanted, targets, strict=True):
             ideal_gain, attenuation, strength[rows] = band_targets(
                 noisy, Analysis(*(array[rows] for array in analysis))
             )
             gain[rows] = ideal_gain * attenuation**attenuation_power
-    (gain, strength), *rest = answers
+    (gain, strength), *rest = targets
 
     total = Ex.sum(axis=1)
     positive = total[total > QUIET * NUM_BANDS]

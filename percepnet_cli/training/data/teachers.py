@@ -1,7 +1,7 @@
-"""Other denoisers as teachers: what they make of the mixtures is a second opinion of what the network should answer.
+"""Other denoisers as teachers: what they make of the mixtures is a second target of the network.
 
-The ideal gain of a mixture is known exactly, but from what the network hears it cannot be told exactly: to the
-network it is the best answer plus chance. A trained denoiser gives no more than can be heard, so there is less chance
+The ideal gain of a mixture is known exactly, but from what the network hears it cannot be derived exactly: to the
+network it is the best estimate plus chance. A trained denoiser gives no more than can be heard, so there is less chance
 in it to learn through (distillation, Hinton et al. 2015), and two that err differently are better than each.
 
 A teacher is a command that is given two more arguments, a folder of WAV files and an empty folder, and writes the
@@ -55,14 +55,14 @@ def teach(commands: Sequence[str], noisy: Sequence[np.ndarray]) -> list[list[np.
             like = Layout(SAMPLE_RATE, 1, len(signal), "WAV", "FLOAT")
             with open_writer(_name(source, index), like) as writer:
                 writer.write((signal * scales[-1])[:, None])
-        answers = []
+        results = []
         for number, command in enumerate(commands):
             target = Path(folder) / f"teacher-{number}"
             target.mkdir()
             _run(command, source, target)
             heard = (_read(command, _name(target, index), len(signal)) for index, signal in enumerate(noisy))
-            answers.append([signal / scale for signal, scale in zip(heard, scales, strict=True)])
-        return answers
+            results.append([signal / scale for signal, scale in zip(heard, scales, strict=True)])
+        return results
 
 
 def _name(folder: Path, index: int) -> Path:
@@ -89,7 +89,7 @@ def _read(command: str, path: Path, size: int) -> np.ndarray:
             rate, channels = reader.sample_rate, reader.channels
             blocks = list(reader.blocks(size + 1))
     except (AudioError, OSError) as error:
-        raise ValueError(f"the teacher '{command}' left no answer: {error}") from None
+        raise ValueError(f"the teacher '{command}' left no result: {error}") from None
     samples = np.concatenate([np.zeros((0, channels), np.float32), *blocks])
     if (rate, samples.shape) != (SAMPLE_RATE, (size, 1)):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A wider network that computes the same: a head start for the large one (Net2Net, Chen et al. 2016).
+"""A wider network that computes the same: a warm start for the large one (Net2Net, Chen et al. 2016).
 
 A unit of the narrow network becomes one or more copies in the wide one. The copies compute the same,
 and whatever read the unit reads its copies with weights that sum to the old one. The sum is split at random,
