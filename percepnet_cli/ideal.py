@@ -32,8 +32,8 @@ def _comb_on_noise() -> tuple[np.ndarray, np.ndarray]:
     taps = comb.TAPS.astype(np.float64)
     kept = [taps[half - future :] / taps[half - future :].sum() for future in range(half + 1)]
     energies = np.array([np.sum(w * w) for w in kept])
-    centre = np.array([w[future] for future, w in enumerate(kept)])
-    return energies, centre / np.sqrt(energies)
+    center = np.array([w[future] for future, w in enumerate(kept)])
+    return energies, center / np.sqrt(energies)
 
 
 COMB_ENERGIES, COMB_COHERENCES = _comb_on_noise()
@@ -42,7 +42,7 @@ COMB_ENERGIES, COMB_COHERENCES = _comb_on_noise()
 def noise_coherence(noise_gain: np.ndarray) -> np.ndarray:
     """Return the coherence that white noise has with its own comb-filtered copy.
 
-    The centre tap passes a share w_0 of the noise itself and sigma_w^2 of its energy: w_0 / sigma_w. Both follow
+    The center tap passes a share w_0 of the noise itself and sigma_w^2 of its energy: w_0 / sigma_w. Both follow
     from the taps that were left; sigma_w^2 alone tells how many. noise_gain: float32 [hops], as ``comb`` wrote it.
     """
     nearest = np.argmin(np.abs(noise_gain[:, None] - COMB_ENERGIES), axis=1)

@@ -60,7 +60,7 @@ def test_bands_get_the_wanted_energy_whatever_the_comb_took(rng):
     assert np.allclose(reference.energy(out), 0.36 * reference.energy(Y), rtol=1e-4)
 
 
-def test_a_cancelled_band_is_raised_by_no_more_than_pure_noise_needs(rng):
+def test_a_canceled_band_is_raised_by_no_more_than_pure_noise_needs(rng):
     Y = complex_noise(rng)
     P = (0.01 * Y).astype(np.complex64)
     out = render(Y, P, 0.16, 0.5, 1.0)

@@ -192,7 +192,7 @@ def test_words_of_a_text():
 
 
 @pytest.mark.service
-def test_a_recogniser_hears_nothing_in_silence_and_forgets_what_it_heard():
+def test_a_recognizer_hears_nothing_in_silence_and_forgets_what_it_heard():
     pytest.importorskip("pocketsphinx")
     assert recognition.recognize(np.zeros(8000)) == []
     street = soundfile.read(Path(__file__).parents[1] / "examples/street.flac")[0][::3]

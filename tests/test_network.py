@@ -133,7 +133,7 @@ def test_every_tensor_matters(request, rng, kind):
         assert moved == only.get(name.split(".")[0].removesuffix("_backward"), [True, True]), name
 
 
-def test_normalisation_shifts_scales_and_limits(rng):
+def test_normalization_shifts_scales_and_limits(rng):
     features = (5 * rng.standard_normal((9, 70))).astype(np.float32)
     mean, std = rng.standard_normal(70).astype(np.float32), rng.uniform(0.2, 2, 70).astype(np.float32)
     out = np.empty_like(features)

@@ -18,7 +18,7 @@ PERIODS = np.geomspace(96, 768, 25)
 
 
 def track(samples, cuts=()):
-    """Period and correlation per hop; hop t tells of the window centred at sample 480 t - 480."""
+    """Period and correlation per hop; hop t tells of the window centered at sample 480 t - 480."""
     hops = len(samples) // 480 - 1
     signal = np.ascontiguousarray(samples, np.float32)
     tracker = pitch.Tracker(hops)
@@ -158,7 +158,7 @@ def test_block_correlations_equal_slow_ones(rng):
     assert snr_db([exact[b] @ exact[b] for b in blocks], now) > 100
 
 
-def test_cells_hold_their_best_normalised_correlation(rng):
+def test_cells_hold_their_best_normalized_correlation(rng):
     hops, lags = 4, pitch.NUM_LAGS
     past, now = (
         rng.uniform(0.5, 2, (hops + 2, lags)).astype(np.float32),

@@ -55,7 +55,7 @@ def test_a_commit_is_checked_by_the_tools_of_make_lint():
     assert tools == {f".venv/bin/{tool}" for tool in re.findall(r"\$\(BIN\)/([\w-]+)", lint)}
 
 
-def test_the_citation_has_this_version_and_licence():
+def test_the_citation_has_this_version_and_license():
     citation = load("CITATION.cff")
     assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
     assert citation["version"] == percepnet_cli.__version__

@@ -42,7 +42,7 @@ def test_rows_of_zeros_stay_zero_and_have_a_usable_scale():
     assert np.all(np.isfinite(scale)) and np.all(scale > 0)
 
 
-def test_a_large_row_does_not_coarsen_its_neighbour():
+def test_a_large_row_does_not_coarsen_its_neighbor():
     weights = np.array([[100.0, -60.0], [0.001, 0.0006]], np.float32)
     integers, scale = quantize_rows(weights)
     assert integers.tolist() == [[127, -76], [127, 76]]

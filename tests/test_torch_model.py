@@ -158,7 +158,7 @@ def test_a_piece_carries_the_forward_states_and_begins_the_backward_ones_anew():
     assert carried < 0.5 * fresh
 
 
-def test_features_are_normalised_and_clipped():
+def test_features_are_normalized_and_clipped():
     net = small_network()
     wild = net.feature_mean + 1000 * net.feature_std * torch.ones(5, 1, 70)
     at_the_limit = net.feature_mean + 6 * net.feature_std * torch.ones(5, 1, 70)

@@ -2,7 +2,7 @@
 
     python models/corpus/fetch.py OUT [--repositories DIR] [SOURCE ...]
 
-A Debian package becomes the folder OUT/debian/PACKAGE with its sound files and its licence text. Game archives
+A Debian package becomes the folder OUT/debian/PACKAGE with its sound files and its license text. Game archives
 (.pk3, .zip) are unpacked beside themselves and telephone prompts (.g722) decoded to FLAC, which takes ffmpeg.
 
 A repository becomes OUT/repositories/OWNER/NAME with the files that its patterns match. It is read from a bare
@@ -95,7 +95,7 @@ def fetch_package(package: str, version: str, out: Path) -> None:
 
 
 def keep_recordings(folder: Path) -> None:
-    """Open the archives of a package, decode what libsndfile cannot read, drop all but sound and licences."""
+    """Open the archives of a package, decode what libsndfile cannot read, drop all but sound and licenses."""
     for archive in [p for p in folder.rglob("*") if p.suffix.lower() in ARCHIVES and p.is_file()]:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:

@@ -41,7 +41,7 @@ HERE = Path(__file__).resolve().parent
 VOICES = HERE / "voices.tsv"
 DUPLICATES = HERE / "duplicates.tsv"
 KINDS = ("speech", "noise", "music")
-COLUMNS = ["path", "collection", "speaker", "kind", "licence", "seconds", "bandwidth_hz", "p95_p5_db"]
+COLUMNS = ["path", "collection", "speaker", "kind", "license", "seconds", "bandwidth_hz", "p95_p5_db"]
 HELD_OUT_COLUMNS = ["split", "use", "path", "collection", "speaker", "seconds", "bandwidth_hz", "p95_p5_db"]
 
 HELD_OUT = re.compile(
@@ -51,7 +51,9 @@ HELD_OUT = re.compile(
 )
 """Speakers of the 36 pairs and voices that may be the same persons: in no table. Those of pairs.py: voices.tsv."""
 
-LICENCE_NAMES = {
+SHARED_LICENSE = "licence"
+"""The column of the tables in SHARED, which are older than this spelling."""
+LICENSE_NAMES = {
     "http://www.art4apps.org/ Creative Common License BY-SA": "CC BY-SA (art4apps.org)",
     "Smart4Kids.com Creative Common License BY-SA": "CC BY-SA (Smart4Kids.com)",
     "per clip CC0 / CC BY / Sampling+ (karolpiczak/ESC-10)": "CC0 / CC BY / Sampling+ by clip",
@@ -97,7 +99,7 @@ class Candidate:
     kind: str
     source: str
     speaker: str
-    licence: str
+    license: str
     pitched: bool = False
     """Known by its name to have a pitch without being a voice: engines, animals, drums."""
     split: str = "train"
@@ -169,9 +171,9 @@ def shared_candidates(out: Path) -> Iterable[Candidate]:
             if row["source"] in SHARED_LEFT:
                 continue
             speaker = re.sub(r"\s*[<(].*|\s+- \S+@.*", "", row.get("speaker", ""))  # no addresses
-            licence = LICENCE_NAMES.get(row["licence"], row["licence"])
+            license = LICENSE_NAMES.get(row[SHARED_LICENSE], row[SHARED_LICENSE])
             utterances = SHARED_UTTERANCES.get(row["source"], "sentences")
-            yield Candidate("shared/" + row["path"], kind, row["source"], speaker, licence, True, "train", utterances)
+            yield Candidate("shared/" + row["path"], kind, row["source"], speaker, license, True, "train", utterances)
 
 
 def source_candidates(out: Path) -> Iterable[Candidate]:
@@ -191,7 +193,7 @@ def source_candidates(out: Path) -> Iterable[Candidate]:
                 row["kind"],
                 row["package"],
                 match.expand(row["speaker"]),
-                row["licence"],
+                row["license"],
                 bool(row["pitched"] and re.search(row["pitched"], name, re.IGNORECASE)),
                 row["split"],
                 row["utterances"],
@@ -402,8 +404,8 @@ def speech_fault(candidate: Candidate, one: Measures) -> str:
     """Return why a recording is not fit as a target, or an empty string."""
     if HELD_OUT.match(candidate.speaker):
         return "held out"
-    if candidate.licence == "unlisted":
-        return "no licence named"
+    if candidate.license == "unlisted":
+        return "no license named"
     if one.seconds == 0:
         return "damaged"
     if one.active_s < SPEECH_SECONDS:
@@ -447,14 +449,14 @@ def write_tables(out: Path, chosen: dict[str, list[Candidate]], measured: dict[s
         rows = [row_of(candidate, measured[candidate.path]) for candidate in candidates]
         write_table(out, name, [c for c in COLUMNS if name == "speech" or c not in ("speaker", "kind")], rows)
     rooms = []
-    for place, folder, source, licence in (
+    for place, folder, source, license in (
         ("shared/rooms.tsv", "shared", "Voxengo", "royalty-free for any use"),
         ("rooms/rooms.tsv", "rooms", "simulated", "the project's"),
     ):
         for row in read_table(out / place):
             path = f"{folder}/{row['path']}"
-            rooms.append({"path": path, "collection": source, "licence": licence, "rt60_s": row["rt60_s"]})
-    write_table(out, "rooms", ["path", "collection", "licence", "rt60_s"], rooms)
+            rooms.append({"path": path, "collection": source, "license": license, "rt60_s": row["rt60_s"]})
+    write_table(out, "rooms", ["path", "collection", "license", "rt60_s"], rooms)
 
 
 def row_of(candidate: Candidate, one: Measures) -> dict[str, str]:
@@ -464,7 +466,7 @@ def row_of(candidate: Candidate, one: Measures) -> dict[str, str]:
         "collection": candidate.source,
         "speaker": candidate.speaker,
         "kind": candidate.utterances or ("words" if one.seconds < WORD_S else "sentences"),
-        "licence": candidate.licence,
+        "license": candidate.license,
         "seconds": f"{one.seconds:.1f}",
         "bandwidth_hz": f"{one.bandwidth_hz:.0f}",
         "p95_p5_db": f"{one.p95 - one.p5:.1f}",

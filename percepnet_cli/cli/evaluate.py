@@ -23,7 +23,7 @@ EXAMPLES = """
 """
 
 
-def _labelled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+def _labeled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for value in values:
         label, equals, path = value.partition("=")
@@ -43,7 +43,7 @@ def _labelled(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
     "compared",
     metavar="LABEL=FOLDER",
     multiple=True,
-    callback=_labelled,
+    callback=_labeled,
     help="Score these enhanced recordings, too; may be given several times.",
 )
 @click.option(

@@ -66,7 +66,7 @@ def band_scale(gain: np.ndarray, E: np.ndarray, Ez: np.ndarray, noise_gain: np.f
 
     gain: float32 [34]; E, Ez: float32 [34], band energies of the window and of the mix; noise_gain:
     sigma_w^2 of this window's comb. out: float32 [34], written: g sqrt(E / Ez), at most g / sigma_w, which
-    is what a band of pure noise needs (so a wrong period cannot blow a cancelled band up).
+    is what a band of pure noise needs (so a wrong period cannot blow a canceled band up).
     """
     for band in range(gain.shape[0]):
         # E / Ez undoes what mixing did to the band's energy

@@ -70,7 +70,7 @@ def interpolator() -> np.ndarray:
 def cell_edges() -> np.ndarray:
     """Return, for each cell and one past the last, its first period index: int32 [146].
 
-    Cell c is centred at PERIOD_MIN 2^(c/48); index 0 is PERIOD_MIN samples. Cells narrower
+    Cell c is centered at PERIOD_MIN 2^(c/48); index 0 is PERIOD_MIN samples. Cells narrower
     than a sample hold the nearest period.
     """
     edge = PERIOD_MIN * 2.0 ** ((np.arange(NUM_CELLS + 1) - 0.5) / CELLS_PER_OCTAVE)

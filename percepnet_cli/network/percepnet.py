@@ -22,7 +22,7 @@ TRUNK = ("gru1", "gru2", "gru3", "gain_gru")
 def normalize(features: np.ndarray, mean: np.ndarray, std: np.ndarray, out: np.ndarray) -> None:
     """Shift, scale and limit features. features, out: float32 [hops, 70]; mean, std: float32 [70].
 
-    ``tests/test_network.py``: ``test_normalisation_shifts_scales_and_limits``.
+    ``tests/test_network.py``: ``test_normalization_shifts_scales_and_limits``.
     """
     for hop in range(features.shape[0]):
         for i in range(features.shape[1]):

@@ -33,7 +33,7 @@ def random_filters(sequences: int, rng: np.random.Generator) -> np.ndarray:
 def augment(features: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return features of the same sequences, each through its own filter.
 
-    features: float [hops, batch, 70], not normalised; factors: float32 [batch, 34] of ``random_filters``. Returns
+    features: float [hops, batch, 70], not normalized; factors: float32 [batch, 34] of ``random_filters``. Returns
     float32 of the same shape as the features; digital silence stays.
     """
     out = features.astype(np.float32)

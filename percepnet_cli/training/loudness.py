@@ -99,12 +99,12 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-_CENTRE = np.maximum(_HZ[:NUM_HEARD], 50.0)
-_BARK = _bark(_CENTRE)
+_CENTER = np.maximum(_HZ[:NUM_HEARD], 50.0)
+_BARK = _bark(_CENTER)
 _EDGES = np.concatenate(([0.0], (_HZ[:NUM_HEARD] + _HZ[1 : NUM_HEARD + 1]) / 2))
 WIDTH = _tensor(np.diff(_bark(_EDGES)))
 """Width of each band in Bark, from halfway to the band below to halfway to the one above."""
-THRESHOLD = _tensor(_threshold(_CENTRE))
+THRESHOLD = _tensor(_threshold(_CENTER))
 """Threshold of hearing in each band."""
 POWER = _tensor(EXPONENT * np.where(_BARK < 4, np.minimum(6 / (_BARK + 2), 2) ** 0.15, 1))
 """Exponent of loudness in each band; larger below 4 Bark (P.862)."""
@@ -113,7 +113,7 @@ POWER = _tensor(EXPONENT * np.where(_BARK < 4, np.minimum(6 / (_BARK + 2), 2) **
 def window_levels(features: torch.Tensor) -> torch.Tensor:
     """Return log10 of the band energies of the window that each hop's gains are for.
 
-    features: float32 [hops, batch, 70], not normalised; the energies of window l stand LOOKAHEAD_HOPS before l. The
+    features: float32 [hops, batch, 70], not normalized; the energies of window l stand LOOKAHEAD_HOPS before l. The
     first LOOKAHEAD_HOPS windows get those of the next. Returns float32 [hops, batch, 34].
     """
     level = features[..., :NUM_BANDS]
@@ -123,7 +123,7 @@ def window_levels(features: torch.Tensor) -> torch.Tensor:
 def loud_band_weight(features: torch.Tensor, share: float) -> torch.Tensor:
     """Return how much each band of each hop matters by its loudness in the noisy signal.
 
-    features: float32 [hops, batch, 70], not normalised.
+    features: float32 [hops, batch, 70], not normalized.
     share: 0 (all alike) .. 1 (by loudness alone). Returns float32 [hops, batch, 34] with mean 1 for each sequence.
     """
     level = window_levels(features)
@@ -135,7 +135,7 @@ def loud_band_weight(features: torch.Tensor, share: float) -> torch.Tensor:
 def heard_energy(features: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     """Return the band energies of noisy windows at a level where the speech in them has SPEECH_ENERGY.
 
-    features: float32 [hops, batch, 70], not normalised, of whole sequences; gain: float32 [hops, batch, 34], the ideal
+    features: float32 [hops, batch, 70], not normalized, of whole sequences; gain: float32 [hops, batch, 34], the ideal
     one, 0..1. Returns float32 [hops, batch, 26].
     """
     energy = (10 ** window_levels(features)[..., :NUM_HEARD] - ENERGY_FLOOR).clamp(min=0)

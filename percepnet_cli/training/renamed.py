@@ -19,6 +19,9 @@ OPTIONS = {
 }
 """Options of training in checkpoints of format 2."""
 
+OPTIMIZERS = "optimisers"
+"""The key of the states of the optimizers in checkpoints of format 2."""
+
 LOSSES = {"gamma": "percepnet", "quarter": "rnnoise", "relative": "percepnet2021", "entropy": "bce"}
 """Likewise the values of the option ``loss``."""
 

@@ -165,7 +165,7 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
     """Do steps, and everything that is done every few minutes."""
     options, group = trainer.options, trainer.group
     validated = 60.0 * trainer.history[-1]["minutes"] if trainer.history else -math.inf
-    saved = modelled = logged = looked = time.monotonic()
+    saved = modeled = logged = looked = time.monotonic()
     logged_hops = trainer.hops
     loss = math.nan
     total = options.steps if options.steps is not None else round(60 * (options.minutes or 0.0)) or None
@@ -212,9 +212,9 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
             if numbers[SAVE]:
                 trainer.save()
                 saved = now
-            if group.leads and now - modelled >= 60 * options.model_minutes:
+            if group.leads and now - modeled >= 60 * options.model_minutes:
                 trainer.write_model(half=True)
-                modelled = now
+                modeled = now
 
             bar.n = trainer.step if options.steps else int(trainer.seconds)
             if on_terminal:

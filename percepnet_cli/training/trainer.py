@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.training import schedule
+from percepnet_cli.training import renamed, schedule
 from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
 from percepnet_cli.training.data.shards import Batch, Pick, Shards
@@ -137,7 +137,7 @@ class Trainer:
         self.checkpoint = out / "checkpoint.pt"
 
     def start(self) -> None:
-        """Set the weights and the normalisation of a new run."""
+        """Set the weights and the normalization of a new run."""
         if self.options.init is None:
             mean, std = self.train.feature_statistics()
             self.model.feature_mean.copy_(torch.from_numpy(mean))
@@ -426,7 +426,7 @@ def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
     before = content["identity"]
     hops = content["step"] * before["batch"] * before["hops"] // before.get("pieces", 1)
     history = [dict(zip(FORMAT_2_COLUMNS, row, strict=True)) for row in content["history"]]
-    replaced = {"optimizers": content["optimisers"], "hops": hops, "history": history}
+    replaced = {"optimizers": content[renamed.OPTIMIZERS], "hops": hops, "history": history}
     return content | replaced | {"decay_start": None, "state": None, "sampler": None, "draw": None}
 
 

@@ -5,7 +5,7 @@ A shard is a safetensors file with `sequences` segments of `hops` windows of 10 
 ======================  =======  =======================  ========================================
 tensor                  dtype    shape                    meaning
 ======================  =======  =======================  ========================================
-``features``            float16  [sequences, hops, 70]    input of the network, not normalised
+``features``            float16  [sequences, hops, 70]    input of the network, not normalized
 ``gain``                float16  [sequences, hops, 34]    wanted gain, 0..1
 ``strength``            float16  [sequences, hops, 34]    wanted strength of the comb filter, 0..1
 ``gain_weight``         uint8    [sequences, hops, 34]    0 where a gain cannot be judged, else 1

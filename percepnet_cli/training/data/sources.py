@@ -238,11 +238,11 @@ def draw_noise(sources: Sources, size: int, rng: np.random.Generator, recipe: Re
     scene = rng.random()
     if scene < recipe.music and len(sources.music):
         _, clip, _ = sources.music.readable(sources.library, rng, size=2 * size)
-        return Noise(_levelled(_lengthen(clip, size, rng)), recipe.music_snr_db, ("music",))
+        return Noise(_leveled(_lengthen(clip, size, rng)), recipe.music_snr_db, ("music",))
     if recipe.music <= scene < recipe.music + recipe.crowd and len(sources.speech):
         low, high = recipe.crowd_voices
         voices = crowd(sources, size, rng, recipe, int(rng.integers(low, high + 1)))
-        return Noise(_levelled(voices), recipe.crowd_snr_db, ("crowd",))
+        return Noise(_leveled(voices), recipe.crowd_snr_db, ("crowd",))
 
     count = 1 + int(rng.random() < recipe.more_noises[0]) + int(rng.random() < recipe.more_noises[1])
     switching = count > 1 and rng.random() < recipe.noise_switch
@@ -268,10 +268,10 @@ def draw_noise(sources: Sources, size: int, rng: np.random.Generator, recipe: Re
         level = filters.active_rms(part)
         if level > 0:
             total += part * np.float32(10 ** (rng.uniform(-12, 0) / 20) / level)
-    return Noise(_levelled(total), None, tuple(tags))
+    return Noise(_leveled(total), None, tuple(tags))
 
 
-def _levelled(samples: np.ndarray) -> np.ndarray:
+def _leveled(samples: np.ndarray) -> np.ndarray:
     """Bring the active RMS to 1; silence stays."""
     level = filters.active_rms(samples)
     return samples / np.float32(level) if level > 0 else samples

@@ -21,7 +21,7 @@ KIND = "float"
 def write_float_model(
     path: Path, model: PercepNet, training: dict[str, Any], post_filter: bool = True, half: bool = False
 ) -> None:
-    """Write a model file: weights, normalisation, where they come from, and how they are used.
+    """Write a model file: weights, normalization, where they come from, and how they are used.
 
     half: matrices in float16 instead of float32.
     """

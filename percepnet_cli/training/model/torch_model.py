@@ -111,7 +111,7 @@ class PercepNet(nn.Module):  # type: ignore[misc]
         dtype of products and activations on a CPU; bfloat16 if it is fast there.
         A GPU always computes in float32.
     feature_mean, feature_std
-        float32 [70]: normalisation of the raw features, part of the saved model.
+        float32 [70]: normalization of the raw features, part of the saved model.
     """
 
     feature_mean: torch.Tensor
