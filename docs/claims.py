@@ -1,4 +1,4 @@
-"""The rows of docs/paper.md: what paper and article say, what the program has, and the command that shows it.
+"""The rows of docs/paper.md: what is published, what the program has, and the command that shows it.
 
 Our numbers come from the program's constants, models/scores.json and the tables of docs/benchmarks.md and
 docs/training.md; none is written here.
@@ -79,7 +79,7 @@ def quality() -> list[Claim]:
     oracle = f"`python {script} --pairs PAIRS --out OUT`"
     if not (ROOT / script).exists():
         oracle = "`percepnet oracle clean.wav noisy.wav stages/`"
-    pairs = f"other recordings, {default['pairs']} pairs at -5 to 15 dB"
+    pairs = f"dev36, {default['pairs']} pairs at -5 to 15 dB"
     return [
         Claim("PESQ-wb", "VCTK + DEMAND: 1.97 noisy, 2.29 RNNoise, 2.54 PercepNet", f"{pairs}: noisy "
               f"{bound['noisy'][0]}; {here}", command),
@@ -93,7 +93,7 @@ def quality() -> list[Claim]:
 def claims() -> list[Claim]:
     """Return all rows."""
     c = constants
-    article = weights("percepnet")
+    published = weights("percepnet")
     models = shipped()
     info = f"`percepnet info {c.DEFAULT_MODEL}`"
     ms = 1000 / c.SAMPLE_RATE
@@ -102,24 +102,25 @@ def claims() -> list[Claim]:
     noise_db = 10 * np.log10(np.sum(comb.TAPS.astype(float) ** 2))
     rate = c.SAMPLE_RATE // c.HOP_SIZE
     return [
-        Claim("weights", "about 8 million (article)", f"{article:,} in its shape; shipped: "
+        Claim("weights", "about 8 million [Amazon 2020]", f"{published:,} in its shape; shipped: "
               + ", ".join(f"`{m.name}` {m.num_weights:,}" for m in models), "`percepnet models`"),
-        Claim("multiply-adds per second", "800 million (article)", f"{article * rate / 1e6:.0f} million in its shape; "
+        Claim("multiply-adds per second", "800 million [Amazon 2020]",
+              f"{published * rate / 1e6:.0f} million in its shape; "
               + ", ".join(f"`{m.name}` {m.multiply_adds_per_second / 1e6:.0f} million" for m in models),
               "`percepnet models --json`"),
         Claim("bytes per weight", "1 (8 bits)", ", ".join(f"`{m.name}` {m.file_bytes / m.num_weights:.2f}, "
               "scales and all" for m in models), "`percepnet models --json`"),
-        Claim("share of a core, hop after hop", "4.1 % of an x86 core (paper), below 5 % (article)",
+        Claim("share of a core, hop after hop", "4.1 % of an x86 core [Valin 2020], below 5 % [Amazon 2020]",
               benchmarks("hop after hop, % of a core"), "`percepnet bench`"),
         Claim("share of a core, live, by the clock", "-", benchmarks("live, % of a core"), "`percepnet bench`"),
-        Claim("delay", "30 ms (article), 40 ms with three windows of look-ahead (paper)",
+        Claim("delay", "30 ms [Amazon 2020], 40 ms with three windows of look-ahead [Valin 2020]",
               f"{c.LATENCY_SAMPLES * ms:.0f} ms", "`percepnet bench`"),
         Claim("sample rate, bandwidth", "48 kHz, 20 kHz", f"{c.SAMPLE_RATE / 1000:.0f} kHz, "
               f"{c.BAND_CENTERS[-1] * c.SAMPLE_RATE / c.WINDOW_SIZE / 1000:.0f} kHz",
               info),
         Claim("windows", "20 ms, 50 % overlap", f"{c.WINDOW_SIZE * ms:.0f} ms, "
               f"{100 - 100 * c.HOP_SIZE / c.WINDOW_SIZE:.0f} % overlap", show("WINDOW_SIZE", "HOP_SIZE")),
-        Claim("look-ahead", "two windows (article), three (paper)",
+        Claim("look-ahead", "two windows [Amazon 2020], three [Valin 2020]",
               f"{c.LOOKAHEAD_HOPS} windows, {c.LOOKAHEAD_HOPS * c.HOP_SIZE * ms:.0f} ms", info),
         Claim("bands", "34, ERB, triangles, at least 100 Hz", f"{c.NUM_BANDS}, narrowest "
               f"{min(np.diff(c.BAND_CENTERS)) * c.SAMPLE_RATE / c.WINDOW_SIZE:.0f} Hz from center to center",
@@ -140,5 +141,5 @@ def claims() -> list[Claim]:
 
 def table() -> str:
     """Return the rows as Markdown."""
-    lines = ["| | paper and article | here | shown by |", "| :-- | :-- | :-- | :-- |"]
+    lines = ["| | published | here | shown by |", "| :-- | :-- | :-- | :-- |"]
     return "\n".join([*lines, *(f"| {' | '.join(claim)} |" for claim in claims())])

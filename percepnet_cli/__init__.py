@@ -18,6 +18,14 @@ Arrays at 48 kHz, whole or as a stream in pieces of any length:
 >>> rest = denoiser.flush()
 >>> part.shape, rest.shape, denoiser.latency
 ((960, 2), (1480, 2), 1440)
+
+What it follows, by the names that all modules use:
+
+- [Valin 2020]: J.-M. Valin, U. Isik, N. Phansalkar, R. Giri, K. Helwani, A. Krishnaswamy. A Perceptually-Motivated
+  Approach for Low-Complexity, Real-Time Enhancement of Fullband Speech. Interspeech 2020, arXiv 2008.04259.
+- [Amazon 2020]: Amazon Science. How Amazon Chime's noise cancellation works.
+- [Valin 2021]: J.-M. Valin, S. Tenneti, K. Helwani, U. Isik, A. Krishnaswamy. Low-Complexity, Real-Time Joint Neural
+  Echo Control and Speech Enhancement Based On PercepNet. ICASSP 2021, arXiv 2102.05245.
 """
 
 from __future__ import annotations

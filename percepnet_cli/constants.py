@@ -1,9 +1,7 @@
 """Every number of the algorithm, once: unit, derivation, source.
 
-Sources: "the article" is Amazon Science, "How Amazon Chime's noise cancellation
-works"; "the paper" is Valin et al., "A Perceptually-Motivated Approach for
-Low-Complexity, Real-Time Enhancement of Fullband Speech" (Interspeech 2020);
-"RNNoise" is xiph/rnnoise (Valin). What neither states is marked as our choice.
+Sources: [Amazon 2020], [Valin 2020], [Valin 2021] of ``percepnet_cli``; "RNNoise" is xiph/rnnoise (Valin). What none
+of them states is marked as our choice.
 """
 
 from __future__ import annotations
@@ -14,22 +12,22 @@ DEFAULT_MODEL = "percepnet"
 """Name of the shipped model that is used unless another is asked for."""
 
 SAMPLE_RATE = 48000
-"""Hz; all processing runs at this rate (article)."""
+"""Hz; all processing runs at this rate [Amazon 2020]."""
 
 HOP_SIZE = 480
-"""Samples between windows: 10 ms (article)."""
+"""Samples between windows: 10 ms [Amazon 2020]."""
 
 WINDOW_SIZE = 2 * HOP_SIZE
-"""Samples in a window: 20 ms, 50 % overlap (article)."""
+"""Samples in a window: 20 ms, 50 % overlap [Amazon 2020]."""
 
 NUM_BINS = WINDOW_SIZE // 2 + 1
 """Bins of the real transform of a window: 481, spaced 50 Hz."""
 
 LOOKAHEAD_HOPS = 2
-"""Windows of look-ahead for features, pitch and comb (article: 20 ms)."""
+"""Windows of look-ahead for features, pitch and comb ([Amazon 2020]: 20 ms)."""
 
 LATENCY_SAMPLES = (LOOKAHEAD_HOPS + 1) * HOP_SIZE
-"""Added delay, 1440 samples = 30 ms: the look-ahead plus one hop of overlap-add (article)."""
+"""Added delay, 1440 samples = 30 ms: the look-ahead plus one hop of overlap-add [Amazon 2020]."""
 
 # --- bands ---------------------------------------------------------------------------------
 
@@ -40,11 +38,11 @@ BAND_CENTERS = (
 """Bins on which the triangular bands peak, 0..20 kHz (RNNoise ``eband20ms``).
 
 Derivation: from bin 400 downwards in steps of max(2, round(ERB(f)/50 Hz)) with
-ERB(f) = 24.7 (4.37 f/kHz + 1) at the upper edge; 14 and 16 become 15. The paper's
-own table is not public; 34 triangles of at least 100 Hz are."""
+ERB(f) = 24.7 (4.37 f/kHz + 1) at the upper edge; 14 and 16 become 15. The
+table of [Valin 2020] is not public; 34 triangles of at least 100 Hz are."""
 
 NUM_BANDS = len(BAND_CENTERS)
-"""34 bands (article)."""
+"""34 bands [Amazon 2020]."""
 
 BAND_HZ = tuple(center * SAMPLE_RATE / WINDOW_SIZE for center in BAND_CENTERS)
 """Hz at the center of each band."""
@@ -75,18 +73,18 @@ PERIOD_MAX = 768
 # --- comb filter ---------------------------------------------------------------------------
 
 COMB_PERIODS = 5
-"""Periods on each side of the comb filter (paper: M = 5)."""
+"""Periods on each side of the comb filter ([Valin 2020]: M = 5)."""
 
 COMB_LOOKAHEAD_SAMPLES = LOOKAHEAD_HOPS * HOP_SIZE
 """Samples known beyond the end of the window that is filtered: 960."""
 
 NOISE_MASKING_TONE = 0.03
-"""n0, ratio of energies (-15.2 dB): noise this far below a tone is masked by it (paper)."""
+"""n0, ratio of energies (-15.2 dB): noise this far below a tone is masked by it [Valin 2020]."""
 
 # --- features ------------------------------------------------------------------------------
 
 NUM_FEATURES = 2 * NUM_BANDS + 2
-"""70 inputs: band energies, pitch coherences, period, pitch correlation (paper)."""
+"""70 inputs: band energies, pitch coherences, period, pitch correlation [Valin 2020]."""
 
 ENERGY_FLOOR = 1e-6
 """Added to band energies before the logarithm; our choice: about 110 dB below a full-scale
@@ -112,7 +110,7 @@ future: 100 + 50 - 1 hops."""
 # --- output --------------------------------------------------------------------------------
 
 POSTFILTER_BETA = 0.02
-"""beta of the envelope post-filter's gain compensation (paper); at most +5.57 dB."""
+"""beta of the envelope post-filter's gain compensation [Valin 2020]; at most +5.57 dB."""
 
 SILENCE_ENERGY = 1e-9
 """Band energies below this count as nothing: divisions are guarded by it. Digital silence has 0,

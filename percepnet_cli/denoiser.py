@@ -48,8 +48,8 @@ class Denoiser:
     channels : int
         At least 1.
     post_filter : bool or None
-        Whether to push down what the network left in noisy bands (paper's envelope post-filter); None: as the model
-        was trained for.
+        Whether to push down what the network left in noisy bands (the envelope post-filter of [Valin 2020]); None: as
+        the model was trained for.
     attenuation_limit_db : float or None
         Take noise down by at most this, 0 or more; None: as far as it goes.
     linked : bool

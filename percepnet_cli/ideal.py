@@ -91,14 +91,14 @@ def ideal(
 ) -> None:
     """Ideal gain, attenuation and strength of each band.
 
-    g = X/Y, at most 1 (V21 eq. 2). r makes z = (1 - r) y + r p_hat as coherent with the periodic part p as the
+    g = X/Y, at most 1 ([Valin 2021] eq. 2). r makes z = (1 - r) y + r p_hat as coherent with the periodic part p as the
     speech is, q_z = q_x. With everything measured and z = y/Y + m p_hat/P_hat, m = r d/(1 - r), d = P_hat/Y, c the
     coherence of y and p_hat, that is A m^2 + 2 B m - C = 0 with A = q_phat^2 - q_x^2, B = q_y q_phat - q_x^2 c,
-    C = q_x^2 - q_y^2; the first positive root is C / (B + sqrt(B^2 + A C)). (The paper's own root assumes |p_hat| =
+    C = q_x^2 - q_y^2; the first positive root is C / (B + sqrt(B^2 + A C)). (The root of [Valin 2020] assumes |p_hat| =
     |y| and independent noise, and filters too little.)
-    Where no mix is periodic enough, r is the one that comes nearest (r = 1 where p_hat alone does, as in the paper,
-    but r = 0 where a wrong period makes things worse), and sqrt((1 + n0 - q_x^2)/(1 + n0 - q_z^2)) is the paper's
-    attenuation for what stays too noisy. Speech that is not periodic (q_x below ``floor``) gets r = 0.
+    Where no mix is periodic enough, r is the one that comes nearest (r = 1 where p_hat alone does, as in [Valin 2020],
+    but r = 0 where a wrong period makes things worse), and sqrt((1 + n0 - q_x^2)/(1 + n0 - q_z^2)) is the
+    attenuation of [Valin 2020] for what stays too noisy. Speech that is not periodic (q_x below ``floor``) gets r = 0.
 
     E, Ex, Ephat: float32 [hops, 34], energies of noisy, clean and comb-filtered noisy; coherence: of noisy
     and comb-filtered noisy; qx, qy, qphat: coherence with the clean periodic part of clean, noisy and comb-filtered

@@ -88,7 +88,7 @@ def two_way_model(two_way_models):
 
 @pytest.fixture(scope="session")
 def full_model(make_models):
-    """The article's 8 million weights, at random."""
+    """The published 8 million weights, at random."""
     return make_models((128, 512, 512, 512, 512, 128), 2)[0]
 
 

@@ -1,4 +1,4 @@
-"""Every stage of the signal path once more: float64, slow, written from the paper's formulas.
+"""Every stage of the signal path once more: float64, slow, written from the published formulas.
 
 Nothing here comes from the package, so the numbers of the algorithm stand here a second time.
 """
@@ -209,5 +209,5 @@ def strength(qx, d, qy, qphat, c, steps=20001):
 
 
 def attenuation(qx, reached, n0=0.03):
-    """The paper's attenuation for what stays noisier than the speech."""
+    """The attenuation of [Valin 2020] for what stays noisier than the speech."""
     return np.sqrt((1 + n0 - qx**2) / (1 + n0 - reached**2))

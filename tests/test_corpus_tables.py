@@ -1,4 +1,4 @@
-"""The tables of models/corpus keep apart what must be apart, and its scripts take from a clone what they should."""
+"""The tables of models/corpus hold out what must be held out, and its scripts take from a clone what they should."""
 
 from __future__ import annotations
 

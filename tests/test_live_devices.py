@@ -106,7 +106,7 @@ def test_virtual_cables_by_their_names(name, virtual):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a shell script")
 def test_what_a_sound_server_offers(tmp_path, monkeypatch):
-    answers = {
+    reports = {
         "info": {"default_source_name": "mic", "default_sink_name": "out"},
         "list sources": [
             {
@@ -125,8 +125,8 @@ def test_what_a_sound_server_offers(tmp_path, monkeypatch):
             }
         ],
     }
-    for name, answer in answers.items():
-        (tmp_path / name.replace(" ", "-")).write_text(json.dumps(answer))
+    for name, report in reports.items():
+        (tmp_path / name.replace(" ", "-")).write_text(json.dumps(report))
     script = tmp_path / "pactl"
     script.write_text(f'#!/bin/sh\nshift\ncat "{tmp_path}/$(echo "$*" | tr " " -)"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)

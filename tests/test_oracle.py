@@ -42,12 +42,12 @@ def pair():
 
 
 @pytest.fixture(scope="module")
-def climbed(pair):
+def stages(pair):
     clean, noisy = pair
-    return oracle.climb(noisy, clean)
+    return oracle.run_stages(noisy, clean)
 
 
-def test_bins_are_the_clean_magnitudes_on_the_noisy_phase(pair, climbed):
+def test_bins_are_the_clean_magnitudes_on_the_noisy_phase(pair, stages):
     """Against a plain overlap-add in float64."""
     clean, noisy = (np.pad(highpassed(x), (480, 960)) for x in pair)
     window = stft.WINDOW.astype(float)
@@ -57,19 +57,19 @@ def test_bins_are_the_clean_magnitudes_on_the_noisy_phase(pair, climbed):
         wanted = np.minimum(np.abs(X), np.abs(Y)) * np.exp(1j * np.angle(Y))
         expected[start : start + 960] += window * np.fft.irfft(wanted)
     expected = expected[480 : 480 + len(pair[0])]
-    assert snr_db(expected, climbed["bins"]) > 50
+    assert snr_db(expected, stages["bins"]) > 50
 
 
-def test_every_rung_is_closer_to_the_clean_signal_than_the_noisy_one(pair, climbed):
+def test_every_stage_is_closer_to_the_clean_signal_than_the_noisy_one(pair, stages):
     clean, noisy = pair
     before = si_sdr(clean, noisy)
-    assert all(si_sdr(clean, output) > before + 3 for output in climbed.values())
-    assert si_sdr(clean, climbed["bins"]) > si_sdr(clean, climbed["bands"])
+    assert all(si_sdr(clean, output) > before + 3 for output in stages.values())
+    assert si_sdr(clean, stages["bins"]) > si_sdr(clean, stages["bands"])
 
 
 def test_nothing_to_do_changes_nothing(pair):
     clean, _ = pair
-    outputs = oracle.climb(clean, clean)
+    outputs = oracle.run_stages(clean, clean)
     for stage in ("bins", "bands"):
         assert snr_db(highpassed(clean), outputs[stage]) > 60
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -60,8 +62,8 @@ def test_the_citation_has_this_version_and_license():
     assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
     assert citation["version"] == percepnet_cli.__version__
     assert f'license = "{citation["license"]}"' in PYPROJECT
-    (paper,) = citation["references"]
-    assert paper["authors"][0]["family-names"] == "Valin" and paper["year"] == 2020
+    (publication,) = citation["references"]
+    assert publication["authors"][0]["family-names"] == "Valin" and publication["year"] == 2020
 
 
 def test_paths_in_the_guide_exist():
@@ -79,3 +81,22 @@ def test_names_in_the_guide_exist():
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     assert all(f"`{name}`" in text for name in ("COLUMNS", "NEEDED", "SCORES", "Options"))
     assert COLUMNS and NEEDED and SCORES and Options
+
+
+def test_a_test_set_is_named_by_the_hash_that_a_shell_gives(tmp_path):
+    spec = importlib.util.spec_from_file_location("hash_pairs", ROOT / "tests" / "quality" / "hash_pairs.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    contents = {"clean/B.flac": b"1", "clean/a.flac": b"2", "noisy/B.flac": b"3", "noisy/a.flac": b""}
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    # what LC_ALL=C sha256sum clean/* noisy/* prints
+    lines = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    assert script.pairs_sha256(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
+
+    (tmp_path / "noisy" / "a.flac").unlink()
+    with pytest.raises(ValueError, match="recordings of the same names"):
+        script.pairs_sha256(tmp_path)
+    page = (ROOT / "docs" / "references.md").read_text("utf-8")
+    assert re.search(r"^\| `dev36` \|.*\| `[0-9a-f]{64}` \|$", page, re.MULTILINE)

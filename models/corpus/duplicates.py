@@ -3,7 +3,7 @@
     python models/corpus/duplicates.py OUT --dev DIR
 
 Collections of free sounds share recordings. What is compared is how the levels of 16 bands move every 50 ms: windows
-of 4 s (1 s of shorter recordings) of the noises of held_out.tsv, of the noises in the 36 pairs below DIR (dev/noisy
+of 4 s (1 s of shorter recordings) of the noises of held_out.tsv, of the noises in dev36 below DIR (dev/noisy
 less dev/clean) and of the recordings in OUT/never, with every place of every noise and track for training; and those
 for closing with those for choosing. OUT is as measure.py leaves it, with noise.tsv, music.tsv and held_out.tsv. What
 duplicates.tsv names already stays in it; run measure.py again afterwards.
@@ -95,7 +95,7 @@ def main() -> None:
     """Compare and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--dev", type=Path, help="folder of the 36 pairs")
+    parser.add_argument("--dev", type=Path, help="folder of dev36")
     arguments = parser.parse_args()
     out: Path = arguments.out
 

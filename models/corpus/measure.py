@@ -49,7 +49,7 @@ HELD_OUT = re.compile(
     r"|gcompris:(el:|it:Gabriella Agrusti|hu:somlai|pt_BR:Marcos|af:)|vctk:|vx:"
     r"|libri:(1334|2836|3235|5456|5778|6209|7113|7517|8095|831)$|libritts:\?"
 )
-"""Speakers of the 36 pairs and voices that may be the same persons: in no table. Those of pairs.py: voices.tsv."""
+"""Speakers of dev36 and voices that may be the same persons: in no table. Those of pairs.py: voices.tsv."""
 
 SHARED_LICENSE = "licence"
 """The column of the tables in SHARED, which are older than this spelling."""

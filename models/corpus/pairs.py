@@ -212,7 +212,7 @@ def convolve(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
     return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)[:LENGTH]
 
 
-def in_room(speech: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def reverberate(speech: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the speech in a room, aligned to its direct sound, and what of it comes within 20 ms of that."""
     direct = int(np.abs(response).argmax())
     response = response[direct:] / np.abs(response[direct])
@@ -260,7 +260,7 @@ def make_half(out: Path, split: str, rows: list[dict[str, str]]) -> list[Pair]:
         if index % 4 == 3:
             response = rooms[(index // 4) % len(rooms)]
             room = response.stem
-            speech, target = in_room(speech, sf.read(response)[0])
+            speech, target = reverberate(speech, sf.read(response)[0])
 
         snr_db = float(snrs[index])
         if kind == "babble":

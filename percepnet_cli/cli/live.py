@@ -41,7 +41,11 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
 @click.option("--no-output", is_flag=True, help="Play nothing: only meters and recordings.")
 @click.option("--channels", type=click.IntRange(1, 2), default=1, show_default=True, help="1 mono, 2 stereo.")
 @click.option(
-    "--rate", type=click.IntRange(8000, 192000), metavar="HZ", help="Of both devices.  [default: 48000, else theirs]"
+    "--sample-rate",
+    "rate",
+    type=click.IntRange(8000, 192000),
+    metavar="HZ",
+    help="Of both devices.  [default: 48000, else theirs]",
 )
 @click.option(
     "--hop",

@@ -1,6 +1,6 @@
 """The 70 numbers per hop that the network sees.
 
-Paper (and V21): band energies with look-ahead, pitch coherences, period, pitch correlation.
+[Valin 2020] and [Valin 2021]: band energies with look-ahead, pitch coherences, period, pitch correlation.
 Their scaling is not published; ours: log10 of the energies, the coherences as
 they are, the period in octaves. The network's file holds the mean and deviation that
 normalize them.

@@ -38,7 +38,7 @@ def mix(Y: np.ndarray, P: np.ndarray, strength: np.ndarray, out: np.ndarray) -> 
 def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
     """Push small gains down and the whole window up again: G g sin(pi g / 2).
 
-    Paper's envelope post-filter, G = sqrt((1 + b) x / (1 + b x^2)), x = E0/E1, the energies
+    The envelope post-filter of [Valin 2020], G = sqrt((1 + b) x / (1 + b x^2)), x = E0/E1, the energies
     with the gains before and after, b = 0.02; G is at most 5.57 dB and the product may exceed 1.
     gain: float32 [34], 0..1; E: float32 [34], band energies. out: float32 [34], written.
     """

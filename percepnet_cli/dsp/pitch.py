@@ -1,6 +1,6 @@
 """Pitch tracker: normalized correlation of the whitened, decimated signal, then dynamic programming.
 
-The paper names a correlation-based search with dynamic programming (after RAPT) that
+[Valin 2020] names a correlation-based search with dynamic programming (after RAPT) that
 uses the look-ahead; its details are not public. Ours, per hop of 10 ms:
 
 1. decimate to 12 kHz and whiten (``whitening``);

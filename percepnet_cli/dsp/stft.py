@@ -1,6 +1,6 @@
 """Windows to spectra and back: 960-sample power-complementary windows every 480 samples.
 
-Article: 20 ms windows with 50 % overlap. The same window before and after makes
+[Amazon 2020]: 20 ms windows with 50 % overlap. The same window before and after makes
 analysis followed by synthesis the identity.
 """
 

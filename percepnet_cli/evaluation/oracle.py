@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from percepnet_cli.network.modelfile import Model
 
 IDEAL_STAGES = ("bins", "bands", "comb", "attenuated", "postfilter")
-"""All that ``climb`` can do; ``attenuated`` is comb with the paper's attenuation of under-periodic bands in full."""
+"""All that ``run_stages`` can do; ``attenuated``: comb with all attenuation of under-periodic bands [Valin 2020]."""
 
 STAGES = {
     "0-noisy": "noisy",
@@ -59,7 +59,7 @@ class BinSynthesizer:
         stft.synthesize((noisy * gain).astype(np.complex64), self._overlap, self._windows[: len(out)], out)
 
 
-def climb(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
+def run_stages(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
     """Return the output of each of IDEAL_STAGES, float32 [n], for one channel.
 
     noisy, clean: float32 [n] at 48 kHz, aligned.
@@ -88,7 +88,7 @@ def all_stages(noisy: np.ndarray, clean: np.ndarray, model: Model | None = None)
 
     Every channel gets ideal targets of its own; the predictions are linked, as they are by default.
     """
-    columns = [climb(noisy[:, c], clean[:, c]) for c in range(noisy.shape[1])]
+    columns = [run_stages(noisy[:, c], clean[:, c]) for c in range(noisy.shape[1])]
     found = {"0-noisy": noisy}
     for name in STAGES:
         stage = name.partition("-")[2]

@@ -46,7 +46,7 @@ PRESETS = {
     "percepnet": Sizes(128, 512, 512, 512, 512, 128),
     "studio": Sizes(128, 384, 384, 320, 320, 64, bidirectional=True),
 }
-"""Named sizes; ``percepnet`` is the paper's network of 8 M weights, ``studio`` as large and for whole recordings."""
+"""Named sizes; ``percepnet`` is the published network of 8 M weights, ``studio`` as large and for whole recordings."""
 
 BACKWARD = "_backward"
 """Ends the name of a recurrent layer that runs against time."""

@@ -1,4 +1,4 @@
-"""The article's network: two convolutions, three recurrent layers, a head for gains and one for strengths."""
+"""The network of [Amazon 2020]: two convolutions, three recurrent layers, a head for gains and one for strengths."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ EPS = 1e-4
 """Added before a power below 1, whose slope at 0 is infinite."""
 
 C4 = 10.0
-"""Weight of the fourth power of the gain error (paper)."""
+"""Weight of the fourth power of the gain error [Valin 2020]."""
 
 RELATIVE_POWER = 0.6
 """2c with c = 0.3 (Valin et al. 2021)."""
@@ -32,7 +32,7 @@ LEAST_RESIDUE = 0.01
 
 
 def percepnet(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
-    """Return d^2 + 10 d^4 with d = g^0.5 - g_hat^0.5 (paper). float32, any shape, 0..1; so for all below."""
+    """Return d^2 + 10 d^4 with d = g^0.5 - g_hat^0.5 [Valin 2020]. float32, any shape, 0..1; so for all below."""
     square = (torch.sqrt(gain + EPS) - torch.sqrt(gain_hat + EPS)) ** 2
     return square + C4 * square * square
 
@@ -112,7 +112,7 @@ def losses(
     targets
         gain, strength, gain_weight, strength_weight, float32 of the same shape; weights 0 or more.
     kind
-        One of ``GAIN_LOSSES``. The strength's loss is d^2 with d = (1 - r)^0.5 - (1 - r_hat)^0.5 (paper).
+        One of ``GAIN_LOSSES``. The strength's loss is d^2 with d = (1 - r)^0.5 - (1 - r_hat)^0.5 [Valin 2020].
     asymmetry
         How many times that counts where r_hat < r, more than 0. Above 1 a network that is not sure filters more.
     over_attenuation

@@ -6,7 +6,7 @@
 
 Stages: ideal magnitudes of all 481 bins on the noisy phase; ideal gains of 34 bands; the same with the
 comb filter at ideal strengths (its period tracked on the noisy signal, as at run time); the same with the
-paper's attenuation of under-periodic bands; comb with the post-filter.
+attenuation of under-periodic bands [Valin 2020]; comb with the post-filter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import soundfile
 
 from percepnet_cli.constants import SAMPLE_RATE
-from percepnet_cli.evaluation.oracle import IDEAL_STAGES, climb
+from percepnet_cli.evaluation.oracle import IDEAL_STAGES, run_stages
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         if rate != SAMPLE_RATE or noisy.ndim != 1:
             raise SystemExit(f"{path}: pairs must be mono at {SAMPLE_RATE} Hz")
         size = min(len(noisy), len(clean))
-        for stage, samples in climb(noisy[:size], clean[:size]).items():
+        for stage, samples in run_stages(noisy[:size], clean[:size]).items():
             soundfile.write(arguments.out / stage / path.name, samples, SAMPLE_RATE, subtype="PCM_16")
 
 

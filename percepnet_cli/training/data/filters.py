@@ -240,7 +240,7 @@ def reverberation_time(response: np.ndarray) -> float:
 
 
 def shorten_tail(response: np.ndarray, rt60_s: float, early_ms: float = 20) -> np.ndarray:
-    """Keep the direct sound and what follows it within 20 ms, let the rest decay with at most an RT60 (V21).
+    """Keep the direct sound and what follows it within 20 ms, let the rest decay with at most an RT60 [Valin 2021].
 
     response, result: float32 [n]. Responses that decay faster stay as they are; an RT60 of 0 leaves the early part.
     """

@@ -1,6 +1,6 @@
 """New noises from recorded ones: the time course of one on the sound of another, and grains in a new order.
 
-The network must not learn the recordings by heart; a few hours of them become as many as there are pairs.
+The network must not overfit to the recordings; a few hours of them become as many as there are pairs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How training mixtures are drawn: every probability and range.
 
-It follows RNNoise's ``dump_features.c`` and the paper's description (levels, SNR -5..45 dB, random filters and
+It follows RNNoise's ``dump_features.c`` and [Valin 2020] (levels, SNR -5..45 dB, random filters and
 low-pass, room impulse responses (RIR), clipping, silence).
 """
 
@@ -47,7 +47,7 @@ class Recipe:
     given_rir: float = 0.6
     rir_on_noise: float = 0.5
     target_rt60_s: float = 0.2
-    """The target keeps the first 20 ms of a room and a tail that decays at least as fast as this (V21)."""
+    """The target keeps the first 20 ms of a room and a tail that decays at least as fast as this [Valin 2021]."""
     speech_speed: tuple[float, float] = (0.8, 1.25)
     noise_speed: tuple[float, float] = (0.6, 1.6)
     change_speed: float = 0.65
@@ -90,8 +90,8 @@ class Recipe:
     reuse: int = 4
     """Mixtures of a shard that hold the same speech, each with another noise, and the other way round; divides 64."""
     attenuation: float = 0.5
-    """Share (in dB) of the paper's attenuation of under-periodic bands that goes into the gain. With ideal gains and
-    strengths, 0, 0.5 and 1 gave PESQ 2.95, 2.98, 2.95 and STOI 0.960, 0.952, 0.934 on held-out recordings."""
+    """Share (in dB) of the attenuation of under-periodic bands [Valin 2020] that goes into the gain. With ideal gains
+    and strengths, 0, 0.5 and 1 gave PESQ 2.95, 2.98, 2.95 and STOI 0.960, 0.952, 0.934 on held-out recordings."""
 
     @property
     def size(self) -> int:

@@ -79,7 +79,7 @@ def example(
 ) -> Example:
     """Analyze a mixture and its clean speech side by side.
 
-    attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 (the paper). enhanced: what
+    attenuation_power: how much of the attenuation goes into the gain, 0 (none) .. 1 [Valin 2020]. enhanced: what
     teachers made of the mixture, float32 [hops * 480] each; their target is the one that would be ideal if that were
     the clean speech. clean: the analysis of the clean speech, if it is known (``Sharing``).
 

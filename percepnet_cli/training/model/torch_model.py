@@ -1,6 +1,6 @@
 """The network in torch, for training.
 
-The shape is the paper's: a dense layer, two causal convolutions, three recurrent
+The shape is that of [Valin 2020]: a dense layer, two causal convolutions, three recurrent
 layers in a row, then one recurrent layer each for the gains and for the strength of
 the comb filter. In a bidirectional network a second layer runs against time beside each
 recurrent one. Everything inside runs time first: [hops, batch, width].
@@ -67,7 +67,7 @@ class Layer(nn.Module):  # type: ignore[misc]
 class Dropout:
     """Switch off a share of the units of a layer, for each sequence its own and for all its hops the same ones.
 
-    A network that cannot rely on any single unit learns voices and noises by heart less well (Srivastava et al. 2014;
+    A network that cannot rely on any single unit overfits less to voices and noises (Srivastava et al. 2014;
     the same units over time: Gal and Ghahramani 2016). The kept ones are raised so that the mean stays.
 
     Parameters
