@@ -55,7 +55,7 @@ pictures: $(VENV)/.docs ## draw the README's picture anew
 quality: $(VENV)/.all ## measure the shipped models on pairs: make quality PAIRS=... [PEERS=...]
 	$(BIN)/python tests/quality/model_table.py --pairs $(PAIRS) $(if $(PEERS),--peers $(PEERS))
 
-# The recipe of the first model, which later ones were trained on from (docs/training.md); every step resumes where it was stopped.
+# The recipe of the first model, from which later ones were fine-tuned (docs/training.md); every step resumes where it was stopped.
 SOURCES = --speech $(SPEECH) --noise $(NOISE) $(if $(RIR),--rir $(RIR))
 model: $(VENV)/.all ## train a first model: make model SPEECH=... NOISE=... [RIR=...]
 	$(BIN)/percepnet train-targets runs/valid $(SOURCES) --hours 0.57 --split validation --seed 1

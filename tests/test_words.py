@@ -46,7 +46,7 @@ EXCUSED = {
 
 FORMER = {
     # --- training: what a network learns from
-    "trained on for": r"train(ed|ing)? on for\b",  # "trained on 20 hours of mixtures" is what it says
+    "trained on for": r"train(ed|ing)? on (for|from|like)\b",  # "trained on 20 hours of mixtures" is what it says
     "taught": r"taught",
     "opinion": r"\bopinions?\b",
     "--part": r"--part\b|\bpart: str|[\"']part[\"']\s*:",  # a part of anything else is a part

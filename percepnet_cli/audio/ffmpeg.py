@@ -136,8 +136,8 @@ def _decoder(codec: str) -> list[str]:
     if codec != "opus":
         return []
     command = [PROGRAM, "-v", "error", "-h", "decoder=libopus"]
-    told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
-    return ["-c:a", "libopus"] if b"libopus" in told else []
+    output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
+    return ["-c:a", "libopus"] if b"libopus" in output else []
 
 
 def _address(path: Path) -> str:

@@ -198,7 +198,7 @@ class Encoder:
                     setattr(self._file, name, text)
 
     def write(self, block: np.ndarray) -> None:
-        """Append float32 [n, channels] within +-1, or beyond where the encoding holds it. Raises OSError if the disk is full."""
+        """Append float32 [n, channels] within +-1, or beyond where the encoding holds it. Raises OSError: full disk."""
         for start in range(0, len(block), WRITE_FRAMES):
             try:
                 self._file.write(block[start : start + WRITE_FRAMES])

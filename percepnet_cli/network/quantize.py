@@ -44,6 +44,6 @@ def restore_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> dict[str, n
 
 
 def half_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> dict[str, np.ndarray]:
-    """Return the tensors of a float model with matrices in float16: half the file, to train on from."""
+    """Return the tensors of a float model with matrices in float16: half the file, to fine-tune from."""
     names = matrices(sizes)
     return {name: tensor.astype(np.float16) if name in names else tensor for name, tensor in tensors.items()}

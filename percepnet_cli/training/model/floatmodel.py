@@ -46,7 +46,7 @@ def read_float_model(path: Path) -> Model:
 
 
 def read_weights(path: Path) -> Model:
-    """Return a model of either kind as float32 weights, to train on from. A ValueError says what is wrong."""
+    """Return a model of either kind as float32 weights, to fine-tune from. A ValueError says what is wrong."""
     # Of what is neither, the reader of float models says what is wrong
     try:
         return read_float_model(path)
