@@ -15,7 +15,7 @@ C4 = 10.0
 """Weight of the fourth power of the gain error [Valin 2020]."""
 
 RELATIVE_POWER = 0.6
-"""2c with c = 0.3 (Valin et al. 2021)."""
+"""2c with c = 0.3 [Valin 2021]."""
 
 RELATIVE_EPS = 1e-3
 """Added to the larger gain in the relative loss; our choice."""
@@ -48,7 +48,7 @@ def rnnoise(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
 
 
 def percepnet2021(gain: torch.Tensor, gain_hat: torch.Tensor) -> torch.Tensor:
-    """Return D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6) (Valin et al. 2021)."""
+    """Return D + 10 D^2 with D = (g^0.6 - g_hat^0.6)^2 / max(g^0.6, g_hat^0.6) [Valin 2021]."""
     wanted, found = (gain + EPS) ** RELATIVE_POWER, (gain_hat + EPS) ** RELATIVE_POWER
     square = (wanted - found) ** 2 / (torch.maximum(wanted, found) + RELATIVE_EPS)
     return square + C4 * square * square
