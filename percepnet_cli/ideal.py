@@ -111,16 +111,22 @@ def ideal(
             g = ZERO
             if e > SILENCE:
                 g = min(np.sqrt(Ex[hop, band] / e), ONE)
+
+            # How periodic: the speech, the noisy signal, its comb-filtered copy, and what the two have in common
             x = qx[hop, band]
             y = qy[hop, band]
             p = qphat[hop, band]
             c = coherence[hop, band]
+
             r = ZERO
             attenuation[hop, band] = ONE
+
+            # Only where speech is more periodic than what is heard; else nothing is to be filtered
             if x > y and x > floor[hop] and e > SILENCE:
                 d = np.sqrt(Ephat[hop, band] / e)
                 most = best_mix(y, p, c)
                 reached = mixed_coherence(most, y, p, c)
+
                 if reached <= x:
                     r = to_strength(most, d)
                     attenuation[hop, band] = np.sqrt((ONE + N0 - x * x) / (ONE + N0 - reached * reached))
@@ -131,6 +137,7 @@ def ideal(
                     denominator = B + np.sqrt(max(B * B + A * C, ZERO))
                     # reached > x: a root lies between 0 and ``most``, rounding apart
                     r = to_strength(min(C / denominator, most) if denominator > ZERO else most, d)
+
             gain[hop, band] = g
             strength[hop, band] = r
 
@@ -139,10 +146,14 @@ def band_targets(noisy: Analysis, clean: Analysis) -> tuple[np.ndarray, np.ndarr
     """Return ideal gain, attenuation, strength, float32 [hops, 34] each, of two analyses of the same hops."""
     shape = noisy.E.shape
     cross, qy, qphat, gain, attenuation, strength = (np.empty(shape, np.float32) for _ in range(6))
+
+    # Coherence with the periodic part of the speech: of the noisy signal, and comb-filtered
     bands.cross(clean.P, noisy.Y, cross)
     bands.coherence(cross, clean.Ep, noisy.E, qy)
     bands.cross(clean.P, noisy.P, cross)
     bands.coherence(cross, clean.Ep, noisy.Ep, qphat)
+
+    # What noise alone would reach, and a margin
     floor = noise_coherence(clean.noise_gain) + PERIODIC_MARGIN
     ideal(
         noisy.E,
@@ -157,4 +168,5 @@ def band_targets(noisy: Analysis, clean: Analysis) -> tuple[np.ndarray, np.ndarr
         attenuation,
         strength,
     )
+
     return gain, attenuation, strength

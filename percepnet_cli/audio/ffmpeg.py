@@ -78,6 +78,7 @@ def probe(path: Path) -> Media | None:
     """Ask ffprobe what a file holds; None if that is not installed or knows nothing of it."""
     if shutil.which(PROBE) is None:
         return None
+
     command = [PROBE, "-v", "error", *LOCAL_ONLY, "-of", "json"]
     command += ["-show_streams", "-show_format", "-show_chapters", _address(path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
@@ -85,9 +86,11 @@ def probe(path: Path) -> Media | None:
         found = json.loads(done.stdout)
     except ValueError:
         return None
+
     form = found.get("format")
     if done.returncode != 0 or not form or form["format_name"] == "tty":  # which is what ffprobe calls a text
         return None
+
     chapters = ((_number(one.get("start_time")) or 0.0, _tag(one, "title") or "") for one in found["chapters"])
     return Media(
         container=form["format_name"],
@@ -187,6 +190,8 @@ class MediaReader(PipeReader):
         if self.media and not track:
             raise AudioError(f"{path} holds no track of sound")
         codec = extent.subtype.lower() if extent else track.codec if track else ""
+
+        # Float samples of the first track, as a WAV into a pipe
         command = [PROGRAM, "-nostdin", "-v", "error", *LOCAL_ONLY, *_decoder(codec), "-i", _address(path)]
         command += ["-map", "0:a:0"]
         if extent:  # parts may differ from the first
@@ -194,6 +199,7 @@ class MediaReader(PipeReader):
         elif self.media is None or self.media.film:
             command += ["-af", KEEP_TIME]
         command += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
+
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._messages
@@ -214,6 +220,7 @@ class MediaReader(PipeReader):
         except BaseException:
             self.close()
             raise
+
         self.format, self.subtype, self.frames = "MEDIA", _subtype(track), None
         if extent:
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames

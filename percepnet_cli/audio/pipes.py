@@ -147,6 +147,8 @@ class PipeReader(Source):
             raise AudioError(
                 f"{self.path} is not a WAV, and --raw does not describe it; 'ffmpeg -i INPUT -f wav -' makes one"
             )
+
+        # Chunk after chunk up to the one of the samples
         large_size: int | None = None
         raw: RawFormat | None = None
         while True:
@@ -160,6 +162,7 @@ class PipeReader(Source):
                 if self._left == 0 or self._left == UNKNOWN_SIZE or 0x7FFFF000 <= size <= 0x80000000:
                     self._left = None
                 return raw
+
             if kind == b"fmt ":
                 if not 16 <= size <= 4096:
                     raise AudioError(f"{self.path} is a WAV with a damaged header")
@@ -168,6 +171,7 @@ class PipeReader(Source):
                 large_size = int.from_bytes(self._exactly(size)[8:16], "little")
             else:
                 self._skip(size)
+
             self._skip(size % 2)
 
     def _parse_format(self, data: bytes) -> RawFormat:
@@ -199,6 +203,8 @@ class PipeReader(Source):
                 break
             if self._left is not None:
                 self._left -= len(data)
+
+            # Whole frames are given out; the rest of one waits for its other half
             data = rest + data if rest else data
             whole = len(data) // self.raw.frame_bytes * self.raw.frame_bytes
             data, rest = data[:whole], data[whole:]
@@ -207,6 +213,7 @@ class PipeReader(Source):
                 if not np.isfinite(block).all():
                     np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
                 yield block
+
         while self._read_some(65536):  # chunks after the samples: whoever writes them shall not find the pipe closed
             pass
 

@@ -57,6 +57,7 @@ class Reader(Source):
         except (soundfile.LibsndfileError, TypeError):  # TypeError: the extension promises a headerless file
             how = "from a pipe" if size is None else ""
             raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
+
         file = self._file
         super().__init__(file.samplerate, file.channels, file.frames, file.format, file.subtype, file.copy_metadata())
         try:
@@ -66,6 +67,7 @@ class Reader(Source):
         except BaseException:
             self.close()
             raise
+
         if file.frames >= 2**62:  # how libsndfile says that a FLAC came from a pipe
             self.frames = None
         self.cut_short = extent is not None and file.frames + extent.slack < extent.frames
@@ -183,10 +185,12 @@ class Encoder:
             )
         except soundfile.LibsndfileError:
             raise AudioError(f"{container} does not take {like.channels} channels at {like.sample_rate} Hz") from None
+
         # the chunk of peaks holds the time of writing: no two runs would give the same bytes
         _command(self._file, ADD_PEAK_CHUNK, False)
         if grows:
             _command(self._file, RF64_AUTO_DOWNGRADE, True)  # a plain WAV if it stays under 4 GiB
+
         _sequential(self._file)
         self._copy_tags(container, like.tags)
 

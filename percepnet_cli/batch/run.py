@@ -97,6 +97,7 @@ def run(
     ClusterError
         If the cluster cannot be used.
     """
+    # What is there already is left alone or refused before anything begins
     checked = settings.skip_existing or not settings.force
     there = remote.existing([item.target for item in items]) if checked else set()
     waiting = []
@@ -108,12 +109,17 @@ def run(
         else:
             sentence = f"{remote.local(item.target)} already exists; use --force to replace it"
             yield Outcome(item, FAILED, error=sentence)
+
+    # Parts of files that an interrupted run left behind
     unfinished = {item.target: Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)}
     atomic.remove_all_leftovers(unfinished.values())
+
     single = scheduler is None and min(jobs, len(waiting)) <= 1
     # A worker may die after its file is whole and before that is known; who does it again replaces it.
     settings = settings if single else replace(settings, force=True)
+
     progressed = None if progress is None else (lambda number, share: progress(waiting[number], share))
+
     results = runner.run(do_item, settings, waiting, jobs, scheduler, progressed, label=lambda item: str(item.source))
     try:
         for result in results:

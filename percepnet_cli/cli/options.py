@@ -86,6 +86,8 @@ def denoiser_options(function: Function) -> Function:
             help="Let each channel have its own gains.  [default: linked gains, which keep the stereo image]",
         ),
     ]
+
+    # Decorators apply from the inside out: the last one is shown first in the help
     for option in reversed(options):
         function = option(function)
     return function

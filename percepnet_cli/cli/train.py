@@ -30,8 +30,11 @@ def training_options(function: Function) -> Function:
         names = [f"--{one.name.replace('_', '-')}", one.name]
         kind = hints[one.name]
         assert one.default is not MISSING
+
         shown = one.default not in (None, False)
         settings: dict[str, Any] = {"default": one.default, "show_default": shown, "help": option.help}
+
+        # The type of the field, and its range, decide the kind of option
         if kind is bool:
             settings["is_flag"] = True
         elif option.choices:
@@ -43,6 +46,7 @@ def training_options(function: Function) -> Function:
             settings["type"] = Number(option.low, option.high, min_open=option.low_open, max_open=option.high_open)
         else:
             settings["type"] = click.Path(path_type=Path, dir_okay=False)
+
         function = click.option(*names, **settings)(function)
     return function
 

@@ -113,18 +113,24 @@ def match(clean: np.ndarray, noisy: np.ndarray, names: tuple[str, str]) -> tuple
                 f"{names[0]} has {clean.shape[1]} channels and {names[1]} has {noisy.shape[1]}: which belong together?"
             )
         clean = np.repeat(clean, noisy.shape[1], axis=1)
+
+    # The same place and length; what was done is said
     delay = constant_delay(clean.mean(axis=1), noisy.mean(axis=1), SAMPLE_RATE * MAX_DELAY_MS // 1000)
     lengths = len(clean), len(noisy)
     clean, noisy = overlap(clean, noisy, delay)
+
     if delay:
         how = "late" if delay > 0 else "early"
         notes.append(f"{names[1]} is {1000 * abs(delay) / SAMPLE_RATE:.2f} ms {how}: it was moved")
     if lengths[0] != lengths[1]:
         seconds = [f"{length / SAMPLE_RATE:.2f} s" for length in lengths]
         notes.append(f"{names[0]} lasts {seconds[0]} and {names[1]} {seconds[1]}: what they share was used")
+
+    # What has no level cannot be compared, and what is no pair can, but should not
     energies = [float(np.sum(np.square(x, dtype=np.float64))) for x in (clean, noisy)]
     if not all(energies):
         raise AudioError(f"{names[0] if not energies[0] else names[1]} is silent")
+
     likeness = abs(float(np.sum(clean * noisy, dtype=np.float64))) / (energies[0] * energies[1]) ** 0.5
     if likeness < UNLIKE:
         notes.append(

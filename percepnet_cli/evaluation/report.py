@@ -124,6 +124,8 @@ class Table:
             "delay ms",
             "length",
         ]
+
+        # Two lines for each system: means, and below them their intervals
         lines = []
         for system in self._shown():
             estimates = {key: self._of(key, system) for key in self.columns}
@@ -134,6 +136,8 @@ class Table:
                 else [self._spread(system, "delay_ms", ".1f"), self._spread(system, "length_difference", ".0f")]
             )
             lines.append(["", *(_range(estimates[k], form) for k, (_, form) in self.columns.items()), "", ""])
+
+        # And two for each difference to the first system, of the same files
         first = self.systems[0]
         for system in self.systems[1:]:
             line = [f"{system} - {first}"]
@@ -143,6 +147,7 @@ class Table:
                 line.append(number(estimate.mean, "+" + form))
                 line2.append(_range(estimate, "+" + form))
             lines += [[*line, "", ""], [*line2, "", ""]]
+
         return markdown(heading, [line for line in lines if any(line)])
 
     def levels(self) -> dict[float, list[str]]:

@@ -82,18 +82,22 @@ def find_pairs(
     """
     listed = read_manifest(manifest) if manifest else {}
     systems = ({NOISY: noisy} if noisy else {}) | dict(compared)
+
     for path in (clean, *systems.values()):
         if not path.exists():
             raise AudioError(f"{path}: there is no such file or folder")
         if path.is_dir() != clean.is_dir():
             kinds = [f"{p} is a {'folder' if p.is_dir() else 'file'}" for p in (clean, path)]
             raise AudioError(f"{kinds[0]}, but {kinds[1]}; give folders only or files only")
+
+    # Recordings by name: all below a folder, or a single file
     if clean.is_dir():
         references = recordings(clean)
         found = {label: recordings(folder) for label, folder in systems.items()}
     else:
         references = {clean.stem: clean}
         found = {label: {clean.stem: path} for label, path in systems.items()}
+
     for label, files in found.items():
         lacking = sorted(references.keys() - files.keys())
         if lacking:
@@ -101,10 +105,12 @@ def find_pairs(
                 f"{systems[label]}: {len(lacking)} of {len(references)} recordings of {clean} are missing, "
                 f"such as {lacking[0]}"
             )
+
     pairs = []
     names = {name for path in references for name in (path, Path(path).name)}
     if listed and not listed.keys() & names:
         raise AudioError(f"{manifest}: none of its files is a recording of {clean}, such as {next(iter(references))}")
+
     for name, reference in references.items():
         row = listed.get(name, listed.get(Path(name).name, {}))
         tests = {label: files[name] for label, files in found.items()}
@@ -151,6 +157,8 @@ def read_manifest(path: Path) -> dict[str, Row]:
             table = csv.DictReader(lines, delimiter=delimiter)
             if "file" not in (table.fieldnames or ()):
                 raise AudioError(f"{path} has no column 'file'")
+
+            # By the name without its extension, as recordings are found below a folder
             rows: dict[str, Row] = {}
             for line in table:
                 row: Row = {"text": line.get("text")}
@@ -159,6 +167,7 @@ def read_manifest(path: Path) -> dict[str, Row]:
                     if not math.isfinite(row["snr_db"]):
                         raise ValueError
                 rows[Path(line["file"] or "").with_suffix("").as_posix()] = row
+
             return rows
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror}") from None
@@ -203,26 +212,34 @@ def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
     if settings.models and pair.noisy is not None:
         for label, model in settings.models.items():
             tests[label] = denoised_mono(pair.noisy, model, settings.post_filter)
+
     for path, samples in zip((pair.clean, *pair.tests.values()), (clean, *tests.values()), strict=False):
         if not len(samples):
             raise AudioError(f"{path} holds no samples")
+
+    # Signal against noise as the table says, else as it is measured
     level = pair.snr_db
     if level is None:
         level = measured_snr_db(clean, tests[NOISY]) if pair.noisy is not None else math.nan
+
     rows: list[Row] = []
     for label, test in tests.items():
         row: Row = {"file": pair.name, "system": label, "snr_db": level}
         rows.append(row | scores.score_pair(clean, test, SAMPLE_RATE, settings.groups))
+
+    # Words: against what is spoken, else against what is recognized in the clean recording
     if settings.words:
         heard = {CLEAN: clean} | tests
         words = {
             label: recognition.recognize(resample(samples, SAMPLE_RATE, recognition.RATE))
             for label, samples in heard.items()
         }
+
         reference = words[CLEAN]
         if settings.transcripts:
             reference = recognition.words_of(pair.text or "")
             rows.insert(0, {"file": pair.name, "system": CLEAN, "snr_db": level})
+
         for row in rows:
             errors = recognition.word_errors(reference, words[row["system"]])
             row |= {"word_errors": errors, "words": len(reference)}

@@ -110,6 +110,8 @@ def _candidates(devices: list[Device], text: str | None, kind: str) -> list[Devi
                 f"there is no default {kind} device; name one with --{kind} (percepnet devices lists them)"
             )
         return found
+
+    # A number is the index of one device
     if text.isdigit():
         found = [d for d in devices if d.index == int(text)]
         if not found:
@@ -117,6 +119,8 @@ def _candidates(devices: list[Device], text: str | None, kind: str) -> list[Devi
         if found[0] not in usable:
             raise DeviceError(f"device {found[0]} has no {kind}s")
         return found
+
+    # A whole name goes before parts of names
     lower = text.lower()
     found = [d for d in usable if lower in (d.name.lower(), d.server_name.lower())]
     found = found or [d for d in usable if lower in d.name.lower() or lower in d.server_name.lower()]
@@ -160,16 +164,20 @@ def pulse_devices(first_index: int, port: int, rate: int) -> list[Device]:
         entries += [("output", e) for e in json.loads(_pactl("list", "sinks"))]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
+
     devices: list[Device] = []
     for kind, entry in entries:
         name = str(entry.get("name"))
         description = str(entry.get("description") or name)
         channels, frequency = _specification(str(entry.get("sample_specification", "")), rate)
+
+        # The environment goes before the server, as for every client of it
         default = name == (
             os.environ.get("PULSE_SOURCE") or info.get("default_source_name")
             if kind == "input"
             else os.environ.get("PULSE_SINK") or info.get("default_sink_name")
         )
+
         devices.append(
             Device(
                 index=first_index + len(devices),
@@ -187,6 +195,7 @@ def pulse_devices(first_index: int, port: int, rate: int) -> list[Device]:
                 server_name=name,
             )
         )
+
     return devices
 
 

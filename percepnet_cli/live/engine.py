@@ -74,16 +74,22 @@ class Ring:
     def __init__(self, channels: int, out_channels: int, sample_rate: int, delay: int) -> None:
         frames = 1 << math.ceil(math.log2(RING_SECONDS * sample_rate + delay))
         cells = exchange.HEADER_FLOATS + 2 * frames * channels
+
         raw = np.zeros(4 * cells + 64, np.uint8)  # 64: to begin on a cache line
         skip = -raw.ctypes.data % 64
         self._raw = raw
         memory = raw[skip : skip + 4 * cells]
         self.address = raw.ctypes.data + skip
         self.frames = frames
+
+        # Counters and times lie in the same cells: each is one of both
         self.control = memory[: 8 * exchange.COUNTERS].view(np.int64)
         self.clocks = memory[: 8 * exchange.COUNTERS].view(np.float64)
+
         rings = memory[4 * exchange.HEADER_FLOATS :].view(np.float32).reshape(2, frames, channels)
         self.noisy, self.clean = rings
+
+        # What the callback needs to know: it reads this memory and nothing else
         self.control[exchange.RING_FRAMES] = frames
         self.control[exchange.CHANNELS] = channels
         self.control[exchange.OUT_CHANNELS] = out_channels
@@ -161,18 +167,24 @@ class Engine:
         self.overloads = 0
         self.resting = False
         self.failure: BaseException | None = None
+
         self._chain = chain
         self._ring = ring
         self._batch = batch_frames
         self._record = record
+
+        # Share of the clean signal in the output; frames taken from the ring and given to it
         self._wet = 0.0 if bypass else 1.0
         self._taken = 0
         self._given = 0
+
+        # When it gives up, and for how long
         self._rest_seconds = REST_SECONDS
         self._rest_until = 0.0
         self._calm_from = -CALM_SECONDS
         self._most = max(1, int(MAX_STEP_SECONDS * chain.sample_rate) // batch_frames) * batch_frames
         self._backlog = int(BACKLOG_SECONDS * chain.sample_rate)
+
         self._pipe: tuple[int, int] | None = None
         self._leave = False
         self._thread = threading.Thread(target=self._run, name="percepnet", daemon=True)
@@ -249,8 +261,10 @@ class Engine:
             self._wet = float(wet[-1, 0])
         elif wanted == 0.0:
             heard = noisy
+
         self._ring.write_clean(self._given, heard)
         self._given += len(clean)
+
         levels = self.levels
         levels.frames += len(clean)
         levels.noisy_energy += float(np.vdot(noisy, noisy)) / noisy.shape[1]
@@ -258,6 +272,7 @@ class Engine:
         levels.heard_energy += float(np.vdot(heard, heard)) / noisy.shape[1]
         levels.noisy_peak = max(levels.noisy_peak, float(np.abs(noisy).max()))
         levels.heard_peak = max(levels.heard_peak, float(np.abs(heard).max()))
+
         if self._record is not None:
             self._record.append((noisy, heard))
 

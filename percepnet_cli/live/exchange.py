@@ -101,6 +101,8 @@ def give_output(memory: int, target: int, frames: int) -> None:
     dry = HEADER_FLOATS
     wet = HEADER_FLOATS + ring_frames * channels
     samples = carray(pointer(target), (frames * out_channels,), np.float32)
+
+    # Wait for the worker if it is only a little late
     first = control[WRITTEN] - frames - control[DELAY]
     before = control[PASSING]
     waits = 0
@@ -111,12 +113,15 @@ def give_output(memory: int, target: int, frames: int) -> None:
         waits += 1
         passing = not is_ready(memory, first, frames)
     control[LONGEST_WAIT] = max(control[LONGEST_WAIT], waits)
+
+    # Channel by channel, sample by sample, to every output that has this channel
     for c in range(channels):
         gap = ZERO  # between what was played last and what the input would have been
         if passing and not before:
             gap = cells[last + c] - cells[dry + ((first - 1) & mask) * channels + c]
         elif passing:
             gap = cells[last + MAX_CHANNELS + c]
+
         ramp = np.float32(0)
         value = ZERO
         for i in range(frames):
@@ -129,10 +134,13 @@ def give_output(memory: int, target: int, frames: int) -> None:
                 if before and i < fade:
                     ramp = np.float32(i + 1) / np.float32(fade + 1)
                     value = cells[dry + at] + ramp * (value - cells[dry + at])
+
             for o in range(c, out_channels, channels):
                 samples[i * out_channels + o] = value
+
         cells[last + c] = value
         cells[last + MAX_CHANNELS + c] = gap
+
     if passing and first + frames > 0:
         control[LATE_BLOCKS] += 1
         control[LATE_FRAMES] += frames

@@ -47,9 +47,12 @@ def list_devices() -> list[Device]:
                 port=number,
             )
         )
+
+    # The sound server's own devices are reached through a plug-in of ALSA
     plugins = [d for name in PULSE_PLUGINS for d in devices if d.name == name and d.host_api == "ALSA"]
     if plugins:
         devices += pulse_devices(len(devices), plugins[0].port, plugins[0].sample_rate)
+
     return devices
 
 
@@ -115,11 +118,15 @@ class Stream:
         userdata: int,
     ) -> None:
         _silence_alsa()
+
+        # The plug-in takes the server's device from the environment when a stream is opened
         for variable, device in (("PULSE_SOURCE", source), ("PULSE_SINK", target)):
             if device is not None and device.server_name:
                 os.environ[variable] = device.server_name
+
         self._userdata = sounddevice._ffi.cast("void *", userdata)
         function = sounddevice._ffi.cast("PaStreamCallback *", callback)
+
         duplex = target is not None
         try:
             # The class for library authors: other than sounddevice.Stream it takes C functions.

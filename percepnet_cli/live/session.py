@@ -90,21 +90,28 @@ class Session:
         self.denoiser = denoiser
         self.settings = settings
         self.recorded: deque[tuple[np.ndarray, np.ndarray]] | None = deque() if record else None
+
+        # Devices, and the rate and blocks that they and the settings agree on
         self.source, self.target = choose(
             portaudio.list_devices(), settings.source, settings.target, duplex=settings.monitor
         )
         self._channels = channels_of(self.source, self.target, denoiser.channels)
         self.sample_rate = rate_of(self.source, self.target, self._channels, settings.sample_rate)
         self.block_frames = settings.block_frames or max(1, round(settings.hop_ms * self.sample_rate / 1000))
+
+        # How the denoiser is fed, and by how much its output is late
         hops = settings.hop_ms // 10
         self._batch = 1 if hops == 1 else hops * HOP_SIZE * self.sample_rate // SAMPLE_RATE
         self._chain = Chain(denoiser, self.sample_rate)
         self._lag = self._chain.fit(self.block_frames, self._batch)
         self._chain.warm_up(self.block_frames)
+
         self._bypass = settings.bypass
         self._stream: portaudio.Stream | None = None
         self._engine: Engine | None = None
         self._abandoned: list[tuple[threading.Thread, object]] = []
+
+        # What happened before devices were opened anew
         self._past: Counter[str] = Counter()
         self._reopened = 0
         self._patience_seconds = BEHIND_SECONDS
@@ -137,9 +144,11 @@ class Session:
         seconds = DEVICE_BLOCKS * self.block_frames / self.sample_rate
         if self.settings.device_latency_ms is not None:
             seconds = self.settings.device_latency_ms / 1000
+
         ring = Ring(self._channels[0], max(self._channels[1], 1), self.sample_rate, self._lag)
         ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
         self._ring = ring
+
         engine = Engine(self._chain, ring, self._batch, self._bypass, self.recorded)
         try:
             self._stream = portaudio.Stream(
@@ -155,6 +164,7 @@ class Session:
         except DeviceError:
             engine.stop()
             raise
+
         self._engine = engine
         self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
         self._settle()
@@ -205,10 +215,12 @@ class Session:
             return self._try_again() if time.monotonic() >= self._try_at else ""
         if self._engine.failure is not None:
             raise self._engine.failure
+
         calls = int(self._ring.control[exchange.CALLS])
         now = time.monotonic()
         if calls != self._calls:
             self._calls, self._called_at = calls, now
+
         reason = ""
         if self._stream is None or not self._stream.active:
             reason = "has stopped"
@@ -219,6 +231,7 @@ class Session:
             reason = f"is more than {self._longest_ms:.0f} ms behind"
         if not reason:
             return ""
+
         self._close_stream()
         self._try_at = now + REOPEN_SECONDS
         names = f"{self.source} or {self.target}" if self.target is not None else f"{self.source}"
@@ -278,6 +291,8 @@ class Session:
         elapsed = max(now - self._looked_at, 1e-3)
         load = 100 * (cpu - self._cpu) / elapsed
         self._looked_at, self._cpu = now, cpu
+
+        # What only open devices have
         levels, device_ms, latency_ms, state = Levels(), None, None, "waiting"
         denoiser_ms, buffer_ms = 1000 * self.denoiser.latency / SAMPLE_RATE, 0.0
         if self._engine is not None:
@@ -286,9 +301,11 @@ class Session:
             buffer_ms = 1000 * int(self._ring.control[exchange.DELAY]) / self.sample_rate - denoiser_ms
             device_ms = self._device_ms()
             latency_ms = None if device_ms is None else denoiser_ms + buffer_ms + device_ms
+
         counts = self._counts()
         noisy_db = decibels(levels.noisy_energy, levels.frames)
         clean_db = decibels(levels.clean_energy, levels.frames)
+
         return Status(
             state=state,
             seconds=counts["frames"] / self.sample_rate,

@@ -104,10 +104,13 @@ class Pool:
         try:
             for _ in range(min(self._jobs, len(waiting))):
                 self._start()
+
             while open_tasks:
                 for worker in self._workers.values():
                     while waiting and len(worker.tasks) < AHEAD:
                         worker.give(*waiting.popleft())
+
+                # Whoever has a result, progress, or has died
                 for ready in connection.wait(list(self._workers)):
                     worker = self._workers[ready]  # type: ignore[index]
                     try:
@@ -117,15 +120,19 @@ class Pool:
                         exit_code = worker.end()
                         if not worker.started:
                             raise OSError(f"a process could not be started ({_cause(exit_code)})") from None
+
+                        # Its tasks are done again; the one it was at may be what killed it
                         waiting.extend((number, open_tasks[number]) for number in worker.tasks)
                         for number in worker.tasks[:1]:  # the others it had not begun
                             attempts[number] = attempts.get(number, 0) + 1
                             if attempts[number] == ATTEMPTS:
                                 waiting.remove((number, open_tasks.pop(number)))
                                 yield number, Crash(exit_code)
+
                         if waiting:
                             self._start()
                         break  # the list that we go through is no longer true
+
                     worker.started = True
                     if number is None:
                         continue

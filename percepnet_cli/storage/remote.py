@@ -173,6 +173,8 @@ def stored(path: str) -> Iterator[str]:
             raise StorageError(f"{target} cannot be written: {error.strerror}") from None
         yield target
         return
+
+    # A copy on this machine, and its way there
     system, inner = _filesystem(path)
     with tempfile.TemporaryDirectory(prefix="percepnet-") as folder:
         copy = os.path.join(folder, os.path.basename(inner))
@@ -183,6 +185,8 @@ def stored(path: str) -> Iterator[str]:
             if system.protocol in APPEARS_WHOLE or set(system.protocol) & APPEARS_WHOLE:
                 system.put_file(copy, inner)
                 return
+
+            # Where a file appears piece by piece it gets another name until it is whole
             part = f"{parent}/.{os.path.basename(inner)}.{secrets.token_hex(8)}.part"
             try:
                 system.put_file(copy, part)

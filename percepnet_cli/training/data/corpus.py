@@ -103,6 +103,7 @@ def _read_table(source: Path) -> Iterable[Recording]:
         for row in rows:
             if not row["path"]:
                 raise ValueError(f"{source}: line {rows.line_num} has no path")
+
             path = source.parent / row["path"]
             numbers = {}
             for name in ("bandwidth_hz", "seconds"):
@@ -110,6 +111,7 @@ def _read_table(source: Path) -> Iterable[Recording]:
                     numbers[name] = float(row.get(name) or 0) or None
                 except ValueError:
                     raise ValueError(f"{source}: line {rows.line_num}: {name} is no number") from None
+
             kind = (row.get("kind") or "").strip()
             yield Recording(
                 str(path),

@@ -201,6 +201,8 @@ def generate(
     folder = str(folder)
     if not remote.is_url(folder):
         Path(remote.local(folder)).mkdir(parents=True, exist_ok=True)
+
+    # What is to be there, and what of it is missing
     shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
     count = max(1, round(hours / shard_hours))
     places = [remote.join(folder, shards.shard_path("", index).name) for index in range(count)]
@@ -209,6 +211,7 @@ def generate(
     yield done * shard_hours, count * shard_hours
     if not missing:
         return
+
     with closing(runner.run(_make_shard, plan, missing, jobs, scheduler, label=lambda task: task[1])) as results:
         for made in results:
             if isinstance(made, Failed):

@@ -30,6 +30,8 @@ def cross_synthesis(carrier: np.ndarray, course: np.ndarray) -> np.ndarray:
     """Give a sound the band energies that another has over time. Both float32 [n]; returns float32 [n]."""
     size = len(carrier)
     hops = -(-size // HOP_SIZE)
+
+    # Spectra and band energies of both, with half a window of silence before and behind
     spectra, energies = [], []
     for samples in (carrier, course):
         signal = np.zeros((hops + 1) * HOP_SIZE + HOP_SIZE, np.float32)
@@ -40,11 +42,15 @@ def cross_synthesis(carrier: np.ndarray, course: np.ndarray) -> np.ndarray:
         stft.transform(windows, spectrum)
         energy = np.empty((hops + 1, NUM_BANDS), np.float32)
         bands.energy(spectrum, energy)
+
         spectra.append(spectrum)
         energies.append(energy)
+
+    # Each band of the carrier gets the energy of the course, as far as there is anything to raise
     floor = np.float32(1e-9) + np.float32(1e-6) * energies[0].mean(axis=0)
     gain = np.minimum(np.sqrt(energies[1] / (energies[0] + floor)), LARGEST_GAIN)
     _scale_bins(spectra[0], gain, np.empty(NUM_BINS, np.float32))
+
     out = np.empty((hops + 1, HOP_SIZE), np.float32)
     stft.synthesize(spectra[0], np.zeros(HOP_SIZE, np.float32), windows, out)
     return out.ravel()[HOP_SIZE : HOP_SIZE + size]

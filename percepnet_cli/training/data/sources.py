@@ -83,10 +83,13 @@ def draw_speech(
     bandwidth_hz = SAMPLE_RATE / 2
     speed = draw_speed(recipe.speech_speed, rng, recipe)
     needed = math.ceil(size * speed)
+
     position = 0
     for _ in range(200):
         if position >= size:
             break
+
+        # The next recording of the speaker; one without speech leaves a gap
         longest = max(needed, int(LONGEST_SPEECH_S * SAMPLE_RATE))
         recording, clip, speaker = sources.speech.readable(sources.library, rng, speaker, longest)
         clip = silence_pauses(clip)
@@ -94,17 +97,24 @@ def draw_speech(
         if level == 0:
             position += HOP_SIZE
             continue
+
+        # A long one is entered anywhere; all are played at one speed
         if len(clip) > needed and position == 0:
             start = int(rng.integers(len(clip) - needed + 1))
             clip = clip[start : start + needed]
         if speed != 1:
             clip = change_speed(clip[: math.ceil((size - position) * speed) + HOP_SIZE], speed)
+
+        # As loud as the others, give or take 2 dB
         take = min(len(clip), size - position)
         gain = 10 ** (rng.uniform(-2, 2) / 20) / level
         speech[position : position + take] = clip[:take] * np.float32(gain)
         bandwidth_hz = min(bandwidth_hz, sources.library.known_up_to_hz(recording) * speed)
+
+        # A pause, mostly short
         gap_s = rng.uniform(0.05, 0.5) if rng.random() < 0.85 else rng.uniform(0.5, 2.0)
         position += take + int(gap_s * SAMPLE_RATE)
+
     return speech, bandwidth_hz
 
 
@@ -187,6 +197,8 @@ def coming_and_going(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return the gain of a noise that sets in, ends, pauses or changes its level, float32 [size], at most 1."""
     seconds = size / SAMPLE_RATE
     kind = rng.integers(4)
+
+    # Times and levels between which it fades
     if kind < 2:  # from nothing, or to nothing
         start = rng.uniform(0, 0.7) * seconds
         times = [start, start + 0.005 * 600 ** rng.random()]
@@ -205,6 +217,8 @@ def coming_and_going(size: int, rng: np.random.Generator) -> np.ndarray:
             start = times[-1] + rng.uniform(0.3, 3)
             times += [start, start + rng.uniform(0.02, 0.5)]
             levels_db += [levels_db[-1], float(rng.uniform(-20, 0))]
+
+    # Linear in dB from point to point; below -60 dB it is silence
     hops = np.arange(size // HOP_SIZE + 2) * (HOP_SIZE / SAMPLE_RATE)
     gain = 10 ** (np.interp(hops, times, levels_db) / 20)
     gain[gain <= 1e-3] = 0

@@ -136,6 +136,8 @@ def siren(size: int, rng: np.random.Generator) -> np.ndarray:
     kind = rng.integers(4)
     rate = (rng.uniform(0.08, 0.5), rng.uniform(2, 6), rng.uniform(0.4, 1.2), rng.uniform(8, 18))[kind]
     turn = (rate * time + rng.random()) % 1
+
+    # Where between low and high it is: in steps, evenly up and down, or slow to fall
     if kind == 2:
         height = (turn < 0.5).astype(float)
     elif rng.random() < 0.5:
@@ -143,9 +145,12 @@ def siren(size: int, rng: np.random.Generator) -> np.ndarray:
     else:  # slow to fall
         rise = rng.uniform(0.2, 0.6)
         height = np.where(turn < rise, turn / rise, (1 - turn) / (1 - rise))
+
+    # Passing by: the pitch falls (Doppler), the level rises and falls
     passing = np.tanh((time - rng.uniform(-4, 12)) / rng.uniform(0.5, 4))
     hz = low * (high / low) ** height * (1 - rng.uniform(0, 0.05) * passing)
     level = 10 ** (-rng.uniform(0, 18) / 20 * np.abs(passing))
+
     out = np.zeros(size, np.float32)
     add_tone(hz.astype(np.float32), level.astype(np.float32), *spectrum(rng), out)
     return out
@@ -156,8 +161,11 @@ def phone(size: int, rng: np.random.Generator) -> np.ndarray:
     count = points(size)
     out = np.zeros(size, np.float32)
     kind = rng.integers(4)
+
     if kind == 3:
         return _melody(size, rng, 350 * 5 ** rng.random(), 0.06 * 6 ** rng.random())
+
+    # Pairs of frequencies, and how long they sound and pause
     if kind == 0:  # keys
         on, off = _ms(rng.uniform(50, 250)), _ms(rng.uniform(40, 500))
         pairs = [(float(rng.choice(DTMF_HZ[0])), float(rng.choice(DTMF_HZ[1]))) for _ in range(count // (on + off) + 2)]
@@ -171,7 +179,10 @@ def phone(size: int, rng: np.random.Generator) -> np.ndarray:
         if rng.random() < 0.4:
             cadence.insert(0, (long_on, _ms(200)))
         pairs = [pair]
+
     first = -int(rng.integers(0, 200))
+
+    # Both frequencies of a pair, one after the other over the whole length
     for voice in range(2):
         hz, level = np.zeros(count, np.float32), np.zeros(count, np.float32)
         position, number = first, 0
@@ -182,11 +193,14 @@ def phone(size: int, rng: np.random.Generator) -> np.ndarray:
             level[start:stop] = 1.0
             position += on + off
             number += 1
+
         if kind == 2:
             strokes = (np.arange(count) * rng.uniform(15, 30) / POINTS_PER_SECOND) % 1
             level *= np.exp(-strokes * rng.uniform(0.5, 4)).astype(np.float32)
+
         cosines, sines = spectrum(rng, 8) if kind == 2 else (np.array([1.0]), np.array([0.0]))
         add_tone(hz, level, cosines, sines, out)
+
     return out
 
 
@@ -225,6 +239,7 @@ def _melody(size: int, rng: np.random.Generator, base_hz: float, note_s: float) 
     hz, level = np.full(count, base_hz), np.zeros(count)
     decaying, legato = rng.random() < 0.5, rng.uniform(0.5, 1.0)
     position, degree = -int(rng.integers(0, 100)), int(rng.integers(0, 8))
+
     while position < count:
         length = _ms(1000 * note_s * rng.choice([0.5, 1, 1, 1, 2]))
         start, stop = max(position, 0), min(max(position + length, 0), count)
@@ -237,8 +252,11 @@ def _melody(size: int, rng: np.random.Generator, base_hz: float, note_s: float) 
             level[start:stop] = shape[start - position : stop - position] * (rng.random() > 0.1)
         position += length
         degree = int(np.clip(degree + rng.integers(-3, 4), 0, 14))
+
+    # Vibrato
     if rng.random() < 0.6:
         hz = hz * 2 ** (rng.uniform(0.1, 0.8) / 12 * np.sin(2 * np.pi * rng.uniform(4, 7.5) * time))
+
     out = np.zeros(size, np.float32)
     add_tone(hz.astype(np.float32), level.astype(np.float32), *spectrum(rng), out)
     return out
@@ -268,6 +286,8 @@ def birds(size: int, rng: np.random.Generator) -> np.ndarray:
     out = np.zeros(size, np.float32)
     for _ in range(rng.integers(1, 4)):
         base = 1200 * 5 ** rng.random()
+
+        # One bird: a few glides with gaps
         phrase = []
         for _ in range(rng.integers(1, 7)):
             length = _ms(rng.uniform(20, 250))
@@ -275,6 +295,8 @@ def birds(size: int, rng: np.random.Generator) -> np.ndarray:
             bend = rng.normal(0, 0.35) * at + rng.normal(0, 0.25) * np.sin(2 * np.pi * rng.uniform(0.5, 4) * at)
             pitch = base * 2 ** (rng.normal(0, 0.3) + bend)
             phrase.append((pitch, np.sin(np.pi * at) ** rng.uniform(0.5, 2), _ms(rng.uniform(10, 150))))
+
+        # It sings them again and again, after pauses of 0.15 to 4 s
         hz, level = np.full(count, base, np.float32), np.zeros(count, np.float32)
         position = int(rng.integers(0, 300))
         while position < count:
@@ -284,5 +306,7 @@ def birds(size: int, rng: np.random.Generator) -> np.ndarray:
                     hz[position:stop], level[position:stop] = pitch[: stop - position], shape[: stop - position]
                 position += len(pitch) + gap
             position += _ms(150 * 25 ** rng.random())
+
         add_tone(hz, level * np.float32(10 ** (rng.uniform(-12, 0) / 20)), *spectrum(rng, 4), out)
+
     return out

@@ -1,0 +1,97 @@
+"""Comments and air in the sources, counted: what a reader meets before any result."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "percepnet_cli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LEAST_COMMENTS = 4
+"""Comments per 100 lines of code in the packages that compute."""
+LONG_BODY = 20
+"""Lines of code from which on a function body needs a blank line."""
+CROWDED = {"training/train.py", "training/trainer.py"}
+"""Files whose long bodies wait for their blank lines; none may be added."""
+
+PRAGMA = re.compile(r"#\s*(type:|noqa|fmt:|pragma:|ruff:|mypy:)")
+LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER}
+
+
+def docstring_lines(tree):
+    """Numbers of the lines that are docstrings, also those of attributes."""
+    return {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+
+
+@cache
+def read(path):
+    """The tree of a file, the numbers of its lines of code, and its comments that are for a reader."""
+    text = path.read_text("utf-8")
+    tree = ast.parse(text)
+    code, comments = set(), []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and not PRAGMA.match(token.string):
+            comments.append(token.string)
+        elif token.type not in LAYOUT:
+            code.update(range(token.start[0], token.end[0] + 1))
+    return tree, code - docstring_lines(tree), comments
+
+
+def long_bodies_without_air(path):
+    """Names of the functions of a file with LONG_BODY lines of code or more and no blank line between them."""
+    tree, code, _ = read(path)
+    lines = path.read_text("utf-8").splitlines()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = [line for line in range(node.body[0].lineno, node.end_lineno + 1) if line in code]
+            if len(body) >= LONG_BODY and all(lines[line - 1].strip() for line in range(body[0], body[-1])):
+                found.append(f"{node.name} ({len(body)} lines)")
+    return found
+
+
+@pytest.mark.parametrize("package", ["dsp", "network"])
+def test_code_that_computes_says_why(package):
+    files = [read(path) for path in FILES if path.parent == PACKAGE / package]
+    lines, comments = sum(len(code) for _, code, _ in files), sum(len(found) for _, _, found in files)
+    assert comments >= LEAST_COMMENTS / 100 * lines, f"{comments} comments in {lines} lines of code"
+
+
+def test_long_function_bodies_have_air():
+    found = {str(path.relative_to(PACKAGE)): long_bodies_without_air(path) for path in FILES}
+    assert {name: functions for name, functions in found.items() if functions and name not in CROWDED} == {}
+
+
+def test_the_counts_see_what_they_should(tmp_path):
+    body = [f"    x{i} = {i}" for i in range(LONG_BODY)]
+    text = [
+        '"""A docstring.',
+        "",
+        "With # no comment.",
+        '"""',
+        "# one",
+        "a = 1  # two",
+        "b = 2  # type: int",
+        "def f():",
+    ]
+    source = tmp_path / "source.py"
+    source.write_text("\n".join([*text, '    """Doc.', "", '    """', *body]) + "\n", "utf-8")
+    _, code, comments = read(source)
+    assert len(code) == 3 + LONG_BODY and comments == ["# one", "# two"]
+    assert long_bodies_without_air(source) == [f"f ({LONG_BODY} lines)"]
+
+    airy = tmp_path / "airy.py"
+    airy.write_text("\n".join(["def f():", *body[:10], "", *body[10:]]) + "\n", "utf-8")
+    assert long_bodies_without_air(airy) == []
