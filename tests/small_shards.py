@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.training.data.shards import shard_path, write_shard
+from percepnet_cli.training.data.shard_file import shard_path, write_shard
 
 SEQUENCES, HOPS = 12, 60
 

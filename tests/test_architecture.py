@@ -21,7 +21,6 @@ LONGEST_FILE = 330
 """Lines, without blank ones and comments: nobody shall save on those."""
 LONG_FILES = {
     "training/trainer.py": "the state of a run and all that is done to it; to be parted into step and validation",
-    "training/data/shards.py": "the format, its reader and its writer",
 }
 """Files that may be longer, with the reason."""
 

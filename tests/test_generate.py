@@ -29,7 +29,8 @@ from percepnet_cli.training.data.corpus import Recording
 from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
 from percepnet_cli.training.data.mixture import draw
 from percepnet_cli.training.data.recipe import RECIPE, RECIPES
-from percepnet_cli.training.data.shards import Shards, shard_path
+from percepnet_cli.training.data.shard_file import shard_path
+from percepnet_cli.training.data.shards import Shards
 from percepnet_cli.training.data.sources import Sources, draw_noise
 from percepnet_cli.training.data.targets import Sharing, example
 from percepnet_cli.training.data.voices import draw_voice

@@ -9,7 +9,8 @@ import small_shards
 from safetensors.numpy import save_file
 from small_shards import arrays, broken
 
-from percepnet_cli.training.data.shards import Shards, shard_path, write_shard
+from percepnet_cli.training.data.shard_file import shard_path, write_shard
+from percepnet_cli.training.data.shards import Shards
 
 
 @pytest.fixture(scope="module")

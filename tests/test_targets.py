@@ -273,6 +273,6 @@ def test_mixtures_that_share_a_voice_share_its_analysis(voice, rng, monkeypatch)
             assert np.mean(weight == getattr(shared, f"{name}_weight")) > 0.999
             error = np.abs(getattr(alone, name).astype(float) - getattr(shared, name))[weight == 1]
             assert np.mean(error > 2e-3) <= most
-    assert len(analyzed) == 3 + 1  # each alone, the shared one once
+    assert len(analyzed) == 3 * 2 + 3 + 1  # noisy and clean of each alone, noisy of each shared, the voice once
     other = replace(mixed, source=None)
     assert pytest.approx(analyze(mixed.clean).E) == sharing.analyze(other).E

@@ -16,7 +16,8 @@ from percepnet_cli.errors import PercepnetError
 from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, generate, make_plan
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.recipe import RECIPE
-from percepnet_cli.training.data.shards import Shards, shard_path, write_shard
+from percepnet_cli.training.data.shard_file import shard_path, write_shard
+from percepnet_cli.training.data.shards import Shards
 from percepnet_cli.training.data.targets import example
 from percepnet_cli.training.data.teachers import LEVEL_DB, teach, without_folders
 

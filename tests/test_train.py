@@ -17,7 +17,8 @@ import pytest
 from safetensors import safe_open
 from small_shards import arrays
 
-from percepnet_cli.training.data.shards import Shards, shard_path, write_shard
+from percepnet_cli.training.data.shard_file import shard_path, write_shard
+from percepnet_cli.training.data.shards import Shards
 
 torch = pytest.importorskip("torch")
 

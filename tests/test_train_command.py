@@ -10,7 +10,7 @@ from small_shards import broken
 
 from percepnet_cli.cli.train import train as command
 from percepnet_cli.network.graph import Sizes
-from percepnet_cli.training.data.shards import shard_path
+from percepnet_cli.training.data.shard_file import shard_path
 
 torch = pytest.importorskip("torch")
 

@@ -20,7 +20,7 @@ from percepnet_cli.errors import PercepnetError
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote
-from percepnet_cli.training.data import shards
+from percepnet_cli.training.data import shard_file
 from percepnet_cli.training.data.corpus import Library, Recording, find, select_split
 from percepnet_cli.training.data.mixture import Mixture, SourcePool, draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
@@ -135,7 +135,7 @@ def _read_description(place: str) -> dict[str, Any]:
     else:  # a store shows whole objects only: the header will do
         length = int.from_bytes(remote.read_start(place, 8), "little")
         metadata = json.loads(remote.read_start(place, 8 + length)[8:]).get("__metadata__")
-    return shards.read_description(metadata)
+    return shard_file.read_description(metadata)
 
 
 @lru_cache(maxsize=1)
@@ -179,7 +179,7 @@ def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> s
                 rows.setdefault(name, []).append(array)
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
     with remote.stored(place) as path:
-        shards.write_shard(path, arrays, _description(plan))
+        shard_file.write_shard(path, arrays, _description(plan))
     return set(_sources(plan).library.unreadable)
 
 
@@ -205,7 +205,7 @@ def generate(
     # What is to be there, and what of it is missing
     shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
     count = max(1, round(hours / shard_hours))
-    places = [remote.join(folder, shards.shard_path("", index).name) for index in range(count)]
+    places = [remote.join(folder, shard_file.shard_path("", index).name) for index in range(count)]
     missing = [(index, places[index]) for index in range(count) if not is_whole(places[index], plan)]
     done = count - len(missing)
     yield done * shard_hours, count * shard_hours

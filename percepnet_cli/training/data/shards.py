@@ -1,73 +1,28 @@
-"""Shards: files of features and targets, computed once and read many times.
-
-A shard is a safetensors file with `sequences` segments of `hops` windows of 10 ms:
-
-======================  =======  =======================  ========================================
-tensor                  dtype    shape                    meaning
-======================  =======  =======================  ========================================
-``features``            float16  [sequences, hops, 70]    input of the network, not normalized
-``gain``                float16  [sequences, hops, 34]    wanted gain, 0..1
-``strength``            float16  [sequences, hops, 34]    wanted strength of the comb filter, 0..1
-``gain_weight``         uint8    [sequences, hops, 34]    0 where a gain cannot be judged, else 1
-``strength_weight``     uint8    [sequences, hops, 34]    the same for the strength
-``voice``               uint8    [sequences, hops]        1 where there is speech
-``teacher_gain``        float16  [sequences, hops, 34]    the teachers' target of the gain, 0..1; optional
-``teacher_strength``    float16  [sequences, hops, 34]    likewise the strength; optional
-======================  =======  =======================  ========================================
-
-The metadata key ``percepnet`` holds JSON: ``format_version``, ``kind`` and whatever
-tells where the data come from.
-"""
+"""A folder of shards as one numbered list of sequences, and the batches that are cut from it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import save
 
 from percepnet_cli.constants import NUM_BANDS, NUM_FEATURES
-from percepnet_cli.storage.atomic import write_atomically
-from percepnet_cli.training import renamed
-
-FORMAT_VERSION = 1
-"""Version of the layout above."""
-
-METADATA_KEY = "percepnet"
-"""Key of the JSON description in the metadata of a file."""
-
-KIND = "targets"
-"""What a shard calls itself."""
-
-FEATURES = "features"
-GAIN = "gain"
-STRENGTH = "strength"
-GAIN_WEIGHT = "gain_weight"
-STRENGTH_WEIGHT = "strength_weight"
-VOICE = "voice"
-TEACHER = {GAIN: "teacher_gain", STRENGTH: "teacher_strength"}
-"""What teachers have a target of their own for, and its name. A shard may lack it."""
-
-LAYOUT: dict[str, tuple[str, int | None]] = {
-    FEATURES: ("float16", NUM_FEATURES),
-    GAIN: ("float16", NUM_BANDS),
-    STRENGTH: ("float16", NUM_BANDS),
-    GAIN_WEIGHT: ("uint8", NUM_BANDS),
-    STRENGTH_WEIGHT: ("uint8", NUM_BANDS),
-    VOICE: ("uint8", None),
-    TEACHER[GAIN]: ("float16", NUM_BANDS),
-    TEACHER[STRENGTH]: ("float16", NUM_BANDS),
-}
-"""Name -> (dtype, width); a width of None stands for one number per hop."""
+from percepnet_cli.training.data.shard_file import (
+    FEATURES,
+    GAIN,
+    GAIN_WEIGHT,
+    LAYOUT,
+    STRENGTH,
+    STRENGTH_WEIGHT,
+    TEACHER,
+    VOICE,
+    ShardFile,
+)
 
 BATCH_TENSORS = (FEATURES, GAIN, STRENGTH, GAIN_WEIGHT, STRENGTH_WEIGHT)
 """What a training batch begins with, in the order of :class:`Batch`."""
-
-_DTYPE_CODES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "U8": np.dtype(np.uint8)}
 
 
 class Batch(NamedTuple):
@@ -92,108 +47,6 @@ class Pick(NamedTuple):
     shard: str
     row: int
     start: int
-
-
-def shard_path(folder: str | Path, index: int) -> Path:
-    """Return the file name of shard number `index` of a folder."""
-    return Path(folder) / f"shard-{index:05d}.safetensors"
-
-
-def _check(where: str, found: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[int, int]:
-    """Return (sequences, hops) of a set of tensors, or say what is wrong with it."""
-    optional = () if any(name in found for name in TEACHER.values()) else TEACHER.values()
-    missing = [name for name in LAYOUT if name not in found and name not in optional]
-    if missing:
-        raise ValueError(f"{where}: no tensor named {', '.join(missing)}")
-    sequences, hops = (*found[FEATURES][1], 0, 0)[:2]
-    if not sequences or not hops:
-        raise ValueError(f"{where}: {FEATURES} is empty, its shape is {list(found[FEATURES][1])}")
-    for name, (dtype, width) in LAYOUT.items():
-        if name not in found:
-            continue
-        expected = (sequences, hops) if width is None else (sequences, hops, width)
-        if found[name][1] != expected:
-            raise ValueError(f"{where}: {name} has shape {list(found[name][1])}, expected {list(expected)}")
-        if found[name][0] != np.dtype(dtype):
-            raise ValueError(f"{where}: {name} is {found[name][0]}, expected {dtype}")
-    return sequences, hops
-
-
-def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write one shard; a reader sees the whole file or none of it.
-
-    Parameters
-    ----------
-    path
-        File to write, normally from :func:`shard_path`.
-    arrays
-        The tensors of the table above, exactly these names, dtypes and shapes.
-    description
-        JSON values that say what the data are; ``format_version`` and ``kind`` are added.
-
-    Raises
-    ------
-    ValueError
-        A tensor is missing, unknown, of another shape or dtype, or not finite.
-    """
-    path = Path(path)
-    unknown = [name for name in arrays if name not in LAYOUT]
-    if unknown:
-        raise ValueError(f"{path}: unknown tensor {', '.join(unknown)}")
-    _check(str(path), {name: (array.dtype, array.shape) for name, array in arrays.items()})
-    for name in (FEATURES, GAIN, STRENGTH, *TEACHER.values()):
-        if name in arrays and not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{path}: {name} holds values that are not finite")
-    text = json.dumps({**description, "format_version": FORMAT_VERSION, "kind": KIND}, sort_keys=True)
-    tensors = {name: np.ascontiguousarray(arrays[name]) for name in LAYOUT if name in arrays}
-    data = save(tensors, metadata={METADATA_KEY: text})
-    write_atomically(path, lambda part: part.write_bytes(data))
-
-
-def read_description(metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return what the metadata of a file say, {} for none. Raises ValueError or AttributeError if that is no JSON."""
-    return renamed.shard_description(json.loads((metadata or {}).get(METADATA_KEY, "{}")))
-
-
-class _Shard:
-    """One file, mapped into memory."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= size - 8:
-                raise ValueError(f"{path}: not a safetensors file")
-            try:
-                text = file.read(length)
-                header = {renamed.TENSORS.get(name, name): entry for name, entry in json.loads(text).items()}
-                metadata = header.pop("__metadata__", {})
-                self.description = read_description(metadata)
-            except (ValueError, AttributeError) as error:
-                raise ValueError(f"{path}: not a safetensors file ({error})") from error
-        self.name = path.name
-        self.key = f"{path.stem} {hashlib.sha256(text).hexdigest()[:8]}"
-        if self.description.get("kind") != KIND:
-            kind = self.description.get("kind", "nothing")
-            raise ValueError(f"{path}: not a shard of {KIND}, it calls itself {kind}")
-        if self.description.get("format_version") != FORMAT_VERSION:
-            version = self.description.get("format_version")
-            raise ValueError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}")
-        found = {
-            name: (_DTYPE_CODES.get(entry["dtype"], np.dtype(object)), tuple(entry["shape"]))
-            for name, entry in header.items()
-        }
-        self.sequences, self.hops = _check(str(path), found)
-        data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + length)
-        self.tensors: dict[str, np.ndarray] = {}
-        for name in LAYOUT:
-            if name not in found:
-                continue
-            dtype, shape = found[name]
-            start, stop = header[name]["data_offsets"]
-            if stop > data.size or stop - start != dtype.itemsize * int(np.prod(shape)):
-                raise ValueError(f"{path}: cut short, {name} ends outside the file")
-            self.tensors[name] = np.asarray(data[start:stop]).view(dtype).reshape(shape)
 
 
 def mean_by_roots(targets: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
@@ -246,13 +99,13 @@ class Shards:
         if not paths:
             raise ValueError(f"{folder}: no shards here (files named shard-*.safetensors)")
         self.folder = folder
-        self._use([_Shard(path) for path in paths])
+        self._use([ShardFile(path) for path in paths])
         self.description = self._shards[0].description
         self._refused: set[str] = set()
         if distill_weight and not any(TEACHER[GAIN] in shard.tensors for shard in self._shards):
             raise ValueError(f"{folder}: no shard was made with a teacher")
 
-    def _use(self, shards: list[_Shard]) -> None:
+    def _use(self, shards: list[ShardFile]) -> None:
         """Take these shards, in this order."""
         self._shards = shards
         self._first = np.cumsum([0, *(shard.sequences for shard in shards)])
@@ -287,7 +140,7 @@ class Shards:
                 found.append(path.name)
             elif path.name not in self._refused:
                 try:
-                    shard = _Shard(path)
+                    shard = ShardFile(path)
                     if shard.hops < hops:
                         raise ValueError(f"{path}: sequences have {shard.hops} hops, {hops} are asked for")
                 except (ValueError, OSError) as error:
@@ -304,7 +157,7 @@ class Shards:
         """
         wanted = set(names)
         kept = [shard for shard in self._shards if shard.name in wanted]
-        new = [_Shard(self.folder / name) for name in names if name not in set(self.names())]
+        new = [ShardFile(self.folder / name) for name in names if name not in set(self.names())]
         gone = len(self._shards) - len(kept)
         if not kept and not new:
             return 0, 0

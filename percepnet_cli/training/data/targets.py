@@ -11,15 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from percepnet_cli.constants import (
-    BAND_HZ,
-    HOP_SIZE,
-    LOOKAHEAD_HOPS,
-    NUM_BANDS,
-    NUM_FEATURES,
-)
+from percepnet_cli.constants import BAND_HZ, HOP_SIZE, NUM_BANDS
 from percepnet_cli.ideal import band_targets
-from percepnet_cli.signal_path import Analysis, analyze_blocks, analyze_signal
+from percepnet_cli.signal_path import Analysis, analyze_signal
 from percepnet_cli.training.data.mixture import Mixture
 from percepnet_cli.training.data.shards import mean_by_roots
 from percepnet_cli.training.data.voices import Voice
@@ -74,6 +68,11 @@ class Sharing:
         return self._analysis._replace(E=self._analysis.E * np.float32(gain * gain))
 
 
+def _first(hops: int, analysis: Analysis) -> Analysis:
+    """Return the first windows of an analysis."""
+    return Analysis(*(array[:hops] for array in analysis))
+
+
 def example(
     mixture: Mixture, attenuation_power: float, enhanced: Sequence[np.ndarray] = (), clean: Analysis | None = None
 ) -> Example:
@@ -86,39 +85,35 @@ def example(
     Hop l of the result is the window whose middle is sample 480 l of the mixture.
     """
     hops = len(mixture.noisy) // HOP_SIZE
-    wanted = [analyze_signal(mixture.clean) if clean is None else clean, *map(analyze_signal, enhanced)]
-    Ex = wanted[0].E[:hops]
-    features, E = np.empty((hops, NUM_FEATURES), np.float32), np.empty((hops, NUM_BANDS), np.float32)
-    targets = [np.empty((2, hops, NUM_BANDS), np.float32) for _ in wanted]
+    noisy = _first(hops, analyze_signal(mixture.noisy))
+    ideals = [analyze_signal(mixture.clean) if clean is None else clean, *map(analyze_signal, enhanced)]
 
-    # the first windows of the stream lie before its start, the last ones after its end
-    first = -LOOKAHEAD_HOPS
-    for block in analyze_blocks(mixture.noisy):
-        rows = slice(max(first, 0), min(first + len(block.E), hops))
-        if rows.start >= rows.stop:
-            break
-        noisy = Analysis(*(array[rows.start - first : rows.stop - first] for array in block))
-        first += len(block.E)
-        features[rows], E[rows] = noisy.features, noisy.E
-        for analysis, (gain, strength) in zip(wanted, targets, strict=True):
-            ideal_gain, attenuation, strength[rows] = band_targets(
-                noisy, Analysis(*(array[rows] for array in analysis))
-            )
-            gain[rows] = ideal_gain * attenuation**attenuation_power
+    # The targets that are ideal for the clean speech, and for what each teacher made of the mixture
+    targets = []
+    for ideal in ideals:
+        gain, attenuation, strength = band_targets(noisy, _first(hops, ideal))
+        targets.append((gain * attenuation**attenuation_power, strength))
     (gain, strength), *rest = targets
 
+    # Speech is active in windows within 40 dB of its loud ones
+    Ex = ideals[0].E[:hops]
     total = Ex.sum(axis=1)
     positive = total[total > QUIET * NUM_BANDS]
     loud = np.percentile(positive, 90) if len(positive) else math.inf
     voice = total > loud * ACTIVE_RANGE
+
+    # A gain is known where there is something, and where both recordings tell what was there
     band_hz = np.array(BAND_HZ)
     beyond_recording = 0.97 * mixture.bandwidth_hz < band_hz
     beyond_both = 0.97 * mixture.cutoff_hz < band_hz
-    gain_weight = (E > QUIET) & ~beyond_both & ~(beyond_recording & voice[:, None])
+    gain_weight = (noisy.E > QUIET) & ~beyond_both & ~(beyond_recording & voice[:, None])
+
+    # A strength matters in bands of active speech that can be heard beside the others
     audible = Ex > AUDIBLE_RANGE * Ex.max(axis=1, keepdims=True)
     strength_weight = gain_weight & voice[:, None] & audible & ~beyond_recording
+
     return Example(
-        features.astype(np.float16),
+        noisy.features.astype(np.float16),
         gain.astype(np.float16),
         strength.astype(np.float16),
         gain_weight.astype(np.uint8),
