@@ -176,14 +176,15 @@ def test_validation_is_of_the_loss_that_is_trained_on(folders, tmp_path, monkeyp
     plain, heard = (Trainer(train, valid, tmp_path, replace(TINY, **{weight: w})) for w in (0.0, 0.3))
     for trainer in (plain, heard):
         trainer.start()
-    total, gain_loss, strength_loss = plain.evaluate(plain.ema)
+    total, gain_loss, strength_loss, levels = plain.validation.judge(plain.ema)
     assert total == pytest.approx(gain_loss + 0.5 * strength_loss, rel=1e-6)
-    batch = [torch.from_numpy(array).float() for array in heard.valid]
+    assert levels.speech_db < 0
+    batch = [torch.from_numpy(array).float() for array in heard.validation.batch]
     gain = heard.ema(batch[0])[0].detach()
     expected = total + 0.3 * float(loss(heard_energy(batch[0], batch[5]), batch[5], gain))
-    assert heard.evaluate(heard.ema)[0] == pytest.approx(expected, rel=1e-5)
-    monkeypatch.setattr("percepnet_cli.training.trainer.VALIDATION_BATCH", 1)
-    assert heard.evaluate(heard.ema)[0] == pytest.approx(expected, rel=1e-5)
+    assert heard.validation.judge(heard.ema).loss == pytest.approx(expected, rel=1e-5)
+    monkeypatch.setattr("percepnet_cli.training.validation.VALIDATION_BATCH", 1)
+    assert heard.validation.judge(heard.ema).loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_loss_after_pesq_needs_long_chunks(folders, tmp_path):
@@ -282,7 +283,8 @@ def test_history_and_curves(straight):
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["0", "8"]
     assert float(rows[1]["hours"]) == pytest.approx(8 * 6 * 24 / 360000, rel=1e-4)
-    assert all(np.isfinite(float(value)) for value in rows[1].values())
+    # mixtures of half a second have no onsets of speech after a pause
+    assert {name for name, value in rows[1].items() if not np.isfinite(float(value))} == {"onsets_cut"}
     if "matplotlib" in sys.modules:
         assert (straight / "curves.png").read_bytes().startswith(b"\x89PNG")
 

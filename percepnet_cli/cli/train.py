@@ -45,7 +45,7 @@ def training_options(function: Function) -> Function:
         elif kind in (float, float | None):
             settings["type"] = Number(option.low, option.high, min_open=option.low_open, max_open=option.high_open)
         else:
-            settings["type"] = click.Path(path_type=Path, dir_okay=False)
+            settings["type"] = click.Path(path_type=Path, dir_okay=option.folder, file_okay=not option.folder)
 
         function = click.option(*names, **settings)(function)
     return function

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.training import renamed
 from percepnet_cli.training.options import hyperparameters_of_format_2
 
 FORMAT_VERSION = 3
@@ -50,4 +51,25 @@ def read_checkpoint(
             f"{path}: this run was started with {', '.join(before)}; give the same again, --allow-changes to go on "
             "with other options than sizes, or --fresh for a new run"
         )
+    if version == 2:
+        content = _from_format_2(content)
     return content, [f"{text} -> {hyperparameters[key]}" for key, text in zip(changed, before, strict=True)]
+
+
+FORMAT_2_COLUMNS = (
+    "step", "minutes", "hours", "learning_rate", "train", "valid", "valid_ema", "valid_ema_gain", "valid_ema_strength",
+)  # fmt: skip
+"""What a row of the history was in checkpoints of format 2."""
+
+
+def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a checkpoint of format 2 as one of today's.
+
+    Its batches followed from the number of the step, which the sampler cannot go on with: it begins a new round, and
+    a sequence of which the first chunks were trained on is left.
+    """
+    before = content["identity"]
+    hops = content["step"] * before["batch"] * before["hops"] // before.get("pieces", 1)
+    history = [dict(zip(FORMAT_2_COLUMNS, row, strict=True)) for row in content["history"]]
+    replaced = {"optimizers": content[renamed.OPTIMIZERS], "hops": hops, "history": history}
+    return content | replaced | {"decay_start": None, "state": None, "sampler": None, "draw": None}

@@ -22,6 +22,8 @@ class Option(NamedTuple):
     high: float | None = None
     low_open: bool = False
     high_open: bool = False
+    folder: bool = False
+    """Whether a path is that of a folder."""
     run_control: bool = False
     """May change between two starts of a run: it says how long, where and how often, not what is learned."""
 
@@ -115,6 +117,14 @@ class Options:
     checkpoint_minutes: float = _option(3.0, "Time between checkpoints.", low=0, run_control=True)
     validate_minutes: float = _option(4.0, "Time between validations.", low=0, run_control=True)
     model_minutes: float = _option(30.0, "Time between float16 files of the mean weights.", low=0, run_control=True)
+    score_pairs: Path | None = _option(  # noqa: RUF009  (None does not change)
+        None,
+        "Folder with clean/ and noisy/: denoise it with the mean weights now and then and score the results as "
+        "`percepnet evaluate` does, beside the training.",
+        folder=True,
+        run_control=True,
+    )
+    score_minutes: float = _option(30.0, "Time between these scores.", low=0, run_control=True)
     init: Path | None = _option(  # noqa: RUF009  (None does not change)
         None,
         "Model to start from, 8-bit or float; gives the sizes, or is widened to those asked for.",

@@ -25,10 +25,14 @@ from percepnet_cli.storage.atomic import remove_leftovers
 from percepnet_cli.training.data.shards import Shards
 from percepnet_cli.training.loudness import SPAN_HOPS
 from percepnet_cli.training.options import Options
+from percepnet_cli.training.pair_scores import PairScores
 from percepnet_cli.training.stopper import Stopper
 from percepnet_cli.training.trainer import HOPS_PER_HOUR, LOOK, LOSS, SAVE, STOP, Trainer
 
-RESULTS = ("checkpoint.pt", "model.safetensors", "model-float16.safetensors", "history.csv", "curves.png")
+RESULTS = (
+    *("checkpoint.pt", "model.safetensors", "model-float16.safetensors", "history.csv", "curves.png"),
+    *("scored.safetensors", "scored.json"),
+)
 """What a run writes."""
 
 LOG_SECONDS = 30.0
@@ -115,6 +119,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(train, valid, out, options)
     group = trainer.group
+    scorer = PairScores(options.score_pairs, out) if options.score_pairs is not None and group.leads else None
     if not group.leads:
         log = _silent
     log(
@@ -135,8 +140,10 @@ def run(
         for name in RESULTS:
             remove_leftovers(out / name)
     try:
-        return _loop(trainer, log, stop_at)
+        return _loop(trainer, log, stop_at, scorer)
     finally:
+        if scorer is not None:
+            scorer.stop()
         group.close()
 
 
@@ -161,11 +168,28 @@ def _wait_for_shards(trainer: Trainer, say: Callable[[str], None], stopper: Stop
             return True
 
 
-def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> Result:
+def _scores(trainer: Trainer, scorer: PairScores, wait: bool = False) -> list[str]:
+    """Keep the scores that have come in since the last look; return a line about them, if there are any."""
+    scores = scorer.result(wait)
+    if scores is None:
+        return []
+    return [scores if isinstance(scores, str) else trainer.add_scores(scores)]
+
+
+def _start_scores(trainer: Trainer, scorer: PairScores) -> None:
+    """Begin to score the present mean weights."""
+    trainer.write_model()
+    scorer.start(trainer.out / "model.safetensors", {"step": float(trainer.step), "hours": trainer.hours()})
+
+
+def _loop(
+    trainer: Trainer, log: Callable[[str], None], stop_at: int | None, scorer: PairScores | None = None
+) -> Result:
     """Do steps, and everything that is done every few minutes."""
     options, group = trainer.options, trainer.group
     validated = 60.0 * trainer.history[-1]["minutes"] if trainer.history else -math.inf
     saved = modeled = logged = looked = time.monotonic()
+    scored = -math.inf
     logged_hops = trainer.hops
     loss = math.nan
     total = options.steps if options.steps is not None else round(60 * (options.minutes or 0.0)) or None
@@ -215,6 +239,12 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
             if group.leads and now - modeled >= 60 * options.model_minutes:
                 trainer.write_model(half=True)
                 modeled = now
+            if scorer is not None:
+                for text in _scores(trainer, scorer):
+                    say(text)
+                if now - scored >= 60 * options.score_minutes:
+                    _start_scores(trainer, scorer)
+                    scored = now
 
             bar.n = trainer.step if options.steps else int(trainer.seconds)
             if on_terminal:
@@ -234,6 +264,11 @@ def _loop(trainer: Trainer, log: Callable[[str], None], stop_at: int | None) -> 
         if group.leads and finished and (not trainer.history or trainer.history[-1]["step"] != trainer.step):
             say(f"step {trainer.step}: {trainer.validate()}")
             trainer.write_model(half=True)
+        if scorer is not None and finished:
+            earlier = _scores(trainer, scorer, wait=True)
+            _start_scores(trainer, scorer)
+            for text in earlier + _scores(trainer, scorer, wait=True):
+                say(text)
         wait([upcoming])
         trainer.save()
     if trainer.skipped:

@@ -9,38 +9,27 @@ from typing import Any
 import torch
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.training import renamed, schedule
+from percepnet_cli.training import schedule
 from percepnet_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from percepnet_cli.training.curves import write_history
-from percepnet_cli.training.data.shards import Batch, Pick, Shards
+from percepnet_cli.training.data.shards import Pick, Shards
 from percepnet_cli.training.data.teachers import without_folders
-from percepnet_cli.training.feeder import Chunk, Feeder, with_energy
-from percepnet_cli.training.losses import Totals, losses, sisdr_loss
-from percepnet_cli.training.loudness import SPAN_HOPS, loud_band_weight, pesq_loss
+from percepnet_cli.training.feeder import Chunk, Feeder
 from percepnet_cli.training.model.floatmodel import read_weights, write_float_model
 from percepnet_cli.training.model.torch_model import Dropout, PercepNet, State
 from percepnet_cli.training.model.widen import widen
+from percepnet_cli.training.objective import objective, to_device
+from percepnet_cli.training.optimizers import make_optimizers
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.processes import Group, flatten
 from percepnet_cli.training.sampler import Draw
+from percepnet_cli.training.validation import Validation, columns
 
 HOPS_PER_HOUR = 3600 * SAMPLE_RATE // HOP_SIZE
 """Hops in an hour of audio."""
 
-BETAS = (0.9, 0.98)
-"""Decay of the optimizer's two means."""
-
-WEIGHT_DECAY = 0.01
-"""Shrinks weight matrices by lr times this per step; our choice, keeps rows fit for 8 bits."""
-
 MAX_GRADIENT_NORM = 1.0
 """Longer gradients are shortened to this."""
-
-VALIDATION_SEQUENCES = 128
-"""Sequences of the validation set that are used, always the same."""
-
-VALIDATION_BATCH = 64
-"""Sequences per forward pass of the validation."""
 
 SKIPPED_AT_MOST = 20
 """Steps whose gradients were not finite, before the run gives up."""
@@ -48,43 +37,6 @@ SKIPPED_AT_MOST = 20
 LOSS, SECONDS, STOP, LOOK, SAVE, NUMBERS = range(6)
 """What travels with the gradients, by place behind them: the loss, the seconds of the leader's last step, and whether
 some process wants to stop, to look for new shards, to write a checkpoint."""
-
-
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Return the seven tensors of a batch as float32 on `device`."""
-    return tuple(torch.from_numpy(array).to(device).float() for array in batch)
-
-
-def make_optimizers(model: PercepNet, options: Options) -> list[torch.optim.Optimizer]:
-    """Return what moves the weights: AdamW, or Muon for the matrices of the recurrent layers and AdamW for the rest.
-
-    Muon's steps are scaled to the size of AdamW's, so one learning rate serves both (Liu et al. 2025).
-    """
-    recurrent: list[torch.nn.Parameter] = []
-    decayed: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if options.optimizer == "muon" and parameter.dim() == 2 and "gru" in name:
-            recurrent.append(parameter)
-        else:
-            (decayed if parameter.dim() > 1 else others).append(parameter)
-    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS, eps=1e-8, fused=True)
-    ]
-    if recurrent:
-        if not hasattr(torch.optim, "Muon"):
-            raise ValueError("this version of torch has no Muon; use --optimizer adamw, or torch 2.9 and later")
-        optimizers.append(
-            torch.optim.Muon(
-                recurrent,
-                lr=options.learning_rate,
-                weight_decay=WEIGHT_DECAY,
-                momentum=0.95,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    return optimizers
 
 
 class Trainer:
@@ -126,14 +78,12 @@ class Trainer:
         self.last_seconds = 0.0
         self.decay_start: float | None = None
         self.history: list[dict[str, float]] = []
+        self.scores: list[dict[str, float]] = []
         self.loss_sum = 0.0
         self.loss_count = 0
         self.skipped = 0
         self.state: State | None = None
-        if options.pesq_weight:
-            valid.require(SPAN_HOPS)
-        hops = min(valid.hops, max(options.sequence_length, 400))
-        self.valid = with_energy(valid.even_batch(VALIDATION_SEQUENCES, hops), options)
+        self.validation = Validation(valid, options, self.device)
         self.checkpoint = out / "checkpoint.pt"
 
     def start(self) -> None:
@@ -172,6 +122,7 @@ class Trainer:
             "seconds": self.seconds,
             "decay_start": self.decay_start,
             "history": self.history,
+            "scores": self.scores,
             "loss_sum": self.loss_sum,
             "loss_count": self.loss_count,
             "state": state,
@@ -188,8 +139,6 @@ class Trainer:
         content, notes = read_checkpoint(
             self.checkpoint, self.options.hyperparameters(), self.device, self.options.allow_changes
         )
-        if content["format_version"] == 2:
-            content = _from_format_2(content)
         self.model.load_state_dict(content["model"])
         self.ema.load_state_dict(content["ema"])
         for optimizer, state in zip(self.optimizers, content["optimizers"], strict=True):
@@ -204,6 +153,7 @@ class Trainer:
         self.seconds = content["seconds"]
         self.decay_start = content["decay_start"]
         self.history = content["history"]
+        self.scores = content.get("scores", [])
         self.loss_sum = content["loss_sum"]
         self.loss_count = content["loss_count"]
         self.state = None
@@ -285,7 +235,7 @@ class Trainer:
         more = chunk.number + 1 < options.tbptt_chunks
         self.state = State(*(part.detach() for part in after)) if more else None
         self._gradients.zero_()
-        loss = self._losses(tensors, gain, strength, self.group)[0]
+        loss = objective(tensors, gain, strength, options, self.group)[0]
         loss.backward()
 
         # one sum over all processes, of gradients and of what they report to each other
@@ -318,56 +268,13 @@ class Trainer:
         self.seconds += float(sums[SECONDS])
         return sums
 
-    def _losses(
-        self, batch: tuple[torch.Tensor, ...], gain: torch.Tensor, strength: torch.Tensor, group: Group | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return what is made small, and of it the losses of gain and strength, not weighted.
-
-        group: the processes that share the batch; the sum of what they get is the loss of the whole batch.
-        """
-        features, *targets, ideal, energy = batch
-        options = self.options
-        if options.loud_band_weight:
-            targets[2] = targets[2] * loud_band_weight(features, options.loud_band_weight)
-        sums = torch.stack([targets[2].sum(), targets[3].sum()])
-        if group is not None:
-            sums = group.add_up(sums)
-        gain_loss, strength_loss = losses(
-            gain,
-            strength,
-            tuple(targets),
-            options.loss,
-            options.strength_asymmetry,
-            options.over_attenuation_weight,
-            Totals(*sums),
-        )
-        total = gain_loss + options.strength_weight * strength_loss
-        share = 1.0 if group is None else 1.0 / group.size
-        if options.pesq_weight:
-            total = total + share * options.pesq_weight * pesq_loss(energy, ideal, gain)
-        if options.sisdr_weight:
-            total = total + share * options.sisdr_weight * sisdr_loss(energy, ideal, gain)
-        return total, gain_loss, strength_loss
-
-    def evaluate(self, model: PercepNet) -> tuple[float, float, float]:
-        """Return what ``_losses`` does for the validation set, in float32."""
-        precision, model.precision = model.precision, torch.float32
-        with torch.no_grad():
-            batch = to_device(self.valid, self.device)
-            predictions = [model(part)[:2] for part in batch[0].split(VALIDATION_BATCH, dim=1)]
-            gain, strength = (torch.cat(parts, dim=1) for parts in zip(*predictions, strict=True))
-            total, gain_loss, strength_loss = self._losses(batch, gain, strength)
-        model.precision = precision
-        return float(total), float(gain_loss), float(strength_loss)
-
     def _last_draw(self) -> int:
         """Return the number of the draw that was trained on last; -1 before the first since the start."""
         return -1 if self.last is None else self.last.draw.number
 
     def validate(self) -> str:
         """Judge both sets of weights, write model, history and curves; return a line about it."""
-        valid, *_ = self.evaluate(self.model)
-        ema, ema_gain, ema_strength = self.evaluate(self.ema)
+        valid, mean = self.validation.judge(self.model), self.validation.judge(self.ema)
         train = self.loss_sum / self.loss_count if self.loss_count else math.nan
         self.loss_sum, self.loss_count = 0.0, 0
         heard, most = self.feeder.sampler.hearings(self.options.sequence_length, self._last_draw())
@@ -380,16 +287,31 @@ class Trainer:
             "most_hearings": most,
             "learning_rate": self.learning_rate(),
             "train": train,
-            "valid": valid,
-            "valid_ema": ema,
-            "valid_ema_gain": ema_gain,
-            "valid_ema_strength": ema_strength,
+            "valid": valid.loss,
+            "valid_ema": mean.loss,
+            "valid_ema_gain": mean.gain_loss,
+            "valid_ema_strength": mean.strength_loss,
+            **columns(mean.levels),
         }
         self.history.append({name: float(value) for name, value in row.items()})
         self.write_model()
-        write_history(self.out, self.history)
-        parts = f"gain {ema_gain:.5f}, strength {ema_strength:.5f}"
-        return f"validation {valid:.5f}, mean weights {ema:.5f} ({parts})"
+        write_history(self.out, self.history, self.scores)
+        levels = mean.levels
+        return (
+            f"validation {valid.loss:.5f}, mean weights {mean.loss:.5f} "
+            f"(gain {mean.gain_loss:.5f}, strength {mean.strength_loss:.5f}); "
+            f"speech {levels.speech_db:.1f} dB, noise {levels.noise_db:.1f} dB, "
+            f"{levels.onsets_cut} of {levels.onsets} onsets cut"
+        )
+
+    def add_scores(self, row: dict[str, float]) -> str:
+        """Keep the scores of pairs (see ``pair_scores``); return a line about them."""
+        self.scores.append(row)
+        write_history(self.out, self.history, self.scores)
+        return (
+            f"step {row['step']:.0f}, {row['hours']:.2f} h: the pairs have PESQ {row['pesq_wb']:.2f}, "
+            f"STOI {row['stoi']:.3f}, OVRL {row['dnsmos_ovrl']:.2f}, P.808 {row['dnsmos_p808']:.2f}"
+        )
 
     def write_model(self, half: bool = False) -> None:
         """Write the mean weights as a model file: in float32, or half of it in float16."""
@@ -409,25 +331,6 @@ class Trainer:
         post_filter = not self.options.pesq_weight
         name = "model-float16.safetensors" if half else "model.safetensors"
         write_float_model(self.out / name, self.ema, training, post_filter, half)
-
-
-FORMAT_2_COLUMNS = (
-    "step", "minutes", "hours", "learning_rate", "train", "valid", "valid_ema", "valid_ema_gain", "valid_ema_strength",
-)  # fmt: skip
-"""What a row of the history was in checkpoints of format 2."""
-
-
-def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a checkpoint of format 2 as one of today's.
-
-    Its batches followed from the number of the step, which the sampler cannot go on with: it begins a new round, and
-    a sequence of which the first chunks were trained on is left.
-    """
-    before = content["identity"]
-    hops = content["step"] * before["batch"] * before["hops"] // before.get("pieces", 1)
-    history = [dict(zip(FORMAT_2_COLUMNS, row, strict=True)) for row in content["history"]]
-    replaced = {"optimizers": content[renamed.OPTIMIZERS], "hops": hops, "history": history}
-    return content | replaced | {"decay_start": None, "state": None, "sampler": None, "draw": None}
 
 
 def pick_device(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The file of a shard: features and targets of many stretches of windows, computed once and read many times.
+"""The file of a shard: features and targets of many sequences, computed once and read many times.
 
 A shard is a safetensors file with `sequences` segments of `hops` windows of 10 ms:
 
