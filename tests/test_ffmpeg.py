@@ -77,3 +77,56 @@ def test_without_ffmpeg_there_is_a_hint(tmp_path, monkeypatch, name):
     hint = " without ffmpeg; install that, or convert the file" if name == "a.mp4" else ""
     with pytest.raises(AudioError, match=f"{name} is not a sound file that can be read{hint}$"):
         open_reader(tmp_path / name)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "ts"])
+def test_sound_that_begins_late_is_in_time_with_the_picture(tmp_path, suffix):
+    soundfile.write(tmp_path / "sound.wav", tone(440, 48000), 48000)
+    path = tmp_path / f"film.{suffix}"
+    codec = "mpeg2video" if suffix == "ts" else "mpeg4"
+    picture = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=2"]
+    sound = ["-itsoffset", "0.679", "-i", tmp_path / "sound.wav"]
+    command = ["ffmpeg", "-v", "error", *picture, *sound, "-c:v", codec, "-c:a", "aac", path]
+    subprocess.run(command, check=True)
+    with open_reader(path) as reader:
+        samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
+        assert abs(reader.seconds - 2) < 0.1
+    begins = np.flatnonzero(np.abs(samples) > 0.1)[0] / 48000
+    assert abs(begins - 0.679) < 0.025  # ffmpeg's encoder smears the beginning over one packet
+    assert abs(len(samples) / 48000 - 1.679) < 0.05
+
+
+@needs_ffmpeg
+def test_a_gap_in_the_sound_of_a_film_is_silence(tmp_path):
+    soundfile.write(tmp_path / "sound.wav", tone(440, 96000), 48000)
+    gap = "aselect='not(between(t,0.5,1.2))'"  # times stay
+    picture = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=2", "-i", tmp_path / "sound.wav"]
+    path = tmp_path / "film.mkv"
+    command = ["ffmpeg", "-v", "error", *picture, "-af", gap, "-c:v", "mpeg4", "-c:a", "pcm_s16le", path]
+    subprocess.run(command, check=True)
+    with open_reader(path) as reader:
+        assert reader.subtype == "PCM_16"
+        samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
+    assert abs(len(samples) - 96000) < 50
+    assert not samples[30000:55000].any() and samples[60000:].any()
+
+
+@needs_ffmpeg
+def test_a_film_without_sound_says_so(tmp_path):
+    path = tmp_path / "film.mp4"
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "color=size=64x64:rate=25:duration=1",
+        "-c:v",
+        "mpeg4",
+        path,
+    ]
+    subprocess.run(command, check=True)
+    with pytest.raises(AudioError, match=r"film.mp4 holds no track of sound"):
+        open_reader(path)

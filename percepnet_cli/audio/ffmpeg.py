@@ -22,8 +22,12 @@ PROBE = "ffprobe"
 LOCAL_ONLY = ("-protocol_whitelist", "file,pipe")
 """Playlists do not make ffmpeg open addresses."""
 
-KEEP_TIME = "aresample=async=1:first_pts=0:min_hard_comp=0.1"
-"""Fills with silence what a track leaves out, so that its sound stays in time with the picture."""
+FILL_GAPS = "aresample=async=1:min_hard_comp=0.1"
+FROM_ZERO = ":first_pts=0"
+"""Fill with silence what a track leaves out, so that its sound stays in time with the picture."""
+
+BROADCAST = {"mpegts", "mpeg", "asf", "ogg"}
+"""Containers whose times may jump: in these ffmpeg counts from the first sound and not from the first track."""
 
 
 def installed() -> bool:
@@ -59,6 +63,8 @@ class Media:
     container: str
     seconds: float | None
     tracks: tuple[Track, ...]
+    start_seconds: float = 0.0
+    """When the first track begins."""
     tags: dict[str, str] = field(default_factory=dict)
     chapters: tuple[tuple[float, str], ...] = ()
     """When each begins, seconds, and its name."""
@@ -96,6 +102,7 @@ def probe(path: Path) -> Media | None:
         container=form["format_name"],
         seconds=_number(form.get("duration")),
         tracks=tuple(_track(stream) for stream in found["streams"]),
+        start_seconds=_number(form.get("start_time")) or 0.0,
         tags={name.lower(): text for name, text in form.get("tags", {}).items()},
         chapters=tuple(chapters),
     )
@@ -162,6 +169,14 @@ def _subtype(track: Track | None) -> str:
     return "PCM_24" if (track.bits or 0) > 16 else "MEDIA"
 
 
+def _in_time(media: Media | None) -> str:
+    """Return the filter that keeps the sound of a film in time with its picture."""
+    if media is None or media.container not in BROADCAST:
+        return FILL_GAPS + FROM_ZERO
+    late = round(1e6 * max(0.0, media.audio[0].start_seconds - media.start_seconds))
+    return f"{FILL_GAPS},adelay=delays={late / 1000:.3f}:all=1" if late else FILL_GAPS
+
+
 class MediaReader(PipeReader):
     """The first audio track of a file, decoded by ffmpeg; a context manager with the face of ``audio.Reader``.
 
@@ -197,7 +212,7 @@ class MediaReader(PipeReader):
         if extent:  # parts may differ from the first
             command += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
         elif self.media is None or self.media.film:
-            command += ["-af", KEEP_TIME]
+            command += ["-af", _in_time(self.media)]
         command += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
 
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli.audio import ffmpeg, formats, framing
+from percepnet_cli.audio import chunks, ffmpeg, formats, framing
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.audio.sndfile import Encoder, Reader
 from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES
+from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
 
@@ -92,13 +93,21 @@ class Writer:
         except OSError as error:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
         try:
-            self._encoder = Encoder(self._pending, self.format, self.subtype, like)
+            self._encoder = self._make_encoder(like)
         except AudioError as error:
             self._pending.discard()
             raise AudioError(f"{self.path} cannot be written: {error}") from None
         except BaseException:
             self._pending.discard()
             raise
+
+    def _make_encoder(self, like: Layout) -> Encoder | WavEncoder:
+        if self.format not in CONTAINERS:
+            return Encoder(self._pending, self.format, self.subtype, like)
+        kept = chunks.read(like.path, like.subtype) if isinstance(like.path, Path) and like.path.is_file() else None
+        if kept is not None:
+            chunks.add_history(kept, like.sample_rate, like.channels, 8 * formats.BYTES_PER_SAMPLE[self.subtype])
+        return WavEncoder(self._pending, self.format, self.subtype, like, kept)
 
     def _check_target(self) -> None:
         try:

@@ -5,13 +5,12 @@ Names of containers and encodings are soundfile's ("WAV", "PCM_24").
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from percepnet_cli.audio.suffixes import CONTAINERS
 from percepnet_cli.errors import AudioError
@@ -180,51 +179,3 @@ def readable_size(path: Path) -> int | None:
     if status.st_size == 0:
         raise AudioError(f"{path} is empty")
     return status.st_size
-
-
-class Tail(io.FileIO):
-    """A file as if it began at a later byte."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        super().__init__(path)
-        self._start = start
-        self.seek(0)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move; return the new position."""
-        return super().seek(offset + (self._start if whence == os.SEEK_SET else 0), whence) - self._start
-
-    def tell(self) -> int:
-        """Return the position."""
-        return super().tell() - self._start
-
-
-def unfinished_wav(path: Path, size: int) -> Tail | None:
-    """Open the samples of a WAV that declares none but goes on to its ``size`` bytes, else None."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"RIFF":
-            return None
-        riff_end = 8 + int.from_bytes(file.read(4), "little")
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            length = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                unfinished = length == 0 and riff_end <= file.tell() < size
-                return Tail(path, file.tell()) if unfinished else None
-            file.seek(length + length % 2, os.SEEK_CUR)
-    return None
-
-
-def forget_peak_time(file: BinaryIO) -> None:
-    """Clear the time of writing in the PEAK chunk of an RF64, so that the same sound gives the same bytes.
-
-    libsndfile can be told to leave the chunk out of other containers only.
-    """
-    file.seek(12)
-    while len(head := file.read(8)) == 8 and head[:4] != b"data":
-        if head[:4] == b"PEAK":
-            file.seek(4, os.SEEK_CUR)
-            file.write(bytes(4))
-            return
-        length = int.from_bytes(head[4:], "little")
-        file.seek(length + length % 2, os.SEEK_CUR)

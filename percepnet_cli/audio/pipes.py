@@ -14,20 +14,11 @@ from typing import BinaryIO
 import numpy as np
 
 from percepnet_cli.audio.formats import Layout, Source, check_sample_rate
+from percepnet_cli.audio.samples import ENCODINGS, decode, encode
 from percepnet_cli.errors import AudioError
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 """What ffmpeg, and we, put where the length of a WAV should stand."""
-
-ENCODINGS = {
-    "u8": ("PCM_U8", "u1"), "s8": ("PCM_S8", "i1"),
-    "s16le": ("PCM_16", "<i2"), "s16be": ("PCM_16", ">i2"),
-    "s24le": ("PCM_24", "<i3"), "s24be": ("PCM_24", ">i3"),
-    "s32le": ("PCM_32", "<i4"), "s32be": ("PCM_32", ">i4"),
-    "f32le": ("FLOAT", "<f4"), "f32be": ("FLOAT", ">f4"),
-    "f64le": ("DOUBLE", "<f8"), "f64be": ("DOUBLE", ">f8"),
-}  # fmt: skip
-"""ffmpeg's names -> soundfile's name, and numpy's type ("i3" is not one: packed 24 bits)."""
 
 WAV_ENCODINGS = {
     (1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le", (3, 64): "f64le",
@@ -73,38 +64,6 @@ class RawFormat:
     def frame_bytes(self) -> int:
         """Bytes of one sample of every channel."""
         return int(ENCODINGS[self.encoding][1][-1]) * self.channels
-
-
-def decode(data: bytes, encoding: str) -> np.ndarray:
-    """Turn the bytes of whole samples into float32 [n], as libsndfile does: integers by their full scale."""
-    kind = ENCODINGS[encoding][1]
-    if kind[1:] == "i3":
-        packed = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        wide = np.zeros((len(packed), 4), np.uint8)
-        wide[:, 1:] = packed if kind[0] == "<" else packed[:, ::-1]
-        return wide.view("<i4")[:, 0].astype(np.float32) * np.float32(2**-31)
-    samples = np.frombuffer(data, kind)
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    if kind == "u1":
-        return (samples.astype(np.float32) - np.float32(128)) * np.float32(2**-7)
-    return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.itemsize))
-
-
-def encode(samples: np.ndarray, encoding: str) -> bytes:
-    """Turn float32 samples into bytes as libsndfile does when it clips: rounded to 32 bits, cut to fewer."""
-    kind = ENCODINGS[encoding][1]
-    if kind[-2] == "f":
-        return samples.astype(kind).tobytes()
-    size = int(kind[-1])
-    integers = np.clip(np.rint(samples.astype(np.float64) * 2**31), -(2**31), 2**31 - 1).astype(np.int64)
-    integers >>= 32 - 8 * size
-    if kind == "u1":
-        return (integers + 128).astype("u1").tobytes()
-    if size == 3:
-        low = integers.astype("<i4").reshape(-1, 1).view(np.uint8)[:, :3]
-        return (low if kind[0] == "<" else low[:, ::-1]).tobytes()
-    return integers.astype(kind).tobytes()
 
 
 class PipeReader(Source):

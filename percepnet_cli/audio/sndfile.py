@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from percepnet_cli.audio import ffmpeg, formats
+from percepnet_cli.audio import ffmpeg, formats, riff
 from percepnet_cli.audio.formats import Layout, Source, check_sample_rate
 from percepnet_cli.audio.framing import Extent
+from percepnet_cli.audio.samples import rounded
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
 
@@ -26,8 +26,12 @@ WRITE_FRAMES = 16384
 """Frames handed to libsndfile at once: its Vorbis encoder keeps a copy of them on the stack."""
 
 ADD_PEAK_CHUNK = 0x1050
-RF64_AUTO_DOWNGRADE = 0x1210
-"""Commands of libsndfile (sndfile.h)."""
+"""Command of libsndfile (sndfile.h)."""
+
+INTEGER_BITS = {
+    "PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ALAC_16": 16, "ALAC_24": 24, "ALAC_32": 32,
+}  # fmt: skip
+"""Encodings that are integers of so many bits."""
 
 
 class Reader(Source):
@@ -50,47 +54,58 @@ class Reader(Source):
 
     def __init__(self, path: Path, extent: Extent | None = None) -> None:
         self.path = path
-        self._tail: io.FileIO | None = None
+        self._excerpt: riff.Excerpt | None = None
+        self._file: Any = None
         self._from_pipe = (size := formats.readable_size(path)) is None
+        wave, sound_bytes = (None, 0) if size is None else riff.measure(path, size)
+        known = riff.layout(wave) if wave else None
         try:
-            self._file = _sequential(soundfile.SoundFile(_native(path)))
+            self._file = file = _sequential(soundfile.SoundFile(_native(path)))
+            layout = (file.samplerate, file.channels, file.frames, file.format, file.subtype)
+            super().__init__(*layout, file.copy_metadata())
         except (soundfile.LibsndfileError, TypeError):  # TypeError: the extension promises a headerless file
-            how = "from a pipe" if size is None else ""
-            raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
-
-        file = self._file
-        super().__init__(file.samplerate, file.channels, file.frames, file.format, file.subtype, file.copy_metadata())
+            if not known:
+                how = "from a pipe" if size is None else ""
+                raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
+            rate, channels, container, subtype = known  # libsndfile does not know all chunks
+            super().__init__(rate, channels, None, container, subtype)
+        self.path = path
         try:
             check_sample_rate(path, self.sample_rate)
-            if self.frames == 0 and size is not None:
-                self._look_for_samples(size)
+            if known and wave:
+                self._read_samples_of(wave, sound_bytes)
+            elif wave and 0 < wave.declared < sound_bytes:
+                raise AudioError(f"{path} goes on after the samples that its header declares; repair it with ffmpeg")
+            elif self.frames == 0 and size is not None and size > UNREADABLE_SIZE:
+                raise AudioError(f"{path} is damaged: {size} bytes, but no sound that can be read")
         except BaseException:
             self.close()
             raise
 
-        if file.frames >= 2**62:  # how libsndfile says that a FLAC came from a pipe
+        self.cut_short = False
+        if self.frames is not None and self.frames >= 2**62:  # how libsndfile says that a FLAC came from a pipe
             self.frames = None
-        self.cut_short = extent is not None and file.frames + extent.slack < extent.frames
-        if extent is not None and file.frames > extent.frames + extent.slack:
-            self.frames = extent.frames
+        if self.frames is not None and extent is not None:
+            self.cut_short = self.frames + extent.slack < extent.frames
+            if self.frames > extent.frames + extent.slack:
+                self.frames = extent.frames
 
-    def _look_for_samples(self, size: int) -> None:
-        """Find the samples of a WAV whose recorder was stopped before it wrote their number."""
-        known = self.subtype in formats.BYTES_PER_SAMPLE
-        self._tail = formats.unfinished_wav(Path(self.path), size) if known else None
-        if self._tail:
+    def _read_samples_of(self, wave: riff.Wave, sound_bytes: int) -> None:
+        """Read the samples of a WAV where they are, should libsndfile find others: a recorder may have died."""
+        if self.frames == sound_bytes // wave.frame_bytes:
+            return
+        if self._file:
             self._file.close()
-            self._file = soundfile.SoundFile(
-                self._tail,
-                samplerate=self.sample_rate,
-                channels=self.channels,
-                format="RAW",
-                subtype=self.subtype,
-                endian="LITTLE",
-            )
-            self.frames = self._file.frames
-        elif size > UNREADABLE_SIZE:
-            raise AudioError(f"{self.path} is damaged: {size} bytes, but no sound that can be read")
+        self._excerpt = riff.Excerpt(Path(self.path), wave.start, sound_bytes)
+        self._file = soundfile.SoundFile(
+            self._excerpt,
+            samplerate=self.sample_rate,
+            channels=self.channels,
+            format="RAW",
+            subtype=self.subtype,
+            endian="LITTLE",
+        )
+        self.frames = self._file.frames
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Read on to the end, some frames at a time.
@@ -118,7 +133,7 @@ class Reader(Source):
                 yield from self._go_on(done, frames, error.error_string.rstrip("."))
                 return
             if len(block) == 0:
-                if self._tail and done != self.frames:  # soundfile swallows what its callbacks raise
+                if self._excerpt and done != self.frames:  # soundfile swallows what its callbacks raise
                     raise AudioError(f"{self.path} cannot be read to its end")
                 return
             done += len(block)
@@ -146,9 +161,10 @@ class Reader(Source):
 
     def close(self) -> None:
         """Close the file; doing it twice is harmless."""
-        self._file.close()
-        if self._tail:
-            self._tail.close()
+        if self._file:
+            self._file.close()
+        if self._excerpt:
+            self._excerpt.close()
 
 
 class Encoder:
@@ -170,16 +186,14 @@ class Encoder:
     """
 
     def __init__(self, pending: PendingFile, container: str, subtype: str, like: Layout) -> None:
-        self._pending, self._subtype = pending, subtype
-        grows = container == "WAV" and like.frames is None
-        self._container = "RF64" if grows else container
+        self._bits = INTEGER_BITS.get(subtype)
         try:
             self._file = soundfile.SoundFile(
                 _native(pending.path) if pending.path is not None else pending.descriptor,
                 mode="w",
                 samplerate=like.sample_rate,
                 channels=like.channels,
-                format=self._container,
+                format=container,
                 subtype=subtype,
                 closefd=False,
             )
@@ -188,8 +202,6 @@ class Encoder:
 
         # the chunk of peaks holds the time of writing: no two runs would give the same bytes
         _command(self._file, ADD_PEAK_CHUNK, False)
-        if grows:
-            _command(self._file, RF64_AUTO_DOWNGRADE, True)  # a plain WAV if it stays under 4 GiB
 
         _sequential(self._file)
         self._copy_tags(container, like.tags)
@@ -202,7 +214,9 @@ class Encoder:
                     setattr(self._file, name, text)
 
     def write(self, block: np.ndarray) -> None:
-        """Append float32 [n, channels] within +-1, or beyond where the encoding holds it. Raises OSError: full disk."""
+        """Append float32 [n, channels]; integers are clipped and rounded. Raises OSError if the disk is full."""
+        if self._bits is not None:  # libsndfile itself rounds down when it clips
+            block = rounded(block, self._bits) << (32 - self._bits)
         for start in range(0, len(block), WRITE_FRAMES):
             try:
                 self._file.write(block[start : start + WRITE_FRAMES])
@@ -215,9 +229,6 @@ class Encoder:
             self._file.close()
         except soundfile.LibsndfileError as error:
             raise AudioError(error.error_string) from None
-        if self._container == "RF64" and self._subtype in ("FLOAT", "DOUBLE"):
-            with self._pending.open() as written:
-                formats.forget_peak_time(written)
 
     def discard(self) -> None:
         """Close the file, whatever it holds; doing it twice is harmless."""

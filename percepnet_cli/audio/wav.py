@@ -1,0 +1,147 @@
+"""Writes WAV and RF64 files chunk by chunk, so that what stands beside the samples of the input stays."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from typing import BinaryIO
+
+import numpy as np
+
+from percepnet_cli.audio.chunks import Kept
+from percepnet_cli.audio.formats import BYTES_PER_SAMPLE, Layout
+from percepnet_cli.audio.pipes import EXTENSIBLE, EXTENSIBLE_GUID
+from percepnet_cli.audio.riff import UNKNOWN_SIZE
+from percepnet_cli.audio.samples import ENCODINGS, compand, encode
+from percepnet_cli.errors import AudioError
+from percepnet_cli.storage.atomic import PendingFile
+
+CONTAINERS = ("WAV", "WAVEX", "RF64")
+"""What is written here, by soundfile's names."""
+
+FORMAT_CODES = {"FLOAT": 3, "DOUBLE": 3, "ALAW": 6, "ULAW": 7}
+"""Of the encodings other than integers, which have 1."""
+
+BY_SUBTYPE = {subtype: name for name, (subtype, _) in ENCODINGS.items() if name in ("u8", "s16le", "s24le", "s32le")}
+BY_SUBTYPE |= {"FLOAT": "f32le", "DOUBLE": "f64le"}
+
+INFO_NAMES = {
+    "title": b"INAM", "artist": b"IART", "album": b"IPRD", "comment": b"ICMT", "copyright": b"ICOP",
+    "date": b"ICRD", "genre": b"IGNR", "tracknumber": b"ITRK", "software": b"ISFT",
+}  # fmt: skip
+"""Tags by soundfile's names -> chunks of a LIST/INFO."""
+
+DS64_BYTES = 28
+ROOM_FROM_BYTES = 2**30
+"""Expected bytes of samples from which on there is room for sizes of 64 bits."""
+
+NARROW_LIMIT = 2**32 - 2**20
+"""Bytes of samples that sizes of 32 bits can tell, with room for other chunks."""
+
+
+class WavEncoder:
+    """Writes the samples of a new WAV or RF64.
+
+    Parameters
+    ----------
+    pending : PendingFile
+        Where they go.
+    container, subtype : str
+        From ``formats.choose``.
+    like : Layout
+        The input: rate, channels, tags, expected length.
+    kept : Kept or None
+        What stands beside the samples of the input, if that is of this family.
+    """
+
+    def __init__(self, pending: PendingFile, container: str, subtype: str, like: Layout, kept: Kept | None) -> None:
+        if not 1 <= like.channels <= 1024:
+            raise AudioError(f"{container} does not take {like.channels} channels")
+        self._subtype, self._wide = subtype, container == "RF64"
+        self._frame_bytes = BYTES_PER_SAMPLE[subtype] * like.channels
+        self._size = 0
+        expected = None if like.frames is None else like.frames * self._frame_bytes
+        self._room = self._wide or expected is None or expected > ROOM_FROM_BYTES
+        form = kept.format if kept and kept.subtype == subtype else b""
+        form = form or describe(subtype, like, container == "WAVEX", kept.format if kept else b"")
+        self._after = kept.after if kept else []
+        if kept is None and like.tags:
+            self._after = [(b"LIST", info_list(like.tags))]
+        self._form = form
+        self._file: BinaryIO = pending.open()
+        self._file.write(b"RIFF" + bytes(4) + b"WAVE")
+        if self._room:
+            self._chunk(b"JUNK", bytes(DS64_BYTES))
+        for kind, content in kept.before if kept else []:
+            self._chunk(kind, content)
+        self._chunk(b"fmt ", form)
+        if int.from_bytes(form[:2], "little") != 1 and len(form) < 40:
+            self._fact = self._file.tell() + 8
+            self._chunk(b"fact", bytes(4))
+        else:
+            self._fact = 0
+        self._file.write(b"data" + bytes(4))
+        self._start = self._file.tell()
+
+    def _chunk(self, kind: bytes, content: bytes) -> None:
+        self._file.write(kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2))
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float32 [n, channels], clipped and rounded. Raises OSError if the disk is full."""
+        if self._subtype in ("ULAW", "ALAW"):
+            data = compand(block, self._subtype)
+        else:
+            data = encode(block, BY_SUBTYPE[self._subtype])
+        self._file.write(data)
+        self._size += len(data)
+
+    def finish(self) -> None:
+        """Write what follows the samples and the sizes, and close the file. Raises AudioError, or OSError."""
+        file = self._file
+        file.write(bytes(self._size % 2))
+        for kind, content in self._after:
+            self._chunk(kind, content)
+        total = file.tell() - 8
+        wide = self._wide or total > NARROW_LIMIT
+        if wide and not self._room:
+            raise AudioError("it passed 4 GiB, and its input did not say that it would")
+        frames = self._size // self._frame_bytes
+        file.seek(0)
+        file.write((b"RF64" if wide else b"RIFF") + struct.pack("<I", UNKNOWN_SIZE if wide else total))
+        if wide:
+            file.seek(12)
+            self._chunk(b"ds64", struct.pack("<QQQI", total, self._size, frames, 0))
+        if self._fact:
+            file.seek(self._fact)
+            file.write(struct.pack("<I", min(frames, UNKNOWN_SIZE)))
+        file.seek(self._start - 4)
+        file.write(struct.pack("<I", UNKNOWN_SIZE if wide else self._size))
+        file.close()
+
+    def discard(self) -> None:
+        """Close the file, whatever it holds; doing it twice is harmless."""
+        with suppress(OSError):  # what is thrown away need not be whole
+            self._file.close()
+
+
+def describe(subtype: str, like: Layout, extensible: bool, old: bytes = b"") -> bytes:
+    """Return the content of a fmt chunk; mask and GUID of an old one are kept."""
+    size, code = BYTES_PER_SAMPLE[subtype], FORMAT_CODES.get(subtype, 1)
+    rate, block, bits = like.sample_rate, size * like.channels, 8 * size
+    mask, tail = b"", EXTENSIBLE_GUID
+    if old[:2] == struct.pack("<H", EXTENSIBLE) and len(old) >= 40:
+        mask, tail, extensible = old[20:24], old[26:40], True
+    common = struct.pack("<HIIHH", like.channels, rate, min(rate * block, UNKNOWN_SIZE), block, bits)
+    if extensible:
+        return struct.pack("<H", EXTENSIBLE) + common + struct.pack("<HH4sH", 22, bits, mask, code) + tail
+    return struct.pack("<H", code) + common + (struct.pack("<H", 0) if code != 1 else b"")
+
+
+def info_list(tags: dict[str, str]) -> bytes:
+    """Return the content of a LIST chunk that holds tags, UTF-8."""
+    content = b"INFO"
+    for name, text in tags.items():
+        if name in INFO_NAMES and text:
+            data = text.encode("utf-8", "replace") + b"\0"
+            content += INFO_NAMES[name] + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    return content
