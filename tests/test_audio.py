@@ -350,7 +350,7 @@ def test_nothing_is_left_after_an_exception(tmp_path, exception):
         ("out", 48000, 1, "needs an extension"),
         ("out.xyz", 48000, 1, "needs an extension"),
         ("out.raw", 48000, 1, "needs an extension"),
-        ("none/out.wav", 48000, 1, "No such file or directory"),
+        ("none/out.wav", 48000, 1, "there is no such folder"),
         ("in.wav/out.wav", 48000, 1, "Not a directory"),
         (".", 48000, 1, "is a folder"),
         ("out.opus", 44100, 1, "Opus takes 8000, 12000, 16000, 24000, 48000 Hz, not 44100 Hz"),

@@ -223,7 +223,7 @@ def test_compiling_is_announced_once_unless_quiet(tmp_path, monkeypatch):
         ("in.wav", "old.wav", "old.wav already exists; use --force to replace it"),
         ("in.wav", "in.wav", "in.wav already exists; use --force to replace it"),
         ("in.wav", "text.wav/out.wav", "out.wav cannot be written: Not a directory"),
-        ("in.wav", "nowhere/out.wav", "out.wav cannot be written: No such file or directory"),
+        ("in.wav", "nowhere/out.wav", "out.wav cannot be written: there is no such folder"),
         ("in.wav", "out.xyz", "out.xyz needs an extension that tells its format: .wav .wave .flac"),
         ("in.wav", "out.opus", "out.opus cannot be written: Opus takes 8000, 12000"),
     ],

@@ -188,7 +188,7 @@ def test_bad_input_is_a_sentence(folder, tmp_path):
         ((clean, tmp_path / "part"), "2 of 3 recordings"),
         ((clean, folder / "noisy", "--csv", tmp_path / "there.csv"), "already exists; use --force"),
         ((clean, folder / "noisy", "--json", tmp_path / "no" / "x.json"), "there is no such folder"),
-        ((clean, folder / "noisy", "--csv", tmp_path / "part"), "it is a folder"),
+        ((clean, folder / "noisy", "--csv", tmp_path / "part"), "is a folder; give the name of a file"),
     ):
         result = run(*arguments, *QUICK)
         assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") <= 2, result.output

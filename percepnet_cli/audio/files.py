@@ -7,7 +7,6 @@ nothing. Samples are float32 [frames, channels] with a full scale of +-1 everywh
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES
 from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
+from percepnet_cli.storage.target import check_file, exists_sentence
 
 __all__ = ["AudioError", "Writer", "open_reader", "open_writer"]
 
@@ -110,19 +110,7 @@ class Writer:
         return WavEncoder(self._pending, self.format, self.subtype, like, kept)
 
     def _check_target(self) -> None:
-        try:
-            mode = os.stat(self._target).st_mode
-        except FileNotFoundError:
-            return
-        except OSError as error:  # the name is too long, a folder of it is a file...
-            raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
-        if stat.S_ISDIR(mode):
-            raise AudioError(f"{self.path} is a folder; give the name of a file")
-        if not self._force:
-            raise AudioError(self._exists())
-
-    def _exists(self) -> str:
-        return f"{self.path} already exists; use --force to replace it"
+        check_file(self._target, self._force, error=AudioError, shown=self.path)
 
     def write(self, block: np.ndarray) -> None:
         """Append samples.
@@ -159,7 +147,7 @@ class Writer:
         try:
             self._pending.place(self._force)
         except FileExistsError:
-            raise AudioError(self._exists()) from None
+            raise AudioError(exists_sentence(self.path)) from None
         except OSError as error:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
 

@@ -6,9 +6,9 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from percepnet_cli.audio.suffixes import CONTAINERS, SOUND_SUFFIXES
+from percepnet_cli.audio.folders import is_sound, sound_files
+from percepnet_cli.audio.suffixes import CONTAINERS
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import remote
 
@@ -79,40 +79,12 @@ def _changes(name: str, wanted: str | None) -> bool:
 
 def _find(path: str, output: str) -> Iterator[tuple[str, str, int]]:
     """Yield (source, name below the output folder, bytes) of what one input stands for, in a fixed order."""
-    if remote.is_url(path):
-        yield from _find_remote(path)
-    elif os.path.isdir(path):
-        yield from _walk(path, os.path.realpath(remote.local(output)) if not remote.is_url(output) else "")
+    if remote.is_url(path) or os.path.isdir(path):
+        yield from ((found.path, found.name, found.size) for found in sound_files(path, output))
     elif remote.is_pattern(path):
         base = remote.fixed_part(path.replace(os.sep, "/"))
         for found in sorted(glob.glob(path, recursive=True)):
-            if os.path.isfile(found) and _is_sound(found):
+            if os.path.isfile(found) and is_sound(found):
                 yield found, os.path.relpath(found, base), os.path.getsize(found)
     else:
         yield path, os.path.basename(path), os.path.getsize(path) if os.path.isfile(path) else 0
-
-
-def _walk(path: str, output: str) -> Iterator[tuple[str, str, int]]:
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) != output
-        )
-        for name in sorted(names):
-            found = os.path.join(folder, name)
-            if not name.startswith(".") and _is_sound(name) and os.path.isfile(found):
-                yield found, os.path.relpath(found, path), os.path.getsize(found)
-
-
-def _find_remote(path: str) -> Iterator[tuple[str, str, int]]:
-    for url, relative, size in remote.find(path):
-        name = PurePosixPath(relative).name
-        if not relative:
-            yield url, PurePosixPath(url).name, size
-        elif _is_sound(name) and not name.startswith("."):
-            yield url, relative, size
-
-
-def _is_sound(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SOUND_SUFFIXES

@@ -12,6 +12,7 @@ from typing import Any
 from percepnet_cli.batch.run import SKIPPED, Outcome
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.storage.target import check_file
 from percepnet_cli.version import __version__
 
 COLUMNS = (
@@ -45,10 +46,7 @@ def check(path: Path, replace: bool) -> None:
     """Raise AudioError if a report cannot be written to a file."""
     if path.suffix.lower() not in (".json", ".csv"):
         raise AudioError(f"{path}: a report is a .json or a .csv")
-    if path.exists() and not replace:
-        raise AudioError(f"{path} already exists; use --force to replace it")
-    if not path.parent.is_dir():
-        raise AudioError(f"{path} cannot be written: there is no such folder")
+    check_file(path, replace, error=AudioError)
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Done
 from percepnet_cli.storage import atomic, remote
+from percepnet_cli.storage.target import exists_sentence
 
 Progress = Callable[[Item, float], object]
 """Gets an item and how far it is, 0..1."""
@@ -107,8 +108,7 @@ def run(
         elif settings.skip_existing:
             yield Outcome(item, SKIPPED)
         else:
-            sentence = f"{remote.local(item.target)} already exists; use --force to replace it"
-            yield Outcome(item, FAILED, error=sentence)
+            yield Outcome(item, FAILED, error=exists_sentence(remote.local(item.target)))
 
     # Parts of files that an interrupted run left behind
     unfinished = {item.target: Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)}

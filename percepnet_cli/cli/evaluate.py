@@ -115,10 +115,11 @@ def evaluate(
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.parallel import pool
     from percepnet_cli.parallel.runner import Failed
+    from percepnet_cli.storage.target import check_file
 
     for path in (csv_path, json_path):
         if path is not None:
-            report.check(path, force)
+            check_file(path, force, inputs=[manifest] if manifest else ())
     pairs = evaluation.find_pairs(clean, noisy, compared, manifest)
     chosen = [load_model(name) for name in models or ((None,) if noisy is not None and not compared else ())]
     labels = [f"model {model.name}" for model in chosen]

@@ -52,20 +52,20 @@ def oracle(
         raise click.UsageError("--snr needs --noise.")
     from percepnet_cli.audio import whole
     from percepnet_cli.cli.progress import prepare
-    from percepnet_cli.errors import AudioError
     from percepnet_cli.evaluation import oracle as oracle_stages
-    from percepnet_cli.evaluation.report import COLUMNS, check, finite, markdown, number, write_csv, write_json
+    from percepnet_cli.evaluation.report import COLUMNS, finite, markdown, number, write_csv, write_json
     from percepnet_cli.metrics import scores
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.plotting import figure as plots
+    from percepnet_cli.storage.target import check_file, check_folder, make_folder
 
     folder = paths[-1]
-    if folder.exists() and not folder.is_dir():
-        raise AudioError(f"{folder} is a file; give a folder for the results")
+    check_folder(folder)
+    inputs = [*paths[:-1], *([noise] if noise else [])]
     results = [folder / f"{name}.wav" for name in oracle_stages.STAGES]
     for path in (*results, *(folder / f"stages.{kind}" for kind in ("csv", "json", "png"))):
-        if path.exists():
-            check(path, force)
+        if folder.exists():
+            check_file(path, force, inputs=inputs)
     loaded = load_model(model)
     clean, like = whole.read(paths[0])
     if noise is not None:
@@ -89,10 +89,7 @@ def oracle(
     ]
     kept = ["stage", "meaning", "pesq_wb", "stoi", "estoi", "si_sdr", "segmental_snr"]
     rows: list[dict[str, Any]] = [{key: row[key] for key in kept} for row in scored]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioError(f"{folder} cannot be made: {error.strerror}") from None
+    make_folder(folder)
     # what takes long comes first: an interrupted run leaves no audio without its scores
     if not no_picture:
         from percepnet_cli.plotting import views

@@ -86,6 +86,7 @@ def plot(
     from percepnet_cli.cli.progress import prepare
     from percepnet_cli.errors import PercepnetError
     from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.storage.target import make_folder
 
     loaded = load_model(model)
     prepare(quiet)
@@ -93,7 +94,7 @@ def plot(
     for path, target in zip(files, targets, strict=True):
         try:
             if folder is not None:
-                plots.make_folder(folder)
+                make_folder(folder)
             _one(path, target, loaded, post_filter, start_seconds, seconds, highest_khz, force)
         except PercepnetError as error:
             failures.append(str(error))

@@ -41,11 +41,11 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     from percepnet_cli.network.modelfile import load_model, model_bytes
     from percepnet_cli.network.quantize import half_tensors, quantize_tensors
     from percepnet_cli.storage.atomic import write_atomically
+    from percepnet_cli.storage.target import check_file
 
     if bits == "16" and audio:
         raise click.UsageError("--audio compares 8 bits with float; leave out --bits 16.")
-    if target.exists() and not force:
-        raise click.ClickException(f"{target} exists; --force replaces it")
+    check_file(target, force, inputs=[float_model, *audio])
     model = load_model(float_model, "float")
     origin = model.metadata | {"float_sha256": model.digest}
     if bits == "8":

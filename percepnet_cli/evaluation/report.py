@@ -283,16 +283,6 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     _write(path, lambda part: part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8"))
 
 
-def check(path: Path, force: bool) -> None:
-    """Raise AudioError if a result cannot be written under a name."""
-    if path.exists() and not path.is_dir() and not force:
-        raise AudioError(f"{path} already exists; use --force to replace it")
-    if path.is_dir() or not path.parent.is_dir():
-        raise AudioError(
-            f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'there is no such folder'}"
-        )
-
-
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
     try:
         write_atomically(path, fill)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from percepnet_cli.audio.folders import sound_files
 from percepnet_cli.audio.resample import resample
-from percepnet_cli.audio.suffixes import SOUND_SUFFIXES
 from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.errors import AudioError
@@ -136,13 +135,11 @@ def unpaired(pairs: Sequence[Pair], systems: Iterable[Path]) -> list[str]:
 def recordings(folder: Path) -> dict[str, Path]:
     """Return the sound files below a folder by their relative name without extension. Raises AudioError."""
     found: dict[str, Path] = {}
-    pattern = str(Path(glob.escape(str(folder))) / "**" / "*")
-    for path in sorted(map(Path, glob.glob(pattern, recursive=True))):
-        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file():
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise AudioError(f"{found[name]} and {path} have the same name; which one is meant?")
-            found[name] = path
+    for path in sorted(Path(one.path) for one in sound_files(str(folder))):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise AudioError(f"{found[name]} and {path} have the same name; which one is meant?")
+        found[name] = path
     if not found:
         raise AudioError(f"{folder}: no sound files there")
     return found

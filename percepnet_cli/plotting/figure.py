@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from percepnet_cli.errors import ExtraError, PlotError
 from percepnet_cli.extras import missing, sentence
 from percepnet_cli.storage.atomic import PendingFile, write_atomically
+from percepnet_cli.storage.target import check_file, exists_sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -44,20 +44,7 @@ def check(path: Path, force: bool) -> None:
     """Raise PlotError if a picture cannot be written under a name."""
     if path.suffix.lower() not in SUFFIXES:
         raise PlotError(f"{path}: a picture is a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    if path.is_dir():
-        raise PlotError(f"{path} is a folder; give the name of a file")
-    if os.path.lexists(path) and not force:
-        raise PlotError(f"{path} already exists; use --force to replace it")
-    if not path.parent.is_dir():
-        raise PlotError(f"{path} cannot be written: there is no such folder")
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for pictures unless it is there. Raises PlotError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PlotError(f"{path} cannot be made: {error.strerror}") from None
+    check_file(path, force, error=PlotError)
 
 
 def save(figure: Figure, path: Path, force: bool = True) -> None:
@@ -89,7 +76,7 @@ def save(figure: Figure, path: Path, force: bool = True) -> None:
         finally:
             pending.discard()
     except FileExistsError:
-        raise PlotError(f"{path} already exists; use --force to replace it") from None
+        raise PlotError(exists_sentence(path)) from None
     except OSError as error:
         raise PlotError(f"{path} cannot be written: {error.strerror or error}") from None
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from percepnet_cli.audio.suffixes import SOUND_SUFFIXES
+from percepnet_cli.audio.folders import sound_files
 from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.errors import AudioError
@@ -68,7 +68,7 @@ def find(source: Path | str) -> list[Recording]:
         return _find_remote(str(source))
     source = Path(remote.local(str(source)))
     if source.is_dir():
-        paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
+        paths = sorted(Path(one.path) for one in sound_files(str(source)))
         found = [Recording(str(p), p.stem if p.parent == source else str(p.parent.relative_to(source))) for p in paths]
     elif source.suffix.lower() in {".tsv", ".csv"}:
         found = list(_read_table(source))
@@ -84,12 +84,10 @@ def find(source: Path | str) -> list[Recording]:
 
 
 def _find_remote(url: str) -> list[Recording]:
-    listed = [(PurePosixPath(name), found) for found, name, _ in remote.find(url)]
-    found = [
-        Recording(path, name.stem if len(name.parts) == 1 else str(name.parent))
-        for name, path in listed
-        if name.suffix.lower() in SOUND_SUFFIXES
-    ]
+    found = []
+    for path, below, _ in sound_files(url):
+        name = PurePosixPath(below)
+        found.append(Recording(path, name.stem if len(name.parts) == 1 else str(name.parent)))
     if not found:
         raise ValueError(f"{url}: no recordings in it")
     return found

@@ -20,6 +20,7 @@ from percepnet_cli.errors import PercepnetError
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote
+from percepnet_cli.storage.target import make_folder
 from percepnet_cli.training.data import shard_file
 from percepnet_cli.training.data.corpus import Library, Recording, find, select_split
 from percepnet_cli.training.data.mixture import Mixture, SourcePool, draw
@@ -196,11 +197,11 @@ def generate(
     folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
     paths that could not be read, or held silence alone, and were left out; scheduler: address of a Dask scheduler
     that does it instead. A shard appears whole or not at all. Raises ValueError if the folder holds shards of another
-    plan; OSError if the folder cannot be made; PercepnetError if a shard, a store or a cluster fails.
+    plan; PercepnetError if the folder cannot be made, or a shard, a store or a cluster fails.
     """
     folder = str(folder)
     if not remote.is_url(folder):
-        Path(remote.local(folder)).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(remote.local(folder)))
 
     # What is to be there, and what of it is missing
     shard_hours = SEQUENCES_PER_SHARD * plan.recipe.seconds / 3600
