@@ -161,12 +161,15 @@ class Denoiser:
             raise ValueError(f"samples have shape {np.shape(samples)}, expected [n, {self.channels}]")
         if len(self._pending):
             array = np.concatenate((self._pending, array))
+
+        # Whole hops now, as many at once as the stages have room for; the rest with the next call
         hops = len(array) // HOP_SIZE
         out = np.empty((hops * HOP_SIZE, self.channels), np.float32)
         for start in range(0, hops, MAX_HOPS):
             part = slice(start * HOP_SIZE, min(start + MAX_HOPS, hops) * HOP_SIZE)
             self._process_hops(array[part], out[part])
         self._pending = array[hops * HOP_SIZE :].copy()
+
         return out[:, 0] if self._flat else out
 
     def flush(self) -> np.ndarray:
@@ -209,9 +212,12 @@ class Denoiser:
     def _finish(self) -> np.ndarray:
         """Return what waits for the end of the stream, float32 [n, channels]; nothing if the network is causal."""
         hops = self._channels[0].latency_hops
+
         out = np.empty((hops * HOP_SIZE, self.channels), np.float32)
         if hops:
             ends = list(self._each(hops)(_Channel.end, self._channels))
+
+            # More than the stages have room for, so in turns
             for start in range(0, hops, MAX_HOPS):
                 rows = slice(start, min(start + MAX_HOPS, hops))
                 parts = [
@@ -227,10 +233,14 @@ class Denoiser:
         out: float32 [hops * 480, channels], written, up to MAX_HOPS hops.
         """
         channels, each = range(self.channels), self._each(len(out) // HOP_SIZE)
+
+        # What the network gave each channel, before they are linked
         if self._observer is not None:
             for channel in channels:
                 self._observer(channel, *analyzed[channel])
         self._voicing = max(float(analysis.correlation[-1]) for analysis, _, _ in analyzed)
+
+        # Link of channels: one gain and strength for all, and the post-filter weighs bands by their energy in all
         energies = [analysis.E for analysis, _, _ in analyzed]
         if self._linked:
             gain, strength = (np.stack([one[part] for one in analyzed]) for part in (1, 2))
@@ -238,6 +248,7 @@ class Denoiser:
             energies = [np.sum(energies, axis=0)] * self.channels
             analyzed = [(analysis, *linked) for analysis, _, _ in analyzed]
 
+        # Post-filter, mix, synthesis
         def render(channel: int) -> None:
             analysis, gain, strength = analyzed[channel]
             energy = energies[channel] if self._post_filter else None
@@ -286,6 +297,8 @@ class _Channel:
         hops = self._hops[: len(samples) // HOP_SIZE]
         hops.reshape(-1)[:] = samples
         analysis = self._analyzer.analyze(hops)
+
+        # A network that looks ahead answers for earlier hops: their analyses have waited for that
         gain, strength = self._gain[: len(hops)], self._strength[: len(hops)]
         self._predictor.run(analysis.features, gain, strength)
         if self._clock is not None:

@@ -20,6 +20,10 @@
 ``Analyzer`` is all before the network, ``Synthesizer`` all after it, for one channel. Both take any number of hops at
 a time; the result never depends on how a stream was cut. ``analyze_signal`` and ``synthesize_signal`` do a whole
 recording. The denoiser, training targets, the oracle and the plots all use these.
+
+When a hop has come in, the newest window ends with it. Its band energies are features at once; all else is done for
+the window LOOKAHEAD_HOPS (2) before it, of which comb and pitch tracker then know the future. Overlap-add completes
+the first half of that window: together 3 hops = 1440 samples of delay. docs/how.md has the formula of each box.
 """
 
 from __future__ import annotations
@@ -83,25 +87,32 @@ class Analysis(NamedTuple):
 
 
 class Analyzer:
-    """Everything before the network, for one channel."""
+    """Everything before the network, for one channel: the memories of the stages, and room for their results.
+
+    max_hops: the most that one call may bring. clock: see ``Clock``.
+    """
 
     def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
         self.max_hops = max_hops
         self._clock = clock
+
+        # What a stage keeps for the next call. Spectra and band energies wait for their look-ahead
         self._highpass = highpass.new_state()
         self._signal = DelayLine(HISTORY, max_hops * HOP_SIZE)
-        self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
         self._Y = DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BINS,), np.complex64)
-        self._P = np.zeros((max_hops, NUM_BINS), np.complex64)
         self._E = DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BANDS,))
-        self._Ep = np.zeros((max_hops, NUM_BANDS), np.float32)
+        self._pitch = pitch.Tracker(max_hops)
+
+        # Results, and two that are used on the way: windows, and cross terms of Y and P per band
+        self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
         self._C = np.zeros((max_hops, NUM_BANDS), np.float32)
+        self._P = np.zeros((max_hops, NUM_BINS), np.complex64)
+        self._Ep = np.zeros((max_hops, NUM_BANDS), np.float32)
         self._coherence = np.zeros((max_hops, NUM_BANDS), np.float32)
         self._period = np.zeros(max_hops, np.int32)
         self._correlation = np.zeros(max_hops, np.float32)
         self._noise_gain = np.zeros(max_hops, np.float32)
         self._features = np.zeros((max_hops, NUM_FEATURES), np.float32)
-        self._pitch = pitch.Tracker(max_hops)
 
     def analyze(self, samples: np.ndarray, period: np.ndarray | None = None) -> Analysis:
         """Take new hops and describe the windows LOOKAHEAD_HOPS behind them.
@@ -180,7 +191,10 @@ class Analyzer:
 
 
 class Synthesizer:
-    """Everything after the network, for one channel."""
+    """Everything after the network, for one channel: room for results, and half a window that waits for the next.
+
+    max_hops: the most that one call may bring. clock: see ``Clock``.
+    """
 
     def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
         self._clock = clock

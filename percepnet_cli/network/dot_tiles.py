@@ -54,12 +54,14 @@ INSTRUCTIONS = {
 }
 """By ISA. LLVM makes the VEX form of AVX-VNNI from the 256-bit intrinsic where the CPU has no AVX-512."""
 
+# Where the plain loop is used this module is imported all the same, and any entry will do
 USED = INSTRUCTIONS.get(isa(), INSTRUCTIONS["avx512-vnni"])
 OFFSET = np.int32(USED.offset)
 LANES = USED.lanes
 PANEL = REGISTERS * LANES
 """Rows of a panel."""
 WIDE = USED.wide_hops
+"""Hops of the largest tile."""
 
 
 def pack(weights: np.ndarray, used: Instruction = USED) -> np.ndarray:
@@ -285,6 +287,8 @@ def tile_intrinsic(hops: int, unroll: int) -> Any:
 tile_wide = tile_intrinsic(WIDE, 1)
 tile_four = tile_intrinsic(4, 1)
 tile_one = tile_intrinsic(1, 4)
+"""A file's hops go through the wide one, what is left through the others. A single hop, live, has only three sums: it
+goes over four groups of columns at once, so that the CPU need not wait for one product before it begins the next."""
 
 
 @kernel
