@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from click.testing import CliRunner
 
+from percepnet_cli.cli import main
 from percepnet_cli.errors import AudioError, StorageError
 from percepnet_cli.storage.target import check_file, check_folder, make_folder
 
@@ -79,3 +81,11 @@ def test_folders_are_made_where_they_can_be(place):
             check(place / "there.csv")
     with pytest.raises(StorageError, match="cannot be made: Not a directory"):
         make_folder(place / "there.csv" / "a")
+
+
+def test_a_model_is_not_quantized_into_itself(place):
+    path = place / "model.safetensors"
+    path.write_bytes(b"weights")
+    result = CliRunner().invoke(main, ["quantize", "--force", str(path), str(path)])
+    assert result.exit_code == 1 and result.stderr == f"Error: {path} is an input; give the result another name\n"
+    assert path.read_bytes() == b"weights"
