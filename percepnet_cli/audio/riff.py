@@ -106,6 +106,8 @@ def read_wave(file: BinaryIO, size: int) -> Wave | None:
     if head[:4] not in WAVE_FORMS or head[8:] != b"WAVE":
         return None
     wave, large = Wave(head[:4]), 0
+
+    # Up to the samples, whose size a writer to a pipe may not have known; then what follows them
     for chunk in walk(file, 12, size):
         if chunk.kind == b"data":
             wave.start = chunk.start
@@ -115,6 +117,7 @@ def read_wave(file: BinaryIO, size: int) -> Wave | None:
                 behind = chunk.start + wave.declared + wave.declared % 2
                 wave.chunks += (one for one in walk(file, behind, size) if is_plausible(one, size))
             return wave
+
         content = b""
         if chunk.kind in (b"fmt ", b"ds64") and chunk.size <= 4096:
             content = file.read(chunk.size)

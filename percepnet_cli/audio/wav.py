@@ -60,14 +60,20 @@ class WavEncoder:
         self._subtype, self._wide = subtype, container == "RF64"
         self._frame_bytes = BYTES_PER_SAMPLE[subtype] * like.channels
         self._size = 0
+
+        # Room for the sizes of RF64, in what may pass 4 GiB
         expected = None if like.frames is None else like.frames * self._frame_bytes
         self._room = self._wide or expected is None or expected > ROOM_FROM_BYTES
+
+        # The description of the samples and the chunks behind them, of the input where there are any
         form = kept.format if kept and kept.subtype == subtype else b""
         form = form or describe(subtype, like, container == "WAVEX", kept.format if kept else b"")
         self._after = kept.after if kept else []
         if kept is None and like.tags:
             self._after = [(b"LIST", info_list(like.tags))]
         self._form = form
+
+        # The header; sizes come when they are known
         self._file: BinaryIO = pending.open()
         self._file.write(b"RIFF" + bytes(4) + b"WAVE")
         if self._room:
@@ -80,6 +86,7 @@ class WavEncoder:
             self._chunk(b"fact", bytes(4))
         else:
             self._fact = 0
+
         self._file.write(b"data" + bytes(4))
         self._start = self._file.tell()
 
@@ -101,10 +108,13 @@ class WavEncoder:
         file.write(bytes(self._size % 2))
         for kind, content in self._after:
             self._chunk(kind, content)
+
         total = file.tell() - 8
         wide = self._wide or total > NARROW_LIMIT
         if wide and not self._room:
             raise AudioError("it passed 4 GiB, and its input did not say that it would")
+
+        # Sizes: of the file, in RF64 of all, the number of frames, of the samples
         frames = self._size // self._frame_bytes
         file.seek(0)
         file.write((b"RF64" if wide else b"RIFF") + struct.pack("<I", UNKNOWN_SIZE if wide else total))

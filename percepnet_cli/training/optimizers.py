@@ -27,10 +27,13 @@ def make_optimizers(model: PercepNet, options: Options) -> list[torch.optim.Opti
             recurrent.append(parameter)
         else:
             (decayed if parameter.dim() > 1 else others).append(parameter)
+
+    # Matrices decay, biases do not
     groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS, eps=1e-8, fused=True)
     ]
+
     if recurrent:
         if not hasattr(torch.optim, "Muon"):
             raise ValueError("this version of torch has no Muon; use --optimizer adamw, or torch 2.9 and later")
