@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from percepnet_cli.training.losses import GAIN_LOSSES, LEAST_RESIDUE, Totals, bce, losses, sisdr_loss  # noqa: E402
+from percepnet_cli.training.losses import GAIN_LOSSES, LEAST_SHARE, Totals, bce, losses, sisdr_loss  # noqa: E402
 from percepnet_cli.training.loudness import SPEECH_ENERGY  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -106,8 +106,8 @@ def test_the_wiener_filter_leaves_least_sisdr_loss():
     gain = torch.full((4, 2, 34), 0.6)
     found = {g: float(sisdr_loss(energy, gain, torch.full((4, 2, 34), g))) for g in (0.0, 0.26, 0.36, 0.46, 1.0)}
     assert min(found, key=found.get) == 0.36
-    assert found[0.0] == pytest.approx(np.log10(1 + LEAST_RESIDUE), abs=1e-5)  # all of the speech is missing
-    assert found[1.0] == pytest.approx(np.log10(0.64 / 0.36 + LEAST_RESIDUE), abs=1e-5)  # all of the noise is there
+    assert found[0.0] == pytest.approx(np.log10(1 + LEAST_SHARE), abs=1e-5)  # all of the speech is missing
+    assert found[1.0] == pytest.approx(np.log10(0.64 / 0.36 + LEAST_SHARE), abs=1e-5)  # all of the noise is there
     nothing = torch.zeros(4, 2, 34, requires_grad=True)
     sisdr_loss(0 * energy, gain, nothing).backward()
     assert torch.isfinite(nothing.grad).all()

@@ -52,8 +52,8 @@ FORMER = {
     "--part": r"--part\b|\bpart: str|[\"']part[\"']\s*:",  # a part of anything else is a part
     "--pieces": r"--pieces\b|pieces: int\b",  # pieces of a stream or of music, and a folder of the corpus
     "--recolour": r"--recolou?r|\brecolou?r",
-    "--residue-weight": r"residue[-_]weight",
-    "--loudness-weight": r"loudness[-_]weight",  # loudness is a quantity of training/loudness.py
+    "--residue-weight": r"\b[Rr]esidue\b|RESIDUE",
+    "--loudness-weight": r"loudness[-_ ](weight|loss)|(loss|weight) of loudness",  # not the quantity
     "--level-weight": r"(?<!band[-_])\blevel[-_]weight",
     "losses": r"(loss|\"|--loss )(=| |: )?\"?(gamma|quarter|relative|entropy)\"",  # values of an option: quoted
     "--batch": r"--batch(?![-\w])|--hops\b|--rate(?![-\w=])",  # pacat takes --rate=N

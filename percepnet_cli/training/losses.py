@@ -27,7 +27,7 @@ SHARPNESS = 8.0
 ENTROPY_SHARE = 0.5
 """Weight of the cross-entropy in the mixed loss; our choice."""
 
-LEAST_RESIDUE = 0.01
+LEAST_SHARE = 0.01
 """Added to the share of what is not speech: below -20 dB less of it is not worth speech elsewhere. Our choice."""
 
 
@@ -84,7 +84,7 @@ def sisdr_loss(energy: torch.Tensor, gain: torch.Tensor, gain_hat: torch.Tensor)
     gain, gain_hat = gain[..., : energy.shape[-1]], gain_hat[..., : energy.shape[-1]]
     left = (1 - gain_hat) ** 2 * gain**2 + gain_hat**2 * (1 - gain**2)
     share = (left * energy).sum(-1).mean(0) / SPEECH_ENERGY
-    return torch.log10(share + LEAST_RESIDUE).mean()
+    return torch.log10(share + LEAST_SHARE).mean()
 
 
 class Totals(NamedTuple):
