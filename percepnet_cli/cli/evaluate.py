@@ -92,8 +92,8 @@ def evaluate(
     rate, format and number of channels (their mean is scored, at 48 kHz; STOI, PESQ and DNSMOS at 16 kHz). The files
     of NOISY are scored as they are and denoised.
 
-    Per file, per SNR and in all: PESQ-wb, STOI, ESTOI, DNSMOS SIG, BAK and OVRL (extra metrics), SI-SDR, segmental SNR
-    (30 ms, -10 to 35 dB), the delay, which is taken out before scoring, and the difference in length. Means come with
+    Per file, per SNR and in all: PESQ-wb, STOI, ESTOI, DNSMOS SIG, BAK, OVRL and P.808 (extra metrics), SI-SDR,
+    segmental SNR (30 ms, -10 to 35 dB), the delay, which is taken out before scoring, and the difference in length. Means come with
     95 % intervals by bootstrap, and differences to the first line, paired. The SNR is that of the manifest, else
     that of NOISY against CLEAN, put together in steps of 5 dB.
 

@@ -27,8 +27,9 @@ COLUMNS = {
     "dnsmos_sig": ("DNSMOS SIG", ".2f"),
     "dnsmos_bak": ("BAK", ".2f"),
     "dnsmos_ovrl": ("OVRL", ".2f"),
+    "dnsmos_p808": ("P.808", ".2f"),
 }
-"""Scores that are shown: heading and format. P.808 is in the files only."""
+"""Scores that are shown: heading and format."""
 
 DECIMALS = 6
 """Of the numbers in a CSV."""

@@ -35,8 +35,9 @@ COLUMNS = {
     "dnsmos_sig": ("DNSMOS SIG", ".2f"),
     "dnsmos_bak": ("BAK", ".2f"),
     "dnsmos_ovrl": ("OVRL", ".2f"),
+    "dnsmos_p808": ("P.808", ".2f"),
 }
-"""Scores of the table: heading and format. P.808 is in the JSON only."""
+"""Scores of the table: heading and format."""
 
 TOGETHER = (("pesq_wb", "dnsmos_ovrl"), ("stoi", "si_sdr"), ("dnsmos_sig", "dnsmos_bak"))
 """Scores that share a table by SNR."""
