@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 
 from percepnet_cli.audio.files import Writer, open_reader, open_writer
 from percepnet_cli.audio.formats import Source, readable_size
+from percepnet_cli.audio.level import find_gain
 from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
@@ -39,6 +41,8 @@ class FileReport:
     measures: Measures
     elapsed_seconds: float
     """Time it took."""
+    left_out: tuple[str, ...] = ()
+    """What stands beside the samples of the source and the target cannot hold."""
 
 
 def denoise_file(
@@ -125,20 +129,35 @@ def denoise_file(
         )
         metrics = BlindMetrics(rate)
 
-        def metered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        # what is much too soft for the network is raised, and lowered again at the end; a pipe cannot wait for that
+        frames = BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE
+        gain, blocks = 1.0, reader.blocks(frames)
+        if raw is None and os.path.isfile(source):
+            gain, blocks = find_gain(blocks, rate, lambda: open_reader(source), frames)
+
+        def raised() -> Iterator[np.ndarray]:
             for block in blocks:
                 metrics.add_input(block)
-                yield block
+                yield block if gain == 1 else block * np.float32(gain)
 
-        blocks = metered(reader.blocks(BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE))
-        for block in denoise_blocks(blocks, rate, reader.channels, denoiser):
+        for denoised in denoise_blocks(raised(), rate, reader.channels, denoiser):
+            block = denoised if gain == 1 else denoised * np.float32(1 / gain)
             metrics.add_output(block)
             writer.write(block)
             if progress:
                 progress(writer.frames / rate, total)
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
-    return FileReport(str(source), str(target), writer.frames / rate, rate, reader.channels, metrics.finish(), elapsed)
+    return FileReport(
+        str(source),
+        str(target),
+        writer.frames / rate,
+        rate,
+        reader.channels,
+        metrics.finish(),
+        elapsed,
+        tuple(getattr(writer, "left_out", ())),
+    )
 
 
 def _open_source(source: str | Path, raw: RawFormat | None) -> Source:

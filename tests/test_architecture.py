@@ -23,6 +23,7 @@ DOORS = {
     "numba": ["compute/*.py", "network/dot_tiles.py", "live/atomics.py", "live/exchange.py"],
     "llvmlite": ["compute/*.py", "network/dot_tiles.py", "live/atomics.py"],
     "soundfile": ["audio/sndfile.py"],
+    "mutagen": ["audio/tags.py"],
     "soxr": ["audio/resample.py"],
     "sounddevice": ["live/portaudio.py"],
     "distributed": ["parallel/cluster.py"],

@@ -35,7 +35,7 @@ def test_a_sound_file(sound):
     lines = [" ".join(line.split()) for line in result.output.splitlines()]
     expected = ["container WAV", "encoding PCM_24", "sample rate 44100", "channels 2", "frames 22050", "seconds 0.500"]
     assert lines[0] == str(sound) and lines[1:7] == expected
-    assert lines[7:] == [f"bytes {sound.stat().st_size}", "tags", "title rain"]
+    assert lines[7:] == [f"bytes {sound.stat().st_size}", "chunks LIST/INFO", "tags", "title rain"]
     (found,) = json.loads(info("--json", sound).output)
     assert (found["seconds"], found["tags"]) == (0.5, {"title": "rain"})
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from percepnet_cli.audio import riff
 from percepnet_cli.version import __version__
 
 NOT_KEPT = {
     b"JUNK", b"junk", b"PAD ", b"FLLR", b"filr", b"ds64", b"fmt ", b"data", b"fact", b"PEAK", b"levl", b"MD5 ",
+    b"COMM", b"SSND", b"FVER",
 }  # fmt: skip
 """Room for other chunks, what is written anew, and what was computed from the old samples."""
+
+INFO_NAMES = {
+    "title": b"INAM", "artist": b"IART", "album": b"IPRD", "comment": b"ICMT", "copyright": b"ICOP",
+    "date": b"ICRD", "genre": b"IGNR", "tracknumber": b"ITRK", "software": b"ISFT",
+}  # fmt: skip
+"""Tags by soundfile's names -> chunks of a LIST/INFO."""
+
+TAGS = {"id3", "ID3", "LIST/INFO", "NAME", "AUTH", "(c)", "ANNO"}
+"""Kinds whose content becomes tags where chunks cannot be kept."""
+
+AIFF_TEXTS = {b"NAME", b"AUTH", b"(c) ", b"ANNO", b"APPL"}
+"""What libsndfile writes for tags."""
 
 LARGEST_BYTES = 2**26
 """Of all chunks together."""
@@ -26,6 +42,8 @@ class Kept:
 
     subtype: str
     """Of the samples, by soundfile's name."""
+    family: str
+    """"WAVE" or "AIFF"."""
     format: bytes = b""
     """Content of the fmt chunk."""
     before: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -45,14 +63,20 @@ class Kept:
 
 
 def read(path: Path, subtype: str) -> Kept | None:
-    """Read the chunks of a WAV or RF64 beside its samples; None if it is none."""
+    """Read the chunks of a WAV, RF64 or AIFF beside its samples; None if it is none. Raises AudioError."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        wave = riff.read_wave(file, size)
-        if wave is None:
+        head = file.read(12)
+        if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+            kept, start = Kept(subtype, "AIFF"), 0
+            found = [chunk for chunk in riff.walk(file, 12, size, "big") if riff.is_plausible(chunk, size)]
+        elif (wave := riff.read_wave(file, size)) is not None:
+            kept, start, found = Kept(subtype, "WAVE", wave.format), wave.start, wave.chunks
+        else:
             return None
-        kept, total = Kept(subtype, wave.format), 0
-        for chunk in wave.chunks:
+
+        total = 0
+        for chunk in found:
             if chunk.kind in NOT_KEPT:
                 continue
             if total + chunk.size > LARGEST_BYTES:
@@ -61,8 +85,33 @@ def read(path: Path, subtype: str) -> Kept | None:
             total += chunk.size
             file.seek(chunk.start)
             content = file.read(chunk.size)
-            (kept.before if chunk.start < wave.start else kept.after).append((chunk.kind, content))
+            (kept.before if chunk.start < start else kept.after).append((chunk.kind, content))
     return kept
+
+
+def append_aiff(file: BinaryIO, kept: Kept) -> None:
+    """Add the chunks of one AIFF to another that is whole, in place of those that libsndfile made of tags."""
+    size = file.seek(0, io.SEEK_END)
+    own = [chunk for chunk in riff.walk(file, 12, size, "big") if chunk.kind in AIFF_TEXTS]
+    for chunk in own:
+        file.seek(chunk.start - 8)
+        file.write(b"JUNK")  # players step over it
+    file.seek(size)
+    for kind, content in kept.after:
+        file.write(kind + len(content).to_bytes(4, "big") + content + bytes(len(content) % 2))
+    total = file.tell() - 8
+    file.seek(4)
+    file.write(total.to_bytes(4, "big"))
+
+
+def info_list(tags: dict[str, str]) -> bytes:
+    """Return the content of a LIST chunk that holds tags, UTF-8."""
+    content = b"INFO"
+    for name, text in tags.items():
+        if name in INFO_NAMES and text:
+            data = text.encode("utf-8", "replace") + b"\0"
+            content += INFO_NAMES[name] + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    return content
 
 
 def add_history(kept: Kept, sample_rate: int, channels: int, bits: int) -> None:

@@ -236,6 +236,7 @@ class MediaReader(PipeReader):
             self.close()
             raise
 
+        self.path = path
         self.format, self.subtype, self.frames = "MEDIA", _subtype(track), None
         if extent:
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
 from percepnet_cli.storage.target import check_file, exists_sentence
+
+if TYPE_CHECKING:
+    from percepnet_cli.audio.tags import Tags
 
 __all__ = ["AudioError", "Writer", "open_reader", "open_writer"]
 
@@ -64,6 +68,17 @@ def _through_ffmpeg(path: Path, extent: framing.Extent, trouble: str) -> Source:
     return ffmpeg.MediaReader(path, extent)
 
 
+def _tags_of(original: Path | None, like: Layout) -> Tags:
+    """Return the tags of an input, with what libsndfile knows beside them."""
+    from percepnet_cli.audio import tags  # it takes its time to load
+
+    found = tags.read(original) if original is not None else tags.Tags()
+    for name, text in like.tags.items():
+        if name != "software":
+            found.text.setdefault(name, [text])
+    return found
+
+
 class Writer:
     """A sound file that appears under its name only when it is complete; a context manager.
 
@@ -78,9 +93,14 @@ class Writer:
         Container and encoding.
     frames : int
         Frames written so far.
+    left_out : list of str
+        What the input has beside its samples and this format cannot hold.
     """
 
     def __init__(self, path: Path, like: Layout, force: bool) -> None:
+        self.left_out: list[str] = []
+        self._tags: Tags | None = None
+        self._kept: chunks.Kept | None = None
         self.path = path
         self.frames = 0
         self._source = like.path
@@ -102,12 +122,38 @@ class Writer:
             raise
 
     def _make_encoder(self, like: Layout) -> Encoder | WavEncoder:
-        if self.format not in CONTAINERS:
-            return Encoder(self._pending, self.format, self.subtype, like)
-        kept = chunks.read(like.path, like.subtype) if isinstance(like.path, Path) and like.path.is_file() else None
+        """Open the new file; find what of the input goes along."""
+        original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
+        kept = chunks.read(original, like.subtype) if original is not None else None
+        wave = self.format in CONTAINERS
+        same = kept is not None and kept.family == ("AIFF" if self.format == "AIFF" else "WAVE" if wave else "")
         if kept is not None:
-            chunks.add_history(kept, like.sample_rate, like.channels, 8 * formats.BYTES_PER_SAMPLE[self.subtype])
-        return WavEncoder(self._pending, self.format, self.subtype, like, kept)
+            self.left_out = kept.left_out if same else [one for one in kept.kinds if one not in chunks.TAGS]
+        into_tags = self.format in formats.TAGGED and (original is not None or like.tags)
+        into_chunks = wave and not same and like.format in formats.TAGGED | {"MEDIA"}
+        if into_tags or into_chunks:
+            self._tags = _tags_of(original, like)
+        if wave:
+            if same and kept is not None:
+                chunks.add_history(kept, like.sample_rate, like.channels, 8 * formats.BYTES_PER_SAMPLE[self.subtype])
+            return WavEncoder(self._pending, self.format, self.subtype, like, kept if same else self._as_chunks(like))
+        self._kept = kept if same else None
+        return Encoder(self._pending, self.format, self.subtype, like)
+
+    def _as_chunks(self, like: Layout) -> chunks.Kept:
+        """Return what tags of another format become in a WAV."""
+        found = chunks.Kept(like.subtype, "WAVE")
+        text = like.tags
+        if self._tags is not None:
+            text = {name: values[0] for name, values in self._tags.text.items() if values}
+            if self._tags.pictures or self._tags.chapters:
+                from percepnet_cli.audio import tags
+
+                found.after.append((b"id3 ", tags.as_id3(self._tags)))
+            self._tags = None
+        if any(name in chunks.INFO_NAMES for name in text):
+            found.after.insert(0, (b"LIST", chunks.info_list(text)))
+        return found
 
     def _check_target(self) -> None:
         check_file(self._target, self._force, error=AudioError, shown=self.path)
@@ -139,6 +185,14 @@ class Writer:
             raise AudioError(f"{self._source} holds no samples, which {self.path.suffix} cannot store: use .wav")
         try:
             self._encoder.finish()
+            if self._kept is not None:
+                with self._pending.open() as file:
+                    chunks.append_aiff(file, self._kept)
+            if self._tags is not None:
+                from percepnet_cli.audio import tags
+
+                with self._pending.open() as file:
+                    tags.write(file, self.format, self.subtype, self._tags)
         except AudioError as error:
             raise AudioError(f"{self.path} cannot be written: {error}") from None
         except OSError as error:

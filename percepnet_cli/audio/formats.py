@@ -114,6 +114,9 @@ LAST_RESORTS = ("PCM_16", "VORBIS", "MPEG_LAYER_III")
 UNBOUNDED_ENCODINGS = {"FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III"}
 """These hold values beyond full scale, or deal with them."""
 
+TAGGED = {"FLAC", "OGG", "MP3"}
+"""Containers whose tags are written when the samples are."""
+
 OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
 
 SIZE_LIMIT = 2**32 - 2**20

@@ -208,8 +208,8 @@ class Encoder:
 
     def _copy_tags(self, container: str, tags: dict[str, str]) -> None:
         for name, text in tags.items():
-            # libsndfile stores UTF-8 in MP3 tags as if it were Latin-1; "software" is its own affair
-            if name != "software" and (text.isascii() or container != "MP3"):
+            # "software" is libsndfile's own affair
+            if name != "software" and container not in formats.TAGGED:
                 with suppress(soundfile.LibsndfileError):  # a container without tags
                     setattr(self._file, name, text)
 

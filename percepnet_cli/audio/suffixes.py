@@ -5,7 +5,7 @@ from __future__ import annotations
 CONTAINERS = {
     ".wav": "WAV", ".wave": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG",
     ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF", ".aifc": "AIFF", ".caf": "CAF", ".au": "AU",
-    ".snd": "AU", ".w64": "W64", ".rf64": "RF64",
+    ".snd": "AU", ".w64": "W64", ".rf64": "RF64", ".bwf": "WAV", ".amb": "WAV",
 }  # fmt: skip
 """What is written for an extension, by soundfile's names."""
 
@@ -16,6 +16,6 @@ FFMPEG_SUFFIXES = {
 """Extensions of what only ffmpeg reads."""
 
 SOUND_SUFFIXES = {
-    *CONTAINERS, *FFMPEG_SUFFIXES, ".amb", ".avr", ".htk", ".nist", ".paf", ".sf", ".sph", ".voc", ".wve",
+    *CONTAINERS, *FFMPEG_SUFFIXES, ".avr", ".htk", ".nist", ".paf", ".sf", ".sph", ".voc", ".wve",
 }  # fmt: skip
 """Extensions of what is taken from a folder."""

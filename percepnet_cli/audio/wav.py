@@ -25,12 +25,6 @@ FORMAT_CODES = {"FLOAT": 3, "DOUBLE": 3, "ALAW": 6, "ULAW": 7}
 BY_SUBTYPE = {subtype: name for name, (subtype, _) in ENCODINGS.items() if name in ("u8", "s16le", "s24le", "s32le")}
 BY_SUBTYPE |= {"FLOAT": "f32le", "DOUBLE": "f64le"}
 
-INFO_NAMES = {
-    "title": b"INAM", "artist": b"IART", "album": b"IPRD", "comment": b"ICMT", "copyright": b"ICOP",
-    "date": b"ICRD", "genre": b"IGNR", "tracknumber": b"ITRK", "software": b"ISFT",
-}  # fmt: skip
-"""Tags by soundfile's names -> chunks of a LIST/INFO."""
-
 DS64_BYTES = 28
 ROOM_FROM_BYTES = 2**30
 """Expected bytes of samples from which on there is room for sizes of 64 bits."""
@@ -69,8 +63,6 @@ class WavEncoder:
         form = kept.format if kept and kept.subtype == subtype else b""
         form = form or describe(subtype, like, container == "WAVEX", kept.format if kept else b"")
         self._after = kept.after if kept else []
-        if kept is None and like.tags:
-            self._after = [(b"LIST", info_list(like.tags))]
         self._form = form
 
         # The header; sizes come when they are known
@@ -145,13 +137,3 @@ def describe(subtype: str, like: Layout, extensible: bool, old: bytes = b"") -> 
     if extensible:
         return struct.pack("<H", EXTENSIBLE) + common + struct.pack("<HH4sH", 22, bits, mask, code) + tail
     return struct.pack("<H", code) + common + (struct.pack("<H", 0) if code != 1 else b"")
-
-
-def info_list(tags: dict[str, str]) -> bytes:
-    """Return the content of a LIST chunk that holds tags, UTF-8."""
-    content = b"INFO"
-    for name, text in tags.items():
-        if name in INFO_NAMES and text:
-            data = text.encode("utf-8", "replace") + b"\0"
-            content += INFO_NAMES[name] + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
-    return content

@@ -190,6 +190,8 @@ def _one(
             done = denoise_file(source, target, model=model, **settings, progress=progress)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
+    if not quiet:
+        _say_what_is_left_out({target: done.left_out})
     if report is not None:
         from percepnet_cli.batch.inputs import Item
         from percepnet_cli.batch.run import DONE, Outcome
@@ -232,10 +234,20 @@ def _many(
         skipped = sum(outcome.status == batch.SKIPPED for outcome in outcomes)
         counts = f"{len(items) - len(failed) - skipped} files done, {skipped} there before, {len(failed)} failed"
         click.echo(f"{counts}; {bar.summary()}", err=True)
+        _say_what_is_left_out({one.item.target: one.report.left_out for one in outcomes if one.report})
     for outcome in failed:
         click.echo(in_red(f"Error: {outcome.error}"), err=True)
     if failed:
         sys.exit(1)
+
+
+def _say_what_is_left_out(left_out: dict[str, tuple[str, ...]]) -> None:
+    """Say once for all files what their formats cannot hold."""
+    kinds = sorted({kind for found in left_out.values() for kind in found})
+    files = [target for target, found in left_out.items() if found]
+    if files:
+        where = files[0] if len(files) == 1 else f"{len(files)} files"
+        click.echo(f"Note: {where} cannot hold all that stands beside the sound: {', '.join(kinds)}", err=True)
 
 
 def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:

@@ -48,14 +48,21 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
 
 def _describe(path: str) -> dict[str, Any]:
     import os
+    from pathlib import Path
 
+    from percepnet_cli.errors import AudioError
     from percepnet_cli.network.modelfile import shipped_names
 
     if (not os.path.exists(path) and path in shipped_names()) or path.lower().endswith(".safetensors"):
         return _describe_model(path)
+    from percepnet_cli.audio import chunks, tags
     from percepnet_cli.audio.files import open_reader
 
     with open_reader(path) as reader:
+        if not isinstance(reader.path, Path):
+            raise AudioError(f"{path} is no file")
+        beside, found = chunks.read(reader.path, reader.subtype), tags.read(reader.path)
+        text = reader.tags | {name: "; ".join(values) for name, values in found.text.items()}
         return {
             "file": path,
             "container": reader.format,
@@ -65,7 +72,10 @@ def _describe(path: str) -> dict[str, Any]:
             "frames": reader.frames,
             "seconds": reader.seconds,
             "bytes": os.path.getsize(path),
-            "tags": reader.tags,
+            "chunks": beside.kinds if beside else [],
+            "pictures": [f"{one.mime}, {len(one.data)} bytes" for one in found.pictures],
+            "chapters": [f"{begin:.3f} s: {name}" for begin, _, name in found.chapters],
+            "tags": text,
         }
 
 

@@ -21,6 +21,7 @@ from dev_table import COLUMNS
 from extremes import dry_files, lost_blocks
 
 from percepnet_cli import Denoiser, load_model
+from percepnet_cli.audio.level import LevelMeter
 from percepnet_cli.audio.resample import resample
 from percepnet_cli.constants import SAMPLE_RATE as RATE
 from percepnet_cli.evaluation import oracle
@@ -89,6 +90,14 @@ def conditions(music: list[np.ndarray]) -> dict[str, Condition]:
     return made
 
 
+def as_a_file(denoiser: Denoiser, noisy: np.ndarray) -> np.ndarray:
+    """Denoise float32 [n] as a file of it is denoised: raised before and lowered after if it is much too soft."""
+    meter = LevelMeter(RATE)
+    meter.add(noisy[:, None])
+    gain = np.float32(meter.gain)
+    return denoiser.denoise(noisy * gain) / gain
+
+
 def pairs(folder: Path) -> Iterator[Pair]:
     """Yield the pairs of a folder in the order of their names."""
     dry = dry_files(folder)
@@ -120,7 +129,7 @@ def main() -> None:
             if made is None:
                 continue
             clean, noisy = made
-            out = Denoiser(model, post_filter=args.post_filter).denoise(noisy.astype(np.float32))
+            out = as_a_file(Denoiser(model, post_filter=args.post_filter), noisy.astype(np.float32))
             before, after = (score_pair(clean, one, RATE, ("PESQ", "STOI")) for one in (noisy, out))
             rows.append([[scores[key] for key in KEPT] for scores in (before, after)])
             lost += lost_blocks(clean, out)

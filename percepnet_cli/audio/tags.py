@@ -1,0 +1,190 @@
+"""The door to mutagen: titles, covers and chapters from the input's file into the result's."""
+
+from __future__ import annotations
+
+import base64
+import io
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import mutagen
+from mutagen.flac import FLAC, Picture
+from mutagen.id3 import APIC, CHAP, CTOC, ID3, TIT2, TXXX, CTOCFlags, Frames
+from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
+
+from percepnet_cli.errors import AudioError
+
+PICTURE_KEY = "metadata_block_picture"
+"""Comment of an Ogg file that holds a picture."""
+
+ID3_NAMES = {
+    "TIT2": "title", "TPE1": "artist", "TALB": "album", "TPE2": "albumartist", "TRCK": "tracknumber",
+    "TPOS": "discnumber", "TCON": "genre", "TDRC": "date", "TCOM": "composer", "TEXT": "lyricist", "TCOP": "copyright",
+    "TPUB": "organization", "TLAN": "language", "TSRC": "isrc", "TBPM": "bpm", "TIT1": "grouping", "TIT3": "version",
+}  # fmt: skip
+"""Frames of text -> names of comments."""
+
+OWN_FRAMES = {"TSSE", "TENC", "TLEN"}
+"""ID3 frames about the old encoding."""
+
+OWN_COMMENTS = {"encoder", "encoder_options", "encoded-by"}
+"""The like in comments of FLAC and Ogg."""
+
+
+@dataclass
+class Tags:
+    """What a file says of its content."""
+
+    text: dict[str, list[str]] = field(default_factory=dict)
+    """By the usual names of comments in lower case: title, artist, tracknumber..."""
+    pictures: list[Picture] = field(default_factory=list)
+    chapters: list[tuple[float, float, str]] = field(default_factory=list)
+    """Begin and end in seconds, name."""
+    id3: ID3 | None = None
+    """The frames as they are, of what has such."""
+
+
+def read(path: Path) -> Tags:
+    """Read the tags of a file of any kind; what cannot be read is none."""
+    tags = Tags()
+    with suppress(mutagen.MutagenError, OSError):
+        found = mutagen.File(path)
+        if found is None:
+            return tags
+        if isinstance(found.tags, ID3):
+            _read_id3(found.tags, tags)
+        elif found.tags is not None:
+            easy = mutagen.File(path, easy=True)
+            _read_comments(found if easy is None or easy.tags is None else easy, tags)
+        tags.pictures += getattr(found, "pictures", None) or []
+        _read_other_covers(found, tags)
+    return tags
+
+
+def _read_id3(id3: ID3, tags: Tags) -> None:
+    tags.id3 = id3
+    for frame, name in ID3_NAMES.items():
+        if frame in id3:
+            tags.text[name] = [str(value) for value in id3[frame].text]
+    for frame in id3.getall("TXXX"):
+        tags.text.setdefault(frame.desc.lower(), [str(value) for value in frame.text])
+    for frame in id3.getall("COMM"):
+        tags.text.setdefault("comment", [str(value) for value in frame.text])
+
+    for frame in id3.getall("APIC"):
+        picture = Picture()
+        picture.type, picture.mime, picture.desc, picture.data = frame.type, frame.mime, frame.desc, frame.data
+        tags.pictures.append(picture)
+    for frame in sorted(id3.getall("CHAP"), key=lambda frame: frame.start_time):
+        names = [str(one) for one in frame.sub_frames.getall("TIT2")]
+        tags.chapters.append((frame.start_time / 1000, frame.end_time / 1000, (names or [""])[0]))
+
+
+def _read_comments(found: Any, tags: Tags) -> None:
+    for name, values in found.tags.items():
+        if not isinstance(values, list) or name.lower() == PICTURE_KEY:
+            continue
+        tags.text[name.lower()] = [str(value) for value in values]
+    for encoded in found.tags.get(PICTURE_KEY, []):
+        with suppress(mutagen.MutagenError, ValueError):
+            tags.pictures.append(Picture(base64.b64decode(encoded)))
+
+
+def _read_other_covers(found: Any, tags: Tags) -> None:
+    """Add the covers of an MP4."""
+    covers = found.tags.get("covr", []) if type(found).__name__ == "MP4" and found.tags else []
+    for cover in covers:
+        picture = Picture()
+        picture.type, picture.data = 3, bytes(cover)
+        picture.mime = "image/png" if picture.data[:4] == b"\x89PNG" else "image/jpeg"
+        tags.pictures.append(picture)
+
+
+def write(file: BinaryIO, container: str, subtype: str, tags: Tags) -> None:
+    """Give a whole file its tags, in place of those it has. container, subtype: by soundfile's names.
+
+    Raises AudioError if they do not go in.
+    """
+    file.seek(0)
+    try:
+        if container == "MP3":
+            _write_id3(file, tags)
+        else:
+            _write_comments(file, container, subtype, tags)
+    except mutagen.MutagenError as error:
+        raise AudioError(f"its tags do not go in ({error})") from None
+
+
+def _write_comments(file: BinaryIO, container: str, subtype: str, tags: Tags) -> None:
+    kind = FLAC if container == "FLAC" else OggOpus if subtype == "OPUS" else OggVorbis
+    target = kind(file)
+    if target.tags is None:
+        target.add_tags()
+    vendor = target.tags.vendor
+    target.tags.clear()
+    target.tags.vendor = vendor
+    for name, values in tags.text.items():
+        if name not in OWN_COMMENTS and values:
+            with suppress(ValueError):  # a name that comments cannot have
+                target.tags[name] = values
+    for number, (begin, _, name) in enumerate(tags.chapters, 1):
+        if f"chapter{number:03}" not in tags.text:
+            minutes, seconds = divmod(begin, 60)
+            hours, minutes = divmod(int(minutes), 60)
+            target.tags[f"chapter{number:03}"] = [f"{hours:02}:{minutes:02}:{seconds:06.3f}"]
+            target.tags[f"chapter{number:03}name"] = [name]
+
+    if container == "FLAC":
+        for picture in tags.pictures:
+            target.add_picture(picture)
+    elif tags.pictures:
+        target.tags[PICTURE_KEY] = [base64.b64encode(one.write()).decode("ascii") for one in tags.pictures]
+    file.seek(0)
+    target.save(file)
+
+
+def as_id3(tags: Tags) -> bytes:
+    """Return tags as the content of an id3 chunk."""
+    content = io.BytesIO()
+    _write_id3(content, tags)
+    return content.getvalue()
+
+
+def _write_id3(file: BinaryIO, tags: Tags) -> None:
+    id3 = ID3()
+    version = 4
+    if tags.id3 is not None:  # frame by frame, also those that have no meaning here
+        version = 3 if tags.id3.version[1] < 4 else 4
+        for frame in tags.id3.values():
+            if frame.FrameID not in OWN_FRAMES:
+                id3.add(frame)
+    else:
+        _fill_id3(id3, tags)
+    if version == 3:
+        id3.update_to_v23()
+    file.seek(0)
+    id3.save(file, v2_version=version)
+
+
+def _fill_id3(id3: ID3, tags: Tags) -> None:
+    frames = {name: frame for frame, name in ID3_NAMES.items()}
+    for name, values in tags.text.items():
+        if name in OWN_COMMENTS or not values:
+            continue
+        if name in frames:
+            id3.add(Frames[frames[name]](encoding=3, text=values))
+        else:
+            id3.add(TXXX(encoding=3, desc=name.upper(), text=values))
+    for picture in tags.pictures:
+        id3.add(APIC(encoding=3, mime=picture.mime, type=picture.type, desc=picture.desc, data=picture.data))
+    for number, (begin, end, name) in enumerate(tags.chapters):
+        title = [TIT2(encoding=3, text=name)]
+        place = {"start_time": round(1000 * begin), "end_time": round(1000 * end)}
+        id3.add(CHAP(element_id=f"ch{number}", **place, start_offset=2**32 - 1, end_offset=2**32 - 1, sub_frames=title))
+    if tags.chapters:
+        names = [f"ch{number}" for number in range(len(tags.chapters))]
+        flags = CTOCFlags.TOP_LEVEL | CTOCFlags.ORDERED
+        id3.add(CTOC(element_id="toc", flags=flags, child_element_ids=names, sub_frames=[]))

@@ -1,0 +1,147 @@
+"""Titles, covers and chapters: from every format that has them into every other."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import mutagen
+import numpy as np
+import pytest
+import soundfile
+from mutagen.flac import FLAC, Picture
+from mutagen.id3 import APIC, CHAP, COMM, CTOC, ID3, TCON, TIT2, TRCK, TXXX, CTOCFlags
+from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
+from signals import tone
+
+from percepnet_cli.audio import tags
+from percepnet_cli.audio.files import open_reader, open_writer
+
+COVER = b"\xff\xd8\xff" + bytes(range(256)) * 40
+TITLE = "Épisode 5: Übung, 日本"
+NAMES = ["a.mp3", "a.flac", "a.ogg", "a.opus"]
+
+
+def picture() -> Picture:
+    made = Picture()
+    made.type, made.mime, made.desc, made.data = 3, "image/jpeg", "Größe", COVER
+    return made
+
+
+def make(folder: Path, name: str) -> Path:
+    """A file with title, number, ReplayGain, cover and two chapters."""
+    path = folder / name
+    kind = {"subtype": "OPUS", "format": "OGG"} if name.endswith("opus") else {}
+    soundfile.write(path, tone(440, 96000), 48000, **kind)
+    if name.endswith("mp3"):
+        id3 = ID3()
+        id3.add(TIT2(encoding=3, text=TITLE))
+        id3.add(TRCK(encoding=3, text="5/12"))
+        id3.add(TCON(encoding=3, text="Podcast"))
+        id3.add(TXXX(encoding=3, desc="REPLAYGAIN_TRACK_GAIN", text="-3.00 dB"))
+        id3.add(COMM(encoding=3, lang="deu", desc="", text="Bemerkung"))
+        id3.add(APIC(encoding=3, mime="image/jpeg", type=3, desc="Größe", data=COVER))
+        for number, title in enumerate(("Eins", "Zwei")):
+            sub = [TIT2(encoding=3, text=title)]
+            id3.add(CHAP(element_id=f"c{number}", start_time=1000 * number, end_time=1000 * number + 1000,
+                         start_offset=2**32 - 1, end_offset=2**32 - 1, sub_frames=sub))  # fmt: skip
+        flags = CTOCFlags.TOP_LEVEL | CTOCFlags.ORDERED
+        id3.add(CTOC(element_id="toc", flags=flags, child_element_ids=["c0", "c1"], sub_frames=[]))
+        id3.save(path)
+        return path
+    file = {"flac": FLAC, "ogg": OggVorbis, "opus": OggOpus}[name.split(".")[1]](path)
+    file.tags.clear()
+    file["title"], file["tracknumber"], file["genre"] = TITLE, "5/12", "Podcast"
+    file["artist"] = ["Zoë", "Ann"]
+    file["comment"], file["replaygain_track_gain"] = "Bemerkung", "-3.00 dB"
+    for number, title in enumerate(("Eins", "Zwei"), 1):
+        file[f"chapter{number:03}"], file[f"chapter{number:03}name"] = f"00:00:0{number - 1}.000", title
+    if name.endswith("flac"):
+        file.add_picture(picture())
+    else:
+        file["metadata_block_picture"] = [base64.b64encode(picture().write()).decode()]
+    file.save()
+    return path
+
+
+def copy(source: Path, target: Path) -> Path:
+    with open_reader(source) as reader, open_writer(target, like=reader, force=True) as writer:
+        for block in reader.blocks(5000):
+            writer.write(block)
+    return target
+
+
+@pytest.mark.parametrize("source", NAMES)
+@pytest.mark.parametrize("target", NAMES)
+def test_all_that_is_known_goes_along(tmp_path, source, target):
+    (tmp_path / "out").mkdir()
+    path = copy(make(tmp_path, source), tmp_path / "out" / target)
+    found = tags.read(path)
+    expected = {"title": TITLE, "tracknumber": "5/12", "genre": "Podcast", "comment": "Bemerkung"}
+    expected["replaygain_track_gain"] = "-3.00 dB"
+    assert {name: found.text.get(name) for name in expected} == {name: [text] for name, text in expected.items()}
+    if not source.endswith("mp3"):
+        assert found.text["artist"] == ["Zoë", "Ann"]
+    assert [(one.type, one.mime, one.desc, one.data) for one in found.pictures] == [(3, "image/jpeg", "Größe", COVER)]
+    if source.endswith("mp3") and target.endswith("mp3"):
+        assert found.chapters == [(0.0, 1.0, "Eins"), (1.0, 2.0, "Zwei")]
+    else:
+        assert found.text["chapter002"] == ["00:00:01.000"]
+        assert found.text["chapter002name"] == ["Zwei"]
+    samples = soundfile.read(path)[0]
+    assert len(samples) == 96000
+    assert np.abs(samples).max() > 0.4
+
+
+@pytest.mark.parametrize("source", NAMES)
+def test_into_a_wav(tmp_path, source):
+    path = copy(make(tmp_path, source), tmp_path / "out.wav")
+    assert soundfile.SoundFile(path).copy_metadata()["title"] == TITLE
+    found = tags.read(path)
+    assert found.text["title"] == [TITLE]
+    assert [one.data for one in found.pictures] == [COVER]
+    again = copy(path, tmp_path / "again.flac")  # and out of it
+    assert tags.read(again).text["title"] == [TITLE]
+    assert [one.data for one in tags.read(again).pictures] == [COVER]
+
+
+def test_frames_that_mean_nothing_here_stay_in_an_mp3(tmp_path):
+    source = make(tmp_path, "a.mp3")
+    id3 = ID3(source)
+    id3.add(mutagen.id3.PRIV(owner="me", data=b"\0\1\2"))
+    id3.save(source, v2_version=3)
+    found = ID3(copy(source, tmp_path / "b.mp3"))
+    assert found.version == (2, 3, 0)
+    assert found.getall("PRIV")[0].data == b"\0\1\2"
+    assert found.getall("COMM")[0].lang == "deu"
+
+
+def test_what_is_no_tag_is_none(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"ID3" + bytes(range(250)))
+    assert tags.read(tmp_path / "a.mp3").text == {}
+    assert tags.read(tmp_path / "none.flac").text == {}
+
+
+def test_an_aiff_keeps_its_chunks(tmp_path):
+    source = tmp_path / "a.aiff"
+    with soundfile.SoundFile(source, "w", 48000, 1) as file:
+        file.title = "Name"
+        file.write(tone(440, 4801))
+    content = source.read_bytes() + b"MARK" + (6).to_bytes(4, "big") + bytes((0, 1, 0, 0, 0, 5)) + b"APPL\0\0\0\4abcd"
+    source.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "big") + content[8:])
+    target = copy(source, tmp_path / "b.aiff")
+    written = target.read_bytes()
+    assert written.count(b"NAME") == written.count(b"MARK") == 1
+    assert int.from_bytes(written[4:8], "big") == len(written) - 8
+    np.testing.assert_array_equal(soundfile.read(target)[0], soundfile.read(source)[0])
+
+
+def test_what_a_format_cannot_hold_is_said(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(440, 4800), 48000)
+    content = (tmp_path / "a.wav").read_bytes() + b"iXML\4\0\0\0<x/>" + b"smpl\4\0\0\0abcd"
+    (tmp_path / "a.wav").write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
+    for name, expected in (("b.wav", []), ("b.flac", ["iXML", "smpl"]), ("b.aiff", ["iXML", "smpl"])):
+        with open_reader(tmp_path / "a.wav") as reader, open_writer(tmp_path / name, like=reader) as writer:
+            assert writer.left_out == expected
+            writer.write(np.zeros((100, 1), np.float32))
