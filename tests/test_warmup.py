@@ -31,7 +31,7 @@ def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     assert first.returncode == 0 and first.stderr.startswith("compiling the kernels (first run only")
     assert f"{cpu.isa()}) compiled in" in first.stdout and cache in first.stdout
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}
-    assert len(kept) > 30
+    assert len(kept) > 20
     again = program("warmup", PERCEPNET_CACHE_DIR=cache)
     assert again.stderr == "" and "were compiled" in again.stdout
     done = program("denoise", tmp_path / "in.wav", tmp_path / "out.wav", PERCEPNET_CACHE_DIR=cache)

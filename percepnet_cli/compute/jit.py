@@ -13,16 +13,17 @@ import importlib
 import os
 import platform
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from numba import njit
+from numba.core import sigutils
+from numba.core.ccallback import CFunc
 
 from percepnet_cli.compute.cpu import isa
+from percepnet_cli.compute.kernel_cache import SUFFIX, KernelCache, private_folder, temporary_root, warn_once
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,34 +57,40 @@ def _cache_root() -> Path:
     return base / "percepnet"
 
 
-def _writable_cache_dir() -> Path | None:
-    """Return the cache folder, made if needed, or None where nothing can be written."""
+def _cache_dir() -> Path | None:
+    """Return this user's own folder of compiled kernels, or None where none can be kept; warn if so."""
+    root, name = None, _source_hash()
     try:
-        folder = _cache_root() / _source_hash()
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        root = _cache_root()
+        if folder := private_folder(root / name):
+            return folder
+        if private := _replacement(name):
+            warn_once(
+                f"{root / name} belongs to another user, or others can write there; compiled code is kept in {private}"
+            )
+            return private
     except (OSError, RuntimeError):  # RuntimeError: no home directory
-        return None
-    return folder
-
-
-CACHE_DIR = _writable_cache_dir()
-"""Folder of the compiled kernels, or None if they cannot be kept."""
-
-if CACHE_DIR is None:
-    warnings.warn(
-        f"compiled code cannot be kept in {_cache_root()}; every run compiles anew "
-        "(set PERCEPNET_CACHE_DIR to a writable folder)",
-        RuntimeWarning,
-        stacklevel=2,
+        pass
+    warn_once(
+        f"compiled code cannot be kept in {root or 'the home folder'}; every run compiles anew "
+        "(set PERCEPNET_CACHE_DIR to a writable folder)"
     )
+    return None
+
+
+def _replacement(name: str) -> Path | None:
+    """Return a folder for this user alone below the one for temporary files; None if it is another user's, too."""
+    root = private_folder(temporary_root())
+    return None if root is None else private_folder(root / name)
+
+
+CACHE_DIR = _cache_dir()
+"""Folder of the compiled kernels, or None if they cannot be kept."""
 
 
 def is_cold() -> bool:
     """Return whether the next run has to compile: no kernel of this version is on disk yet."""
-    return CACHE_DIR is None or not any(CACHE_DIR.rglob("*.nbi"))
+    return CACHE_DIR is None or not any(CACHE_DIR.glob(f"*{SUFFIX}"))
 
 
 def load_array_functions() -> None:
@@ -91,15 +98,10 @@ def load_array_functions() -> None:
     importlib.import_module("numba.np.arraymath")
 
 
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Let numba keep what is compiled meanwhile in our folder."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = "" if CACHE_DIR is None else str(CACHE_DIR)
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
+def _keep(compiled: Any, function: Callable[..., Any]) -> None:
+    """Let numba look for a function's machine code in our folder, and keep it there."""
+    if CACHE_DIR is not None:
+        compiled._cache = KernelCache(function, CACHE_DIR)
 
 
 def kernel(function: Function) -> Function:
@@ -108,8 +110,9 @@ def kernel(function: Function) -> Function:
     The function gets contiguous, typed arrays: inputs, tables, state, outputs (last);
     it allocates nothing, raises nothing, prints nothing and releases the GIL.
     """
-    with _kept():
-        return njit(cache=CACHE_DIR is not None, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    compiled = njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    _keep(compiled, function)
+    return compiled
 
 
 def part(function: Function) -> Function:
@@ -117,15 +120,17 @@ def part(function: Function) -> Function:
 
     So a kernel in parts is the machine code of one in one piece. Called from Python it works as ``kernel`` does.
     """
-    with _kept():
-        return njit(inline="always", nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    return njit(inline="always", nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
 
 
 def c_callback(signature: Any) -> Callable[[Function], Any]:
     """Compile a function that C code calls by its address; as ``kernel`` otherwise. Compiled when it is defined."""
 
     def compiled(function: Function) -> Any:
-        with _kept():
-            return numba.cfunc(signature, cache=CACHE_DIR is not None, error_model="numpy")(function)
+        # As numba.cfunc does it, which compiles at once and would know no other cache than its own.
+        callback = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={"error_model": "numpy"})
+        _keep(callback, function)
+        callback.compile()
+        return callback
 
     return compiled
