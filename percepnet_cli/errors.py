@@ -7,6 +7,13 @@ TypeError).
 from __future__ import annotations
 
 
+def os_sentence(error: OSError) -> str:
+    """Return what the system refused as a sentence for the user, which names the file if the system did."""
+    reason = error.strerror or str(error) or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{', '.join(names)}: {reason}" if names else reason
+
+
 class PercepnetError(Exception):
     """Something cannot be read, written or used; the text is one sentence for the user."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from percepnet_cli.batch.run import SKIPPED, Outcome
 from percepnet_cli.errors import AudioError
+from percepnet_cli.storage import untrusted
 from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.storage.target import check_file
 from percepnet_cli.version import __version__
@@ -55,12 +56,12 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         if not path.exists():
             return {}
         if path.suffix.lower() == ".json":
-            rows = json.loads(path.read_text("utf-8"))["files"]
+            rows = untrusted.read(path)["files"]
         else:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
                 rows = [{name: value or None for name, value in found.items()} for found in csv.DictReader(file)]
         return {found["source"]: {name: found.get(name) for name in COLUMNS} for found in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
         raise AudioError(f"{path} is not a report of an earlier run") from None
 
 
@@ -68,7 +69,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> 
     """Write a report, whole or not at all. model: name and sha256. Raises AudioError."""
 
     def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             if path.suffix.lower() == ".json":
                 json.dump({"percepnet": __version__, "model": model, "files": list(rows)}, file, indent=1)
                 file.write("\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from percepnet_cli.benchmark.measure import HOP_MS, Report
 from percepnet_cli.errors import BenchError
 from percepnet_cli.plotting import figure as plots
+from percepnet_cli.storage import untrusted
 
 if TYPE_CHECKING:
     from percepnet_cli.plotting.figure import Figure
@@ -85,12 +85,12 @@ def text_of(report: Report) -> str:
 def read(path: Path) -> dict[str, Any]:
     """Return a result that was written with --json. Raises BenchError."""
     try:
-        report = json.loads(path.read_text("utf-8"))
+        report = untrusted.read(path)
     except OSError as error:
         raise BenchError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise BenchError(f"{path} holds no JSON") from None
-    if not isinstance(report, dict) or "times_realtime" not in report or "system" not in report:
+    if not isinstance(report, dict) or "times_realtime" not in report or not isinstance(report.get("system"), dict):
         raise BenchError(f"{path} is no result of 'percepnet bench --json'")
     return report
 
@@ -113,7 +113,7 @@ def compared(before: dict[str, Any], after: dict[str, Any]) -> str:
     for which, report in (("first", before), ("second", after)):
         if report.get("noisy_machine"):
             lines.append(f"the machine was busy with something else during the {which}")
-    return "\n".join(lines)
+    return "\n".join(lines).encode("utf-8", "replace").decode()  # JSON may hold half a character
 
 
 def draw(report: Report, path: Path) -> None:

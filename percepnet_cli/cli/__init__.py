@@ -6,6 +6,10 @@ is the one place where errors that users can cause become one sentence and an ex
 
 from __future__ import annotations
 
+from percepnet_cli.cli.interrupts import EXIT_INTERRUPTED, restore
+
+# isort: split
+import errno
 import hashlib
 import importlib
 import signal
@@ -21,7 +25,7 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections
 from percepnet_cli.constants import DEFAULT_MODEL
-from percepnet_cli.errors import PercepnetError
+from percepnet_cli.errors import PercepnetError, os_sentence
 from percepnet_cli.version import __version__
 
 COMMANDS = {
@@ -40,10 +44,6 @@ COMMANDS = {
     "plot": "percepnet_cli.cli.plot:plot",
 }
 """Where each command is found, in the order of the help."""
-
-EXIT_INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
-
 
 EXAMPLES = """
     percepnet denoise noisy.wav clean.wav
@@ -76,6 +76,7 @@ class LazyGroup(CommandWithSections, click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what can go wrong without a bug into a sentence or an exit code."""
         try:
+            restore()
             with _exit_on_termination():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -85,6 +86,10 @@ class LazyGroup(CommandWithSections, click.Group):
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except PercepnetError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
+                raise
+            raise click.ClickException(os_sentence(error)) from error
 
 
 @contextmanager

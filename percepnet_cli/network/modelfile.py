@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -33,6 +34,7 @@ from percepnet_cli.constants import (
 )
 from percepnet_cli.errors import ModelError
 from percepnet_cli.network.graph import Sizes, matrices
+from percepnet_cli.storage import untrusted
 
 FORMAT_VERSION = 1
 METADATA_KEY = "percepnet"
@@ -101,14 +103,14 @@ def find_model(name: str | Path | None) -> tuple[str, Path]:
     if name is None or (isinstance(name, str) and Path(name).name == name and not Path(name).suffix):
         wanted = name or DEFAULT_MODEL
         path = Path(str(shipped / f"{wanted}.safetensors"))
-        if path.is_file():
+        if os.path.isfile(path):
             return str(wanted), path
-        if name is None or not Path(name).exists():
+        if name is None or not os.path.exists(name):
             names = ", ".join(shipped_names()) or "none"
             raise ModelError(f"there is no model '{wanted}': shipped are {names}; or name a file")
 
     path = Path(str(name))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file")
     return path.stem, path
 
@@ -126,8 +128,8 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
     try:
         data = path.read_bytes()
         entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = json.loads(header["__metadata__"][METADATA_KEY])
+        header = untrusted.parse(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = untrusted.parse(header["__metadata__"][METADATA_KEY])
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     except (SafetensorError, ValueError, KeyError, TypeError):

@@ -72,6 +72,16 @@ def keep_memory() -> None:
     mallopt(m_trim_threshold, 2**31 - 1)
 
 
+def _load(trainer: Trainer) -> list[str]:
+    """Go on from the checkpoint. Raises ValueError, naming the file, whatever of it is missing or of another kind."""
+    try:
+        return trainer.load()
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{trainer.checkpoint}: not the checkpoint of such a run ({error}); --fresh starts anew"
+        ) from error
+
+
 def run(
     train_dir: str | Path,
     valid_dir: str | Path,
@@ -130,7 +140,7 @@ def run(
     )
     train.update(group.from_leader(train.names()))
     if trainer.checkpoint.exists() and not options.fresh:
-        for note in trainer.load():
+        for note in _load(trainer):
             log(f"changed: {note}")
         done = f"{100 * min(trainer.progress(), 1):.1f} % of the run" if trainer.has_end() else "an open end"
         log(f"going on at step {trainer.step}, {trainer.hours():.2f} h of audio, {done}")

@@ -71,7 +71,10 @@ def find(source: Path | str) -> list[Recording]:
         paths = sorted(Path(one.path) for one in sound_files(str(source)))
         found = [Recording(str(p), p.stem if p.parent == source else str(p.parent.relative_to(source))) for p in paths]
     elif source.suffix.lower() in {".tsv", ".csv"}:
-        found = list(_read_table(source))
+        try:
+            found = list(_read_table(source))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{source}: not a table in UTF-8 ({error})") from None
     elif source.is_file():
         lines = [line.strip() for line in source.read_text("utf-8").splitlines()]
         paths = [source.parent / line for line in lines if line and not line.startswith("#")]
@@ -99,7 +102,7 @@ def _read_table(source: Path) -> Iterable[Recording]:
         if "path" not in (rows.fieldnames or []):
             raise ValueError(f"{source}: the table has no column 'path'")
         for row in rows:
-            if not row["path"]:
+            if not row["path"] or "\0" in row["path"]:
                 raise ValueError(f"{source}: line {rows.line_num} has no path")
 
             path = source.parent / row["path"]

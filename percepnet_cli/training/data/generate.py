@@ -19,7 +19,7 @@ from percepnet_cli.constants import BAND_CENTERS, HOP_SIZE, LOOKAHEAD_HOPS, NUM_
 from percepnet_cli.errors import PercepnetError
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Failed
-from percepnet_cli.storage import remote
+from percepnet_cli.storage import remote, untrusted
 from percepnet_cli.storage.target import make_folder
 from percepnet_cli.training.data import shard_file
 from percepnet_cli.training.data.corpus import Library, Recording, find, select_split
@@ -117,7 +117,7 @@ def is_whole(place: str, plan: Plan) -> bool:
         return False
     try:
         found = _read_description(place)
-    except (SafetensorError, ValueError, AttributeError, OSError):
+    except (SafetensorError, ValueError, TypeError, AttributeError, OSError):
         return False
     expected = plan.description()
     differs = [key for key, value in expected.items() if found.get(key) != value]
@@ -134,8 +134,8 @@ def _read_description(place: str) -> dict[str, Any]:
         with safe_open(remote.local(place), "numpy") as file:
             metadata = file.metadata()
     else:  # a store shows whole objects only: the header will do
-        length = int.from_bytes(remote.read_start(place, 8), "little")
-        metadata = json.loads(remote.read_start(place, 8 + length)[8:]).get("__metadata__")
+        length, size = int.from_bytes(remote.read_start(place, 8), "little"), remote.size(place)
+        metadata = untrusted.parse(remote.read_start(place, 8 + min(length, size))[8:]).get("__metadata__")
     return shard_file.read_description(metadata)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from percepnet_cli.constants import NUM_BANDS, NUM_FEATURES
+from percepnet_cli.storage import untrusted
 from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.training import renamed
 
@@ -125,7 +126,19 @@ def write_shard(path: str | Path, arrays: Mapping[str, np.ndarray], description:
 
 def read_description(metadata: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what the metadata of a file say, {} for none. Raises ValueError or AttributeError if that is no JSON."""
-    return renamed.shard_description(json.loads((metadata or {}).get(METADATA_KEY, "{}")))
+    return renamed.shard_description(untrusted.parse((metadata or {}).get(METADATA_KEY, "{}")))
+
+
+def _kind(path: Path, name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of a tensor as the header has them. Raises ValueError if it says no such thing."""
+    try:
+        numbers = [*entry["shape"], *entry["data_offsets"]]
+        sensible = all(type(number) is int and number >= 0 for number in numbers) and len(entry["data_offsets"]) == 2
+        if sensible:
+            return _DTYPE_CODES.get(entry["dtype"], np.dtype(object)), tuple(entry["shape"])
+    except (KeyError, TypeError):
+        pass
+    raise ValueError(f"{path}: not a safetensors file (what it says of {name} makes no sense)")
 
 
 class ShardFile:
@@ -160,10 +173,10 @@ class ShardFile:
             # The header is JSON; what follows it is not read before it is asked for
             try:
                 text = file.read(length)
-                header = {renamed.TENSORS.get(name, name): entry for name, entry in json.loads(text).items()}
+                header = {renamed.TENSORS.get(name, name): entry for name, entry in untrusted.parse(text).items()}
                 metadata = header.pop("__metadata__", {})
                 self.description = read_description(metadata)
-            except (ValueError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path}: not a safetensors file ({error})") from error
 
         self.name = path.name
@@ -176,10 +189,7 @@ class ShardFile:
             raise ValueError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}")
 
         # Shapes before data: a tensor of another kind is named by what it is
-        found = {
-            name: (_DTYPE_CODES.get(entry["dtype"], np.dtype(object)), tuple(entry["shape"]))
-            for name, entry in header.items()
-        }
+        found = {name: _kind(path, name, entry) for name, entry in header.items()}
         self.sequences, self.hops = check(str(path), found)
 
         # Views of the mapped file, once it is sure that it holds them
@@ -190,7 +200,7 @@ class ShardFile:
                 continue
             dtype, shape = found[name]
             start, stop = header[name]["data_offsets"]
-            if stop > data.size or stop - start != dtype.itemsize * int(np.prod(shape)):
+            if not 0 <= start <= stop <= data.size or stop - start != dtype.itemsize * int(np.prod(shape)):
                 raise ValueError(f"{path}: cut short, {name} ends outside the file")
 
             self.tensors[name] = np.asarray(data[start:stop]).view(dtype).reshape(shape)

@@ -1,0 +1,33 @@
+"""Ctrl-C while the program is still being loaded: it ends at once, in silence. Imported before everything else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+PROGRAMS = {"percepnet", "percepnet.exe", "percepnet-script.py", "__main__.py"}
+"""Names of what runs the command line; who imports it for other reasons keeps the handler that he has."""
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(EXIT_INTERRUPTED)  # nothing has been begun that would have to be cleaned up
+
+
+def restore() -> None:
+    """Give Ctrl-C its usual meaning, KeyboardInterrupt, from here on."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if (
+    os.path.basename(sys.argv[0]) in PROGRAMS
+    and threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, _leave)
