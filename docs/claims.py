@@ -1,11 +1,12 @@
 """The rows of docs/paper.md: what is published, what the program has, and the command that shows it.
 
-Our numbers come from the program's constants, models/scores.json and the tables of docs/benchmarks.md and
-docs/training.md; none is written here.
+Our numbers come from the program's constants, models/scores.json, docs/upper_bound.json and the tables of
+docs/benchmarks.md; none is written here.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,9 @@ from percepnet_cli.network.shipped import measured, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 Table = dict[str, list[str]]
+
+SCORES = {"pesq_wb": ".2f", "stoi": ".3f", "si_sdr": ".1f", "dnsmos_ovrl": ".2f"}
+"""Scores of the upper bound, with their format."""
 
 
 class Claim(NamedTuple):
@@ -41,6 +45,21 @@ def tables(page: str) -> dict[str, Table]:
             first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
             found.setdefault(heading, {})[first] = rest
     return found
+
+
+def upper_bound() -> dict[str, dict[str, float]]:
+    """Return the scores with ideal targets, by stage and score, as ``tests/quality/oracle.py`` gave them."""
+    stages: dict[str, dict[str, float]] = json.loads((ROOT / "docs" / "upper_bound.json").read_text("utf-8"))["stages"]
+    return stages
+
+
+def upper_bound_table() -> str:
+    """Return the same as a table."""
+    lines = ["| | PESQ-wb | STOI | SI-SDR dB | DNSMOS OVRL |", "| :-- | --: | --: | --: | --: |"]
+    for stage, scores in upper_bound().items():
+        cells = (f"{scores[key]:{form}}" for key, form in SCORES.items())
+        lines.append(f"| {stage} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def benchmarks(label: str) -> str:
@@ -67,14 +86,14 @@ def show(*names: str) -> str:
 
 def quality() -> list[Claim]:
     """Return the rows of what is measured by metrics."""
-    bound = tables("training.md")["The upper bound"]
+    bound = upper_bound()
     recorded = measured()
     default = recorded[constants.DEFAULT_MODEL]
     command = "`make quality PAIRS=PAIRS`"
     here = "; ".join(f"`{name}` {record['scores']['pesq_wb']:.2f}" for name, record in recorded.items())
     overall = "; ".join(f"`{name}` {record['scores']['dnsmos_ovrl']:.2f}" for name, record in recorded.items())
-    bins, gains = bound["ideal magnitudes of 481 bins"], bound["ideal gains of 34 bands"]
-    with_comb = bound["and comb filter, ideal strengths"]
+    stages = ("ideal magnitudes of 481 bins", "ideal gains of 34 bands", "and comb filter, ideal strengths")
+    bins, gains, with_comb = (f"{bound[stage]['pesq_wb']:.2f}" for stage in stages)
     script = "tests/quality/oracle.py"
     oracle = f"`python {script} --pairs PAIRS --out OUT`"
     if not (ROOT / script).exists():
@@ -82,11 +101,11 @@ def quality() -> list[Claim]:
     pairs = f"dev36, {default['pairs']} pairs at -5 to 15 dB"
     return [
         Claim("PESQ-wb", "VCTK + DEMAND: 1.97 noisy, 2.29 RNNoise, 2.54 PercepNet", f"{pairs}: noisy "
-              f"{bound['noisy'][0]}; {here}", command),
+              f"{bound['noisy']['pesq_wb']:.2f}; {here}", command),
         Claim("listeners", "MOS 4.05 (RNNoise 3.70) on VCTK; 3.52 in the DNS challenge (baseline 3.03)",
-              f"no listeners were asked; DNSMOS OVRL: noisy {bound['noisy'][3]}; {overall}", command),
+              f"no listeners were asked; DNSMOS OVRL: noisy {bound['noisy']['dnsmos_ovrl']:.2f}; {overall}", command),
         Claim("ideal targets: bins, bands, bands + comb", "each step down from bins costs, the comb gives back",
-              f"PESQ-wb {bins[0]}, {gains[0]}, {with_comb[0]}", oracle),
+              f"PESQ-wb {bins}, {gains}, {with_comb}", oracle),
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Renew what the documentation takes from the program: option tables, measurements, pictures.
 
-python docs/generate.py options            # README.md, docs/{commands,paper,architecture}.md
+python docs/generate.py options            # README.md, docs/{commands,paper,architecture,training}.md
 python docs/generate.py --check options    # fail if they are out of date
 python docs/generate.py benchmarks         # docs/benchmarks.md, measured now
 python docs/generate.py pictures           # docs/images/, from the example recording
@@ -20,6 +20,7 @@ from percepnet_cli.cli import COMMANDS, main
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- options of {} -->", "<!-- end -->"
 CLAIMS = "<!-- claims -->"
+UPPER_BOUND = "<!-- upper bound -->"
 MODULES = "<!-- modules -->"
 
 
@@ -64,12 +65,14 @@ def commands_page() -> str:
 
 
 def with_claims(text: str) -> str:
-    """Renew the table of docs/paper.md."""
-    from claims import table
+    """Renew the tables of docs/paper.md."""
+    from claims import table, upper_bound_table
 
-    before, _, rest = text.partition(CLAIMS)
-    _, _, after = rest.partition(END)
-    return f"{before}{CLAIMS}\n{table()}\n{END}{after}"
+    for mark, made in ((CLAIMS, table()), (UPPER_BOUND, upper_bound_table())):
+        before, _, rest = text.partition(mark)
+        _, _, after = rest.partition(END)
+        text = f"{before}{mark}\n{made}\n{END}{after}"
+    return text
 
 
 def with_modules(text: str) -> str:
@@ -93,13 +96,15 @@ def with_modules(text: str) -> str:
 def options(check: bool) -> None:
     """Write, or check, everything that comes from the options and from what is recorded of models and speed."""
     readme, docs = ROOT / "README.md", ROOT / "docs"
-    page, paper, architecture = (docs / f"{name}.md" for name in ("commands", "paper", "architecture"))
+    names = ("commands", "paper", "architecture", "training")
+    page, paper, architecture, training = (docs / f"{name}.md" for name in names)
     stale = []
     for path, wanted in (
         (readme, with_tables(readme.read_text("utf-8"))),
         (page, commands_page()),
         (paper, with_claims(paper.read_text("utf-8"))),
         (architecture, with_modules(architecture.read_text("utf-8"))),
+        (training, with_tables(training.read_text("utf-8"))),
     ):
         if not path.exists() or path.read_text("utf-8") != wanted:
             stale.append(str(path.relative_to(ROOT)))

@@ -41,7 +41,7 @@ def training_options(function: Function) -> Function:
             settings["type"] = click.Choice(option.choices)
         elif kind in (int, int | None):
             low, high = (None if end is None else int(end) for end in (option.low, option.high))
-            settings["type"] = click.IntRange(low, high)
+            settings["type"] = click.INT if low is None and high is None else click.IntRange(low, high)
         elif kind in (float, float | None):
             settings["type"] = Number(option.low, option.high, min_open=option.low_open, max_open=option.high_open)
         else:
