@@ -185,7 +185,7 @@ def test_a_folder_begun_under_former_names_goes_on(made, corpus, copy):
 
 def test_a_folder_that_cannot_be_written_is_an_error(corpus, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError):
+    with pytest.raises(PercepnetError, match="folder cannot be made: Not a directory"):
         list(generate(plan_of(corpus), tmp_path / "file" / "folder", SHARD_HOURS, 1))
 
 

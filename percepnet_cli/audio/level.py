@@ -21,7 +21,7 @@ USUAL_DB = -24.0
 
 HEARD_HOPS = 100
 SHARE_OF_SHORT = 10
-"""The level is what so many stretches of 10 ms reach, of short recordings one in so many."""
+"""The level is what so many segments of 10 ms reach, of short recordings one in so many."""
 
 HOPS_PER_SECOND = 100
 
@@ -40,7 +40,7 @@ class LevelMeter:
 
     def __init__(self, sample_rate: int) -> None:
         self._hop = max(1, sample_rate // HOPS_PER_SECOND)
-        self._loudest = np.zeros(0)  # mean squares of the loudest stretches
+        self._loudest = np.zeros(0)  # mean squares of the loudest segments
         self._count = 0
         self._rest: np.ndarray | None = None
 

@@ -93,9 +93,9 @@ def evaluate(
     of NOISY are scored as they are and denoised.
 
     Per file, per SNR and in all: PESQ-wb, STOI, ESTOI, DNSMOS SIG, BAK, OVRL and P.808 (extra metrics), SI-SDR,
-    segmental SNR (30 ms, -10 to 35 dB), the delay, which is taken out before scoring, and the difference in length. Means come with
-    95 % intervals by bootstrap, and differences to the first line, paired. The SNR is that of the manifest, else
-    that of NOISY against CLEAN, put together in steps of 5 dB.
+    segmental SNR (30 ms, -10 to 35 dB), the delay, which is taken out before scoring, and the difference in length.
+    Means come with 95 % intervals by bootstrap, and differences to the first line, paired. The SNR is that of the
+    manifest, else that of NOISY against CLEAN, put together in steps of 5 dB.
 
     With the extra asr, an English recognizer listens, too (PocketSphinx: old and small, so look at differences).
     WER is against what is spoken if every recording has a text, in the manifest or in a .txt beside the clean file; if
