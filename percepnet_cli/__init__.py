@@ -1,7 +1,7 @@
 """PercepNet: full-band speech denoising that leaves most of the work to perceptual signal processing.
 
-``denoise_file`` and ``denoise_files`` clean files, ``Denoiser`` arrays and streams, ``load_model`` reads a network.
-All are imported on first use, so that ``import percepnet_cli`` stays light.
+``denoise_file`` and ``denoise_files`` clean files, ``denoise`` arrays, ``Denoiser`` many arrays and streams,
+``load_model`` reads a network. All are imported on first use, so that ``import percepnet_cli`` stays light.
 
 >>> import numpy as np
 >>> from percepnet_cli import Denoiser, denoise_file
@@ -9,7 +9,13 @@ All are imported on first use, so that ``import percepnet_cli`` stays light.
 >>> report.seconds, report.sample_rate, report.channels
 (8.0, 48000, 1)
 
-Arrays at 48 kHz, whole or as a stream in pieces of any length:
+Arrays of any rate and type, [n] or [n, channels]:
+
+>>> from percepnet_cli import denoise
+>>> denoise(np.zeros(16000, np.int16), 16000).dtype
+dtype('int16')
+
+Streams at 48 kHz, in pieces of any length:
 
 >>> denoiser = Denoiser(channels=2)
 >>> denoiser.denoise(np.zeros((1000, 2), np.float32)).shape
@@ -35,21 +41,56 @@ from typing import TYPE_CHECKING, Any
 
 from percepnet_cli.version import __version__
 
-__all__ = ["Denoiser", "PercepnetError", "__version__", "denoise_file", "denoise_files", "load_model"]
-
 if TYPE_CHECKING:
     from percepnet_cli.batch.run import denoise_files
-    from percepnet_cli.denoiser import Denoiser
-    from percepnet_cli.errors import PercepnetError
+    from percepnet_cli.denoiser import Denoiser, denoise
+    from percepnet_cli.errors import (
+        AudioError,
+        ClusterError,
+        DeviceError,
+        ExtraError,
+        KernelError,
+        ModelError,
+        PercepnetError,
+        StorageError,
+        UnknownFormatError,
+    )
     from percepnet_cli.file_denoiser import denoise_file
     from percepnet_cli.network.modelfile import load_model
 
+__all__ = [
+    "AudioError",
+    "ClusterError",
+    "Denoiser",
+    "DeviceError",
+    "ExtraError",
+    "KernelError",
+    "ModelError",
+    "PercepnetError",
+    "StorageError",
+    "UnknownFormatError",
+    "__version__",
+    "denoise",
+    "denoise_file",
+    "denoise_files",
+    "load_model",
+]
+
 _HOMES = {
+    "denoise": "denoiser",
     "Denoiser": "denoiser",
-    "PercepnetError": "errors",
     "denoise_file": "file_denoiser",
     "denoise_files": "batch.run",
     "load_model": "network.modelfile",
+    "PercepnetError": "errors",
+    "AudioError": "errors",
+    "UnknownFormatError": "errors",
+    "ModelError": "errors",
+    "StorageError": "errors",
+    "KernelError": "errors",
+    "ExtraError": "errors",
+    "ClusterError": "errors",
+    "DeviceError": "errors",
 }
 
 
@@ -57,3 +98,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"percepnet_cli.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array, to_float
 from percepnet_cli.compute.delay_line import DelayLine
-from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
 from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
@@ -104,6 +105,16 @@ class Denoiser:
         self._pool = ThreadPoolExecutor(workers, "percepnet") if workers > 1 else None
         self.reset()
 
+    def __repr__(self) -> str:
+        settings = {
+            "channels": self.channels,
+            "post_filter": self._post_filter,
+            "attenuation_limit_db": self.attenuation_limit_db,
+            "linked": self._linked,
+        }
+        named = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        return f"Denoiser({self.model.name!r}, {named})"
+
     @property
     def latency(self) -> int:
         """Samples by which the output is behind the input: 1440 = 30 ms, and what the model looks ahead beyond that."""
@@ -152,13 +163,17 @@ class Denoiser:
         ------
         ValueError
             If the number of channels is wrong.
+        TypeError
+            If it is an array of anything but floats.
         """
-        array = np.asarray(samples, np.float32)
+        given = np.asarray(samples)
+        if given.dtype.kind != "f" and (given.dtype.kind != "i" or hasattr(samples, "dtype")):
+            raise TypeError(f"a stream takes float samples with full scale +-1, not {given.dtype}; denoise() scales")
+        array = given.astype(np.float32, copy=False)
         self._flat = array.ndim == 1
         if self._flat:
             array = array[:, None]
-        if array.ndim != 2 or array.shape[1] != self.channels:
-            raise ValueError(f"samples have shape {np.shape(samples)}, expected [n, {self.channels}]")
+        self._check_channels(array, given.shape)
         if len(self._pending):
             array = np.concatenate((self._pending, array))
 
@@ -187,13 +202,62 @@ class Denoiser:
         self.reset()
         return tail[:, 0] if flat else tail
 
-    def denoise(self, samples: np.ndarray) -> np.ndarray:
-        """Clean a whole recording: float32 as ``process`` takes it; returned in the same shape, without the delay.
+    def denoise(self, samples: Any, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+        """Clean a whole recording; a stream that has begun is forgotten.
 
-        A stream that has begun is forgotten. Raises ValueError as ``process`` does.
+        Parameters
+        ----------
+        samples : array_like
+            [n] or [n, channels]: floats with full scale +-1 (NaN and infinity count as 0), or int16, int32, int8 or
+            uint8; a NumPy array, a tensor of torch on the CPU, a list.
+        sample_rate : int
+            Hz, 8000 to 192000. Other rates than 48000 are resampled, there and back.
+
+        Returns
+        -------
+        ndarray
+            The same shape, without the delay. Integers come back in their type, rounded and clipped; else float32.
+
+        Raises
+        ------
+        ValueError
+            If the shape, the rate or the scale of floats is not that of sound.
+        TypeError
+            If the samples are complex numbers, text, or integers without a full scale.
+
+        Examples
+        --------
+        >>> Denoiser(channels=2).denoise(np.zeros((1600, 2), np.int16), 16000).dtype
+        dtype('int16')
         """
+        rate, array = check_sample_rate(sample_rate), read_array(samples)
+        found = array[:, None] if array.ndim == 1 else array
+        self._check_channels(found, array.shape)
         self.reset()
+        if rate == SAMPLE_RATE:
+            cleaned = self._denoise_whole(to_float(found))
+        else:
+            from percepnet_cli.audio.resample import Resampler
+
+            # As files are; both conversions round the length up, so samples can only be too many
+            upward, downward = (
+                Resampler(*rates, self.channels) for rates in ((rate, SAMPLE_RATE), (SAMPLE_RATE, rate))
+            )
+            raised = np.concatenate((upward.process(np.ascontiguousarray(to_float(found))), upward.flush()))
+            cleaned = self._denoise_whole(raised)
+            cleaned = np.concatenate((downward.process(cleaned), downward.flush()))[: len(found)]
+        return from_float(cleaned, array.dtype).reshape(array.shape)
+
+    def _denoise_whole(self, samples: np.ndarray) -> np.ndarray:
+        """Run float32 [n, channels] at 48 kHz through a fresh stream; return as many, without the delay."""
         return np.concatenate((self.process(samples), self.flush()))[self.latency :]
+
+    def _check_channels(self, array: np.ndarray, shape: tuple[int, ...]) -> None:
+        """Raise ValueError unless an array is [n, channels]. shape: what the user gave."""
+        if array.ndim != 2 or array.shape[1] != self.channels:
+            turned = len(shape) == 2 and shape[0] == self.channels
+            hint = ": transpose them, samples.T" if turned else ""
+            raise ValueError(f"samples have shape {shape}, expected [n, {self.channels}]{hint}")
 
     def _each(self, hops: int) -> Callable[..., Iterable[Any]]:
         """Return ``map``, or the like that works on threads."""
@@ -325,6 +389,59 @@ class _Channel:
         out = self._out[: len(gain)]
         self._synthesizer.synthesize(analysis, gain, strength, dry, out, energy)
         return out.reshape(-1)
+
+
+def denoise(
+    samples: Any,
+    sample_rate: int,
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    post_filter: bool | None = None,
+    attenuation_limit_db: float | None = None,
+    linked: bool = True,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Clean a whole recording in one call; for many, make one ``Denoiser`` and call its ``denoise``.
+
+    Parameters
+    ----------
+    samples : array_like
+        [n] or [n, channels], as ``Denoiser.denoise`` takes them.
+    sample_rate : int
+        Hz, 8000 to 192000.
+    model, post_filter, attenuation_limit_db, linked, threads
+        See ``Denoiser``.
+
+    Returns
+    -------
+    ndarray
+        The same shape, rate and alignment; integers in their type, else float32.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be read.
+    ValueError, TypeError
+        As ``Denoiser`` and ``Denoiser.denoise`` raise them.
+
+    Examples
+    --------
+    >>> from percepnet_cli import denoise
+    >>> clean = denoise(np.zeros(800, np.int16), 16000, attenuation_limit_db=12)
+    >>> clean.dtype, clean.shape
+    (dtype('int16'), (800,))
+    """
+    check_sample_rate(sample_rate)
+    array = read_array(samples)
+    denoiser = Denoiser(
+        model,
+        channels=array.shape[1] if array.ndim == 2 else 1,
+        post_filter=post_filter,
+        attenuation_limit_db=attenuation_limit_db,
+        linked=linked,
+        threads=threads,
+    )
+    return denoiser.denoise(array, sample_rate)
 
 
 def _network() -> Callable[[Model], Predictor]:

@@ -108,7 +108,7 @@ def denoise_file(
     8.0
     >>> denoise_file("examples/street.flac", "quieter.flac")
     Traceback (most recent call last):
-    percepnet_cli.errors.AudioError: quieter.flac already exists; use --force to replace it
+    percepnet_cli.errors.AudioError: quieter.flac already exists; use force=True to replace it
     """
     begin = time.perf_counter()
     with _open_source(source, raw) as reader, _open_target(target, reader, force, raw) as writer:

@@ -288,7 +288,7 @@ def test_existing_file_is_kept_unless_forced(tmp_path):
     source = make(tmp_path / "in.wav", speechlike(10))
     target = tmp_path / "out.wav"
     target.write_text("precious")
-    with pytest.raises(AudioError, match="already exists; use --force"):
+    with pytest.raises(AudioError, match="already exists; use force=True"):
         copy(source, target)
     assert target.read_text() == "precious"
     copy(source, target, force=True)

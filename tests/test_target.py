@@ -36,7 +36,7 @@ def test_what_cannot_be_written_is_said_whether_or_not_it_is_forced(place, name,
 
 
 def test_what_exists_needs_force_and_what_does_not_is_free(place):
-    with pytest.raises(AudioError, match=r"there\.csv already exists; use --force to replace it"):
+    with pytest.raises(AudioError, match=r"there\.csv already exists; use force=True to replace it"):
         check_file(place / "there.csv", False, error=AudioError)
     check_file(place / "there.csv", True)
     check_file(place / "new.csv", False)

@@ -136,15 +136,13 @@ RETURNED = {
     "Model": "percepnet_cli.network.modelfile.Model",
     "Sizes": "percepnet_cli.network.graph.Sizes",
     "RawFormat": "percepnet_cli.audio.pipes.RawFormat",
-    "AudioError": "percepnet_cli.errors.AudioError",
-    "ModelError": "percepnet_cli.errors.ModelError",
 }
 """What the public functions take, return and raise."""
 
 
 def reference() -> str:
     """Return the page of the public names."""
-    parts = ["# Python", "", "What `import percepnet_cli` offers; all of it is loaded on first use.", ""]
+    parts = ["# Python reference", "", "What `import percepnet_cli` offers; all of it is loaded on first use.", ""]
     one = "::: {}\n    options:\n      show_root_full_path: false\n      show_source: true\n"
     parts += [one.format(home) for home in public_names().values()]
     parts += ["## What they take, return and raise", ""]

@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.options import CommandWithSections, as_options
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import PercepnetError, os_sentence
 from percepnet_cli.version import __version__
@@ -85,11 +85,15 @@ class LazyGroup(CommandWithSections, click.Group):
             click.echo(err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except PercepnetError as error:
+<<<<<<< HEAD
             raise click.ClickException(str(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
                 raise
             raise click.ClickException(os_sentence(error)) from error
+=======
+            raise click.ClickException(as_options(str(error))) from error
+>>>>>>> 30d6809 (Take arrays of any rate and type in Python)
 
 
 @contextmanager

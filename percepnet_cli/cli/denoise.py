@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import EXIT_CODES, CommandWithSections, denoiser_options, jobs_option, scheduler_option
+from percepnet_cli.cli.options import (
+    EXIT_CODES,
+    CommandWithSections,
+    as_options,
+    denoiser_options,
+    jobs_option,
+    scheduler_option,
+)
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
@@ -209,6 +216,8 @@ def _many(
     report: Path | None,
     quiet: bool,
 ) -> None:
+    from dataclasses import replace
+
     from percepnet_cli.batch import run as batch
     from percepnet_cli.cli.progress import BatchBar, in_red
     from percepnet_cli.network.modelfile import load_model
@@ -220,6 +229,8 @@ def _many(
     run = batch.run(items, batch.Settings(loaded, **settings), jobs or available_cores(), scheduler, bar.progress)
     try:
         for outcome in run:
+            if outcome.error is not None:
+                outcome = replace(outcome, error=as_options(outcome.error))
             outcomes.append(outcome)
             bar.finished(outcome)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,6 +24,11 @@ ENVIRONMENT = """
   PERCEPNET_ISA     form of the 8-bit product, instead of the fastest that the CPU has
   NO_COLOR             if set, nothing is colored
 """
+
+
+def as_options(sentence: str) -> str:
+    """Return what an error says to Python in the words of the command line: ``use force=True to`` is ``use --force to``."""
+    return re.sub(r"\buse (\w+)=True to\b", lambda match: f"use --{match[1].replace('_', '-')} to", sentence)
 
 
 class CommandWithSections(click.Command):

@@ -12,7 +12,7 @@ from percepnet_cli.errors import PercepnetError, StorageError
 
 def exists_sentence(path: str | Path) -> str:
     """Return what to say of a result that is there already."""
-    return f"{path} already exists; use --force to replace it"
+    return f"{path} already exists; use force=True to replace it"
 
 
 def check_file(
