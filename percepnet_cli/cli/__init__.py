@@ -85,15 +85,11 @@ class LazyGroup(CommandWithSections, click.Group):
             click.echo(err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except PercepnetError as error:
-<<<<<<< HEAD
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(as_options(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
                 raise
             raise click.ClickException(os_sentence(error)) from error
-=======
-            raise click.ClickException(as_options(str(error))) from error
->>>>>>> 30d6809 (Take arrays of any rate and type in Python)
 
 
 @contextmanager
