@@ -114,6 +114,7 @@ def python_blocks() -> list[tuple[str, str]]:
     return [(page.name, code) for page in PAGES for code in pattern.findall(page.read_text("utf-8"))]
 
 
+@pytest.mark.filterwarnings("ignore:.* is deprecated and slated for removal:DeprecationWarning")  # of librosa's imports
 @pytest.mark.parametrize(("page", "code"), python_blocks(), ids=lambda text: text[:40])
 def test_python_in_pages_runs(page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = compile(code, page, "exec")

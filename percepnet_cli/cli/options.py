@@ -27,7 +27,7 @@ ENVIRONMENT = """
 
 
 def as_options(sentence: str) -> str:
-    """Return what an error says to Python in the words of the command line: ``use force=True to`` is ``use --force to``."""
+    """Return an error in the words of the command line: ``use force=True to`` is ``use --force to``."""
     return re.sub(r"\buse (\w+)=True to\b", lambda match: f"use --{match[1].replace('_', '-')} to", sentence)
 
 
