@@ -5,38 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array, to_float
-from percepnet_cli.compute.delay_line import DelayLine
-from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, NUM_BANDS, SAMPLE_RATE
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
 from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
-from percepnet_cli.signal_path import MAX_HOPS, Analysis, Analyzer, Clock, Synthesizer
+from percepnet_cli.signal_path import MAX_HOPS, Analysis, ChannelStream, Clock, Predictor
 
 THREADED_HOPS = 8
 """Fewer hops of several channels are done on one thread."""
-
-
-class Predictor(Protocol):
-    """Something that turns features into gains and strengths: the network, or its float twin."""
-
-    @property
-    def latency_hops(self) -> int:
-        """Hops by which gains and strengths are behind the features."""
-
-    def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Read features, float32 [hops, 70]; write gain and strength, float32 [hops, 34], 0..1.
-
-        Those of the hops ``latency_hops`` back, and anything for hops before the first.
-        """
-
-    def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Write gain and strength of the stream's last hops, float32 [latency_hops, 34]; not called if those are 0."""
 
 
 class Denoiser:
@@ -140,7 +122,7 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
-        self._channels = [_Channel(self._new_predictor(self.model), self._clock) for _ in range(self.channels)]
+        self._channels = [ChannelStream(self._new_predictor(self.model), self._clock) for _ in range(self.channels)]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
         self._voicing = 0.0
@@ -279,7 +261,7 @@ class Denoiser:
 
         out = np.empty((hops * HOP_SIZE, self.channels), np.float32)
         if hops:
-            ends = list(self._each(hops)(_Channel.end, self._channels))
+            ends = list(self._each(hops)(ChannelStream.end, self._channels))
 
             # More than the stages have room for, so in turns
             for start in range(0, hops, MAX_HOPS):
@@ -319,76 +301,6 @@ class Denoiser:
             out[:, channel] = self._channels[channel].render(analysis, gain, strength, energy, self._dry)
 
         list(each(render, channels))
-
-
-class _AnalysisDelay:
-    """Keeps analyses until a network that looks ahead has their gains, in memory that does not grow."""
-
-    def __init__(self, hops: int) -> None:
-        self._hops = hops
-        self._lines: list[DelayLine] = []
-
-    def exchange(self, analysis: Analysis) -> Analysis:
-        """Take the next windows and return as many, those of ``hops`` before; zeros before the first."""
-        if not self._lines:
-            self._lines = [DelayLine(self._hops, MAX_HOPS, part.shape[1:], part.dtype.type) for part in analysis]
-        delayed = []
-        for line, part in zip(self._lines, analysis, strict=True):
-            rows = line.extend(len(part))
-            rows[self._hops :] = part
-            delayed.append(rows[: len(part)])
-        return Analysis(*delayed)
-
-    def rest(self) -> Analysis:
-        """Return the last ``hops`` windows, which have not come back yet."""
-        return Analysis(*(line.extend(0) for line in self._lines))
-
-
-class _Channel:
-    """One channel's stream: the stages with their memories and working space."""
-
-    def __init__(self, predictor: Predictor, clock: Clock | None = None) -> None:
-        self._analyzer, self._synthesizer = Analyzer(clock=clock), Synthesizer(clock=clock)
-        self._predictor, self._clock = predictor, clock
-        self.latency_hops = predictor.latency_hops
-        self._delay = _AnalysisDelay(self.latency_hops) if self.latency_hops else None
-        self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
-        self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
-        self._gain, self._strength = np.zeros((2, MAX_HOPS, NUM_BANDS), np.float32)
-
-    def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
-        """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""
-        hops = self._hops[: len(samples) // HOP_SIZE]
-        hops.reshape(-1)[:] = samples
-        analysis = self._analyzer.analyze(hops)
-
-        # A network that looks ahead answers for earlier hops: their analyses have waited for that
-        gain, strength = self._gain[: len(hops)], self._strength[: len(hops)]
-        self._predictor.run(analysis.features, gain, strength)
-        if self._clock is not None:
-            self._clock("network")
-        if self._delay is not None:
-            analysis = self._delay.exchange(analysis)
-        return analysis, gain, strength
-
-    def end(self) -> tuple[Analysis, np.ndarray, np.ndarray]:
-        """Return the analyses that wait for the end of the stream with gain and strength, float32 [hops, 34]."""
-        assert self._delay is not None
-        gain, strength = np.zeros((2, self.latency_hops, NUM_BANDS), np.float32)
-        self._predictor.end(gain, strength)
-        return self._delay.rest(), gain, strength
-
-    def render(
-        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, energy: np.ndarray | None, dry: float
-    ) -> np.ndarray:
-        """Return the samples, float32 [hops * 480], valid until the next call.
-
-        gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by; None is
-        without post-filter. dry: share of the input left in, 0..1.
-        """
-        out = self._out[: len(gain)]
-        self._synthesizer.synthesize(analysis, gain, strength, dry, out, energy)
-        return out.reshape(-1)
 
 
 def denoise(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE
-from percepnet_cli.denoiser import Denoiser, Predictor
+from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.modelfile import Model
-from percepnet_cli.signal_path import Analysis
+from percepnet_cli.signal_path import Analysis, Predictor
 
 
 @dataclass(frozen=True)
