@@ -105,9 +105,12 @@ class Writer:
         self.frames = 0
         self._source = like.path
         self._force = force
+
+        # What cannot be written is said before anything is made; a link's file is replaced, not the link
         self._target = Path(os.path.realpath(path))
         self._check_target()
         self.format, self.subtype = formats.choose(path, like)
+
         try:
             self._pending = PendingFile(self._target)
         except OSError as error:
@@ -125,6 +128,8 @@ class Writer:
         """Open the new file; find what of the input goes along."""
         original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
         kept = chunks.read(original, like.subtype) if original is not None else None
+
+        # Chunks go along in a container of the same family, tags where the format has tags
         wave = self.format in CONTAINERS
         same = kept is not None and kept.family == ("AIFF" if self.format == "AIFF" else "WAVE" if wave else "")
         if kept is not None:
@@ -133,6 +138,7 @@ class Writer:
         into_chunks = wave and not same and like.format in formats.TAGGED | {"MEDIA"}
         if into_tags or into_chunks:
             self._tags = _tags_of(original, like)
+
         if wave:
             if same and kept is not None:
                 chunks.add_history(kept, like.sample_rate, like.channels, 8 * formats.BYTES_PER_SAMPLE[self.subtype])
