@@ -67,6 +67,7 @@ def find(source: Path | str) -> list[Recording]:
     if remote.is_url(str(source)):
         return _find_remote(str(source))
     source = Path(remote.local(str(source)))
+
     if source.is_dir():
         paths = sorted(Path(one.path) for one in sound_files(str(source)))
         found = [Recording(str(p), p.stem if p.parent == source else str(p.parent.relative_to(source))) for p in paths]
@@ -81,6 +82,7 @@ def find(source: Path | str) -> list[Recording]:
         found = [Recording(str(p), p.parent.name) for p in paths]
     else:
         raise ValueError(f"{source}: no such file or folder")
+
     if not found:
         raise ValueError(f"{source}: no recordings in it")
     return found
