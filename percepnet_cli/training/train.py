@@ -119,10 +119,13 @@ def run(
         raise ValueError(f"{options.sequence_length} hops cannot be cut into {options.tbptt_chunks} chunks")
     if options.pesq_weight and options.sequence_length // options.tbptt_chunks < SPAN_HOPS:
         raise ValueError(f"--pesq-weight needs chunks of at least {SPAN_HOPS} hops")
+
     torch.set_num_threads(options.threads)
     keep_memory()
     # cuDNN would like all weights of a layer in one piece; ours have their own names
     warnings.filterwarnings("ignore", message="RNN module weights")
+
+    # what there is to train on, and where the results go
     train = Shards(train_dir, options.distill_weight, options.distill_power)
     valid = Shards(valid_dir)
     out = Path(out_dir)
@@ -130,6 +133,8 @@ def run(
     trainer = Trainer(train, valid, out, options)
     group = trainer.group
     scorer = PairScores(options.score_pairs, out) if options.score_pairs is not None and group.leads else None
+
+    # one process speaks for all
     if not group.leads:
         log = _silent
     log(
@@ -138,6 +143,8 @@ def run(
         f"{valid.total_hops / HOPS_PER_HOUR:.1f} h to validate; {trainer.device}"
         + (f"; {group.size} processes" if group.size > 1 else "")
     )
+
+    # all processes see the shards that the leader sees, and go on from the same checkpoint
     train.update(group.from_leader(train.names()))
     if trainer.checkpoint.exists() and not options.fresh:
         for note in _load(trainer):
@@ -146,6 +153,7 @@ def run(
         log(f"going on at step {trainer.step}, {trainer.hours():.2f} h of audio, {done}")
     else:
         trainer.start()
+
     if group.leads:
         for name in RESULTS:
             remove_leftovers(out / name)

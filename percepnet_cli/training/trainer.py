@@ -112,9 +112,12 @@ class Trainer:
         last = self.last
         if last is None and self.resumed:
             return
+
+        # every process gives its part of the state; one of them writes
         state = None if self.state is None else [self.group.columns_of_all(x, x.dim() - 2) for x in self.state]
         if not self.group.leads:
             return
+
         sampler = self.feeder.sampler
         content: dict[str, Any] = {
             "model": self.model.state_dict(),
@@ -132,6 +135,8 @@ class Trainer:
             "sampler": sampler.state(self._last_draw()),
             "draw": None,
         }
+
+        # in the middle of sequences: which ones, and where
         if last is not None and last.number + 1 < self.options.tbptt_chunks:
             picks = [list(pick) for pick in last.draw.picks]
             content["draw"] = {"number": last.draw.number, "picks": picks, "next": last.number + 1}
@@ -281,6 +286,7 @@ class Trainer:
         train = self.loss_sum / self.loss_count if self.loss_count else math.nan
         self.loss_sum, self.loss_count = 0.0, 0
         heard, most = self.feeder.sampler.hearings(self.options.sequence_length, self._last_draw())
+
         row = {
             "step": self.step,
             "minutes": self.seconds / 60.0,
@@ -297,6 +303,7 @@ class Trainer:
             **columns(mean.levels),
         }
         self.history.append({name: float(value) for name, value in row.items()})
+
         self.write_model()
         write_history(self.out, self.history, self.scores)
         levels = mean.levels
