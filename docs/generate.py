@@ -26,7 +26,7 @@ MODULES = "<!-- modules -->"
 
 def option_table(command: click.Command) -> str:
     """Return a Markdown table of a command's options."""
-    context = click.Context(command, info_name=command.name)
+    context = click.Context(command, info_name=command.name, help_option_names=["-h", "--help"])
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
@@ -59,7 +59,15 @@ def commands_page() -> str:
     """Return docs/commands.md: every command with its help."""
     parts = ["# Commands", "", "Made by `python docs/generate.py options` from the program's own help."]
     for name in COMMANDS:
-        context = click.Context(command(name), info_name=f"percepnet {name}", max_content_width=100, terminal_width=100)
+        made = command(name)
+        names = made.context_settings["help_option_names"]
+        context = click.Context(
+            made,
+            info_name=f"percepnet {name}",
+            max_content_width=100,
+            terminal_width=100,
+            help_option_names=names,
+        )
         parts += ["", f"## percepnet {name}", "", "```text", command(name).get_help(context), "```"]
     return "\n".join(parts) + "\n"
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from percepnet_cli import __version__, cli, load_model
+from percepnet_cli.cli.options import Decibels, Reduction
 from percepnet_cli.constants import DEFAULT_MODEL
 
 
@@ -91,7 +92,6 @@ def test_module_is_the_command():
     [
         ["frobnicate"],
         ["denoise"],
-        ["denoise", "a"],
         ["denoise", "--what"],
         ["denoise", "--force", "--skip-existing", "a", "b"],
         ["denoise", "--raw", "48000:1", "-", "-"],
@@ -104,6 +104,55 @@ def test_usage_errors_exit_with_2(arguments):
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("denose", " Did you mean 'denoise'?"), ("quantise", " Did you mean 'quantize'?"), ("xyz", "")]
+)
+def test_a_misspelt_command_is_answered_with_the_right_one(word, hint):
+    result = CliRunner().invoke(cli.main, [word, "a.wav"])
+    assert result.exit_code == 2 and result.stderr.endswith(f"Error: '{word}' is neither a command nor a file.{hint}\n")
+
+
+@pytest.mark.parametrize("option", ["-h", "-V"])
+def test_short_options_of_the_group(option):
+    long = {"-h": "--help", "-V": "--version"}[option]
+    assert CliRunner().invoke(cli.main, [option]).output == CliRunner().invoke(cli.main, [long]).output != ""
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_takes_h(name):
+    result = CliRunner().invoke(cli.main, [name, "-h"])
+    assert result.exit_code == 0 and "-h, --help" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12", 12),
+        ("-12", 12),
+        ("12dB", 12),
+        ("-12 dB", 12),
+        ("\N{MINUS SIGN}6db", 6),
+        (" 1.5 DB ", 1.5),
+        ("0", 0),
+        ("inf", float("inf")),
+    ],
+)
+def test_decibels_are_understood_as_people_write_them(text, expected):
+    assert Reduction().convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["nan", "--12", "12 Hz", "dB", ""])
+def test_other_words_are_no_decibels(text):
+    with pytest.raises(click.BadParameter):
+        Reduction().convert(text, None, None)
+
+
+def test_a_range_of_decibels_keeps_the_sign():
+    assert Decibels(-40, 60).convert("-5dB", None, None) == -5
+    with pytest.raises(click.BadParameter):
+        Decibels(-40, 60).convert("61 dB", None, None)
 
 
 @pytest.fixture

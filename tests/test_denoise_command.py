@@ -301,6 +301,47 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["in.wav"]
 
 
+@pytest.mark.parametrize("first", [(), ("-f", "-q")])
+def test_the_default_command_is_denoise(tmp_path, first):
+    source = make(tmp_path / "in.wav", tones(4800, 1, 48000))
+    result = CliRunner().invoke(cli.main, [*first, str(source), str(tmp_path / "out.wav")])
+    assert result.exit_code == 0 and soundfile.info(tmp_path / "out.wav").frames == 4800
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "written"),
+    [
+        ("in.wav", (), "in-denoised.wav"),
+        ("in.FLAC", (), "in-denoised.FLAC"),
+        ("in.sph", (), "in-denoised.wav"),
+        ("in.wav", ("--format", "flac"), "in-denoised.flac"),
+        ("in.wav", ("-o", "{folder}/other.flac"), "other.flac"),
+        ("in.wav", ("-o", "{folder}/all/"), "all/in.wav"),
+    ],
+)
+def test_a_file_alone_gets_a_result_beside_it(tmp_path, name, options, written):
+    kind = {"format": "NIST"} if name.endswith(".sph") else {}
+    source = make(tmp_path / name, tones(4800, 1, 48000), **kind)
+    result = run(source, *(option.format(folder=tmp_path) for option in options))
+    assert result.exit_code == 0, result.output
+    assert soundfile.info(tmp_path / written).frames == 4800
+    again = run(source, *(option.format(folder=tmp_path) for option in options))
+    assert again.exit_code == 1 and "already exists; use --force to replace it" in again.stderr
+
+
+def test_a_folder_alone_gets_a_folder_beside_it(tmp_path):
+    (tmp_path / "talks" / "a").mkdir(parents=True)
+    make(tmp_path / "talks" / "a" / "in.wav", tones(4800, 1, 48000))
+    result = run("--jobs", 1, str(tmp_path / "talks") + "/")
+    assert result.exit_code == 0 and (tmp_path / "talks-denoised" / "a" / "in.wav").exists()
+
+
+@pytest.mark.parametrize("given", ["*.wav", "s3://talks/in.wav"])
+def test_a_glob_alone_asks_for_its_target(given):
+    result = run(given)
+    assert result.exit_code == 2 and "OUT is needed" in result.stderr
+
+
 SLOW_RUN = """
 import sys
 

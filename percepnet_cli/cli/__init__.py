@@ -12,6 +12,7 @@ from percepnet_cli.cli.interrupts import EXIT_INTERRUPTED, restore
 import errno
 import hashlib
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -46,7 +47,7 @@ COMMANDS = {
 """Where each command is found, in the order of the help."""
 
 EXAMPLES = """
-    percepnet denoise noisy.wav clean.wav
+    percepnet noisy.wav clean.wav
     percepnet denoise recordings/ clean/
     percepnet info clean.wav
 
@@ -73,6 +74,25 @@ class LazyGroup(CommandWithSections, click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``denoise`` before what begins with a file, or with an option that is not the group's."""
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        if args and not ctx.resilient_parsing and args[0] not in own and _means_denoise(args[0]):
+            args = ["denoise", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; name the one that was meant if there is none of this name."""
+        if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            ctx.fail(f"'{args[0]}' is neither a command nor a file.{hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what can go wrong without a bug into a sentence or an exit code."""
         try:
@@ -90,6 +110,13 @@ class LazyGroup(CommandWithSections, click.Group):
             if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
                 raise
             raise click.ClickException(os_sentence(error)) from error
+
+
+def _means_denoise(argument: str) -> bool:
+    """Return whether a command line that begins so is one of ``denoise``: with a file, a glob, a URL, an option."""
+    if argument in COMMANDS:
+        return False
+    return argument.startswith("-") or bool(set("./\\*?[:") & set(argument)) or os.path.exists(argument)
 
 
 @contextmanager
@@ -125,6 +152,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
 
 @click.group(name="percepnet", cls=LazyGroup, examples=EXAMPLES)
 @click.option(
+    "-V",
     "--version",
     is_flag=True,
     is_eager=True,
@@ -133,4 +161,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
     help="Show the version and the SHA-256 of the default model, and exit.",
 )
 def main() -> None:
-    """Remove noise from speech with PercepNet, and train it."""
+    """Remove noise from speech with PercepNet, and train it.
+
+    A command line that begins with a file is one of denoise.
+    """

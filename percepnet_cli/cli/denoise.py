@@ -50,6 +50,7 @@ def _suffix(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 EXAMPLES = """
     percepnet denoise noisy.wav clean.wav
+    percepnet denoise noisy.wav    # writes noisy-denoised.wav
     percepnet denoise --attenuation-limit 12 interview.mp3 interview.flac
 
   A folder and all below it, on two cores; go on where an interrupted run stopped:
@@ -68,9 +69,10 @@ EXAMPLES = """
 
 
 @click.command(cls=CommandWithSections, examples=EXAMPLES, exit_codes=EXIT_CODES)
-@click.argument("paths", metavar="IN... OUT", nargs=-1, required=True)
+@click.argument("paths", metavar="IN... [OUT]", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="OUT", help="File or folder of the results; then all that is named is IN.")
 @denoiser_options
-@click.option("--force", is_flag=True, help="Replace results that exist.")
+@click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
 @jobs_option
 @click.option(
@@ -95,9 +97,10 @@ EXAMPLES = """
     "le or be.",
 )
 @scheduler_option
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def denoise(
     paths: tuple[str, ...],
+    output: str | None,
     model: str | None,
     attenuation_limit_db: float | None,
     post_filter: bool | None,
@@ -119,6 +122,8 @@ def denoise(
     with the sample rate, channels, length and alignment of IN, and its bits per sample where the
     format has them.
 
+    Without OUT, the result of talk.wav is talk-denoised.wav beside it.
+
     With several INs, a folder (searched recursively) or a glob in quotes, OUT is a folder, made if
     needed, in which the tree of the inputs is mirrored; so it is if it exists or ends with "/".
     A file that fails does not stop the others; the failures are listed at the end.
@@ -128,11 +133,9 @@ def denoise(
 
     A result appears under its name when it is complete, or not at all, whatever ends the program.
     """
-    if len(paths) < 2:
-        raise click.UsageError("IN and OUT are needed.")
     if force and skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other.")
-    *sources, target = paths
+    sources, target = _sources_and_target(paths, output, suffix)
     settings = {
         "post_filter": post_filter,
         "attenuation_limit_db": attenuation_limit_db,
@@ -144,7 +147,7 @@ def denoise(
 
         reports.check(report, replace=force or skip_existing)
     folder = _means_folder(sources, target)
-    if "-" in paths or raw is not None:
+    if "-" in (*sources, target) or raw is not None:
         if folder or skip_existing or scheduler:
             raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
         _refuse_terminals(sources[0], target)
@@ -161,6 +164,28 @@ def denoise(
         _many(items, model, settings | {"skip_existing": skip_existing}, jobs, scheduler, report, quiet)
         return
     _one(sources[0], target, model, settings | {"raw": raw}, report, quiet)
+
+
+def _sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str | None) -> tuple[list[str], str]:
+    """Return what goes in and where it goes; a file or folder alone gets a name beside it."""
+    if output is not None:
+        return list(paths), output
+    if len(paths) > 1:
+        return list(paths[:-1]), paths[-1]
+    from percepnet_cli.audio.suffixes import CONTAINERS
+    from percepnet_cli.storage import remote
+
+    source = paths[0]
+    if source == "-":
+        return [source], "-"
+    if remote.is_pattern(source) or remote.is_url(source):
+        raise click.UsageError("OUT is needed for a glob or URL.")
+    path = remote.local(source)
+    if os.path.isdir(path):
+        return [source], os.path.join(os.path.abspath(path) + "-denoised", "")
+    stem, own = os.path.splitext(path)
+    kept = own if own.lower() in CONTAINERS else ".wav"
+    return [source], f"{stem}-denoised{suffix or kept}"
 
 
 def _means_folder(sources: Sequence[str], target: str) -> bool:

@@ -47,6 +47,7 @@ def _labeled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
     help="Score these enhanced recordings, too; may be given several times.",
 )
 @click.option(
+    "-m",
     "--model",
     "models",
     metavar="NAME|FILE",
@@ -66,9 +67,9 @@ def _labeled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Write every file's scores as a table.")
 @click.option("--json", "json_path", metavar="FILE", type=PATH, help="Write all numbers, intervals included.")
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("-f", "--force", is_flag=True, help="Replace FILE if it exists.")
 @jobs_option
-@click.option("--quiet", is_flag=True, help="Print the summary only, and no progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the summary only, and no progress.")
 def evaluate(
     clean: Path,
     noisy: Path | None,

@@ -80,7 +80,7 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what comes in and what goes out to two files.",
 )
-@click.option("--force", is_flag=True, help="Replace the files of --record if they exist.")
+@click.option("-f", "--force", is_flag=True, help="Replace the files of --record if they exist.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop by itself.  [default: at Ctrl-C or q]")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per second instead of meters.")
 def live(

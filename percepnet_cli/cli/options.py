@@ -35,7 +35,8 @@ class CommandWithSections(click.Command):
     """A command whose help ends with examples, exit codes and environment, as a manual page does."""
 
     def __init__(self, *arguments: Any, examples: str = "", exit_codes: str = EXIT_CODES, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        settings = {"help_option_names": ["-h", "--help"], **options.pop("context_settings", {})}
+        super().__init__(*arguments, context_settings=settings, **options)
         self._sections = {"Examples": examples, "Exit codes": exit_codes, "Environment": ENVIRONMENT}
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -59,11 +60,31 @@ class Number(click.FloatRange):
         return number
 
 
-def _decibels(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Refuse what a range lets through: NaN is not smaller than 0."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is not a number of decibels")
-    return value
+class Decibels(Number):
+    """A range of decibels, with the unit or without: 12, 12dB, "12 dB"."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return a finite number of the range."""
+        if isinstance(value, str):
+            value = re.sub(r"\s*db$", "", value.strip(), flags=re.IGNORECASE).replace("\N{MINUS SIGN}", "-")
+        return super().convert(value, param, ctx)
+
+
+class Reduction(Decibels):
+    """Decibels by which something is lowered, 0 or more: 12 and -12 mean the same; infinity is no limit."""
+
+    name = "reduction"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return 0 or more, or infinity."""
+        if isinstance(value, str):
+            value = re.sub(r"^\s*[-\N{MINUS SIGN}](?=[\d.])", "", value)
+            if value.strip().lower() in ("inf", "infinity"):
+                return math.inf
+        return super().convert(value, param, ctx)
 
 
 post_filter_option = click.option(
@@ -76,12 +97,11 @@ post_filter_option = click.option(
 def denoiser_options(function: Function) -> Function:
     """Add ``model``, ``attenuation_limit_db``, ``post_filter`` and ``independent_channels``."""
     options = [
-        click.option("--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]"),
+        click.option("-m", "--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]"),
         click.option(
             "--attenuation-limit",
             "attenuation_limit_db",
-            type=click.FloatRange(min=0),
-            callback=_decibels,
+            type=Reduction(),
             metavar="DB",
             help="Never make noise quieter by more than this.  [default: no limit]",
         ),
@@ -99,7 +119,7 @@ def denoiser_options(function: Function) -> Function:
     return function
 
 
-jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")
+jobs_option = click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")
 
 
 def _scheduler(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

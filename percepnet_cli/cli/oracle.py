@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections, Number
+from percepnet_cli.cli.options import CommandWithSections, Decibels
 
 PATH = click.Path(path_type=Path)
 
@@ -22,10 +22,10 @@ EXAMPLES = """
 @click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("paths", metavar="CLEAN [NOISY] OUTDIR", nargs=-1, required=True, type=PATH)
 @click.option("--noise", type=PATH, metavar="FILE", help="Mix CLEAN with this, repeated or cut, instead of NOISY.")
-@click.option("--snr", "snr_db", type=Number(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
+@click.option("--snr", "snr_db", type=Decibels(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
 @click.option("--model", metavar="NAME|FILE", help="Network of the last stage.  [default: the shipped one]")
-@click.option("--force", is_flag=True, help="Replace results that exist.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def oracle(
     paths: tuple[Path, ...],
     noise: Path | None,

@@ -50,8 +50,8 @@ EXAMPLES = """
 )
 @click.option("--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]")
 @post_filter_option
-@click.option("--force", is_flag=True, help="Replace pictures that exist.")
-@click.option("--quiet", is_flag=True, help="Do not name the pictures.")
+@click.option("-f", "--force", is_flag=True, help="Replace pictures that exist.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not name the pictures.")
 def plot(
     files: tuple[Path, ...],
     output: str | None,

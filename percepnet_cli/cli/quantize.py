@@ -25,7 +25,7 @@ from percepnet_cli.cli.options import CommandWithSections
     show_default=True,
     help="8: what runs. 16: float16, half the size of FLOAT, to fine-tune from.",
 )
-@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option("-f", "--force", is_flag=True, help="Replace OUT if it exists.")
 def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str, force: bool) -> None:
     """Round a trained network to 8 bits.
 

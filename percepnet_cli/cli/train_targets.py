@@ -83,7 +83,7 @@ EXAMPLES = """
 )
 @jobs_option
 @scheduler_option
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def train_targets(
     folder: str,
     speech: tuple[str, ...],
