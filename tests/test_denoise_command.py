@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli import cli
+from percepnet_cli.cli.denoise import sources_and_target
 from percepnet_cli.errors import ModelError
 from percepnet_cli.file_denoiser import BLOCK_HOPS, denoise_blocks, denoise_file
 
@@ -273,7 +274,7 @@ def test_refused_setting_is_one_sentence(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["in.wav"]
 
 
-@pytest.mark.parametrize("limit", ["-1", "nan", "loud"])
+@pytest.mark.parametrize("limit", ["--1", "nan", "loud"])
 def test_wrong_limit_is_a_usage_error(limit):
     assert run("--attenuation-limit", limit, "a.wav", "b.wav").exit_code == 2
 
@@ -316,7 +317,6 @@ def test_the_default_command_is_denoise(tmp_path, first):
         ("in.sph", (), "in-denoised.wav"),
         ("in.wav", ("--format", "flac"), "in-denoised.flac"),
         ("in.wav", ("-o", "{folder}/other.flac"), "other.flac"),
-        ("in.wav", ("-o", "{folder}/all/"), "all/in.wav"),
     ],
 )
 def test_a_file_alone_gets_a_result_beside_it(tmp_path, name, options, written):
@@ -329,11 +329,18 @@ def test_a_file_alone_gets_a_result_beside_it(tmp_path, name, options, written):
     assert again.exit_code == 1 and "already exists; use --force to replace it" in again.stderr
 
 
-def test_a_folder_alone_gets_a_folder_beside_it(tmp_path):
-    (tmp_path / "talks" / "a").mkdir(parents=True)
-    make(tmp_path / "talks" / "a" / "in.wav", tones(4800, 1, 48000))
-    result = run("--jobs", 1, str(tmp_path / "talks") + "/")
-    assert result.exit_code == 0 and (tmp_path / "talks-denoised" / "a" / "in.wav").exists()
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_folder_alone_gets_a_folder_beside_it(tmp_path, ending):
+    folder = f"{tmp_path}/talks"
+    os.mkdir(folder)
+    sources, target = sources_and_target((folder + ending,), None, None)
+    assert sources == [folder + ending] and target == f"{folder}-denoised/"
+
+
+def test_with_output_all_names_are_inputs():
+    assert sources_and_target(("a.wav", "b.wav"), "clean", None) == (["a.wav", "b.wav"], "clean")
+    assert sources_and_target(("a.wav", "b.wav"), None, None) == (["a.wav"], "b.wav")
+    assert sources_and_target(("-",), None, None) == (["-"], "-")
 
 
 @pytest.mark.parametrize("given", ["*.wav", "s3://talks/in.wav"])

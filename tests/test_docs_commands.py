@@ -49,6 +49,8 @@ def check_call(arguments, quoted):
     if arguments[0].startswith("-"):
         assert arguments in (["--help"], ["--version"])
         return
+    if "." in arguments[0]:  # a file: the default command
+        arguments = ["denoise", *arguments]
     command = main.get_command(click.Context(main), arguments[0])
     assert command is not None, f"no command {arguments[0]}"
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}

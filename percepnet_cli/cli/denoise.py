@@ -135,7 +135,7 @@ def denoise(
     """
     if force and skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other.")
-    sources, target = _sources_and_target(paths, output, suffix)
+    sources, target = sources_and_target(paths, output, suffix)
     settings = {
         "post_filter": post_filter,
         "attenuation_limit_db": attenuation_limit_db,
@@ -166,7 +166,7 @@ def denoise(
     _one(sources[0], target, model, settings | {"raw": raw}, report, quiet)
 
 
-def _sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str | None) -> tuple[list[str], str]:
+def sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str | None) -> tuple[list[str], str]:
     """Return what goes in and where it goes; a file or folder alone gets a name beside it."""
     if output is not None:
         return list(paths), output

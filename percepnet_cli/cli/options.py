@@ -35,8 +35,8 @@ class CommandWithSections(click.Command):
     """A command whose help ends with examples, exit codes and environment, as a manual page does."""
 
     def __init__(self, *arguments: Any, examples: str = "", exit_codes: str = EXIT_CODES, **options: Any) -> None:
-        settings = {"help_option_names": ["-h", "--help"], **options.pop("context_settings", {})}
-        super().__init__(*arguments, context_settings=settings, **options)
+        options["context_settings"] = {"help_option_names": ["-h", "--help"], **options.get("context_settings", {})}
+        super().__init__(*arguments, **options)
         self._sections = {"Examples": examples, "Exit codes": exit_codes, "Environment": ENVIRONMENT}
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
