@@ -56,6 +56,7 @@ def denoise_file(
     force: bool = False,
     raw: RawFormat | None = None,
     threads: int | None = None,
+    quality: float | None = None,
     progress: Callable[[float, float | None], object] | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -82,6 +83,8 @@ def denoise_file(
         The source is bare samples of this kind; standard output then gets the same.
     threads : int or None
         Channels that are worked on at the same time; None: as many as there are CPUs to run on.
+    quality : float or None
+        Of a lossy target, 0 (smallest) to 10 (best); None: about the bitrate of the source.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -111,7 +114,7 @@ def denoise_file(
     percepnet_cli.errors.AudioError: quieter.flac already exists; use force=True to replace it
     """
     begin = time.perf_counter()
-    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw) as writer:
+    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw, quality) as writer:
         rate = reader.sample_rate
         total = reader.seconds
         if progress:
@@ -170,10 +173,12 @@ def _open_source(source: str | Path, raw: RawFormat | None) -> Source:
     return PipeReader(open(source, "rb"), str(source), raw, frames)
 
 
-def _open_target(target: str | Path, like: Source, force: bool, raw: RawFormat | None) -> Writer | PipeWriter:
+def _open_target(
+    target: str | Path, like: Source, force: bool, raw: RawFormat | None, quality: float | None
+) -> Writer | PipeWriter:
     if str(target) == "-":
         return PipeWriter(sys.stdout.buffer, like, raw)
-    return open_writer(target, like, force)
+    return open_writer(target, like, force, quality)
 
 
 def denoise_blocks(

@@ -86,7 +86,7 @@ def probe(path: Path) -> Media | None:
         return None
 
     command = [PROBE, "-v", "error", *LOCAL_ONLY, "-of", "json"]
-    command += ["-show_streams", "-show_format", "-show_chapters", _address(path)]
+    command += ["-show_streams", "-show_format", "-show_chapters", address(path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     try:
         found = json.loads(done.stdout)
@@ -150,7 +150,8 @@ def _decoder(codec: str) -> list[str]:
     return ["-c:a", "libopus"] if b"libopus" in output else []
 
 
-def _address(path: Path) -> str:
+def address(path: Path) -> str:
+    """Return what ffmpeg understands as a file, whatever its name."""
     return f"file:{path}"  # or else a name like "a:b.mp4" would be taken for a protocol
 
 
@@ -207,7 +208,7 @@ class MediaReader(PipeReader):
         codec = extent.subtype.lower() if extent else track.codec if track else ""
 
         # Float samples of the first track, as a WAV into a pipe
-        command = [PROGRAM, "-nostdin", "-v", "error", *LOCAL_ONLY, *_decoder(codec), "-i", _address(path)]
+        command = [PROGRAM, "-nostdin", "-v", "error", *LOCAL_ONLY, *_decoder(codec), "-i", address(path)]
         command += ["-map", "0:a:0"]
         if extent:  # parts may differ from the first
             command += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
@@ -238,7 +239,10 @@ class MediaReader(PipeReader):
 
         self.path = path
         self.format, self.subtype, self.frames = "MEDIA", _subtype(track), None
+        lossy = track is not None and self.subtype == "MEDIA"
+        self.bits_per_second = track.bits_per_second if track and lossy else None
         if extent:
+            self.bits_per_second = extent.bits_per_second
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from percepnet_cli.audio import chunks, ffmpeg, formats, framing
+from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.audio.sndfile import Encoder, Reader
 from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES
@@ -97,7 +98,7 @@ class Writer:
         What the input has beside its samples and this format cannot hold.
     """
 
-    def __init__(self, path: Path, like: Layout, force: bool) -> None:
+    def __init__(self, path: Path, like: Layout, force: bool, quality: float | None = None) -> None:
         self.left_out: list[str] = []
         self._tags: Tags | None = None
         self._kept: chunks.Kept | None = None
@@ -105,6 +106,7 @@ class Writer:
         self.frames = 0
         self._source = like.path
         self._force = force
+        self._quality = quality
 
         # What cannot be written is said before anything is made; a link's file is replaced, not the link
         self._target = Path(os.path.realpath(path))
@@ -124,10 +126,12 @@ class Writer:
             self._pending.discard()
             raise
 
-    def _make_encoder(self, like: Layout) -> Encoder | WavEncoder:
+    def _make_encoder(self, like: Layout) -> Encoder | WavEncoder | FfmpegEncoder:
         """Open the new file; find what of the input goes along."""
         original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
         kept = chunks.read(original, like.subtype) if original is not None else None
+        if self.format == "MEDIA":
+            return FfmpegEncoder(self._pending, self.path, like)
 
         # Chunks go along in a container of the same family, tags where the format has tags
         wave = self.format in CONTAINERS
@@ -144,7 +148,7 @@ class Writer:
                 chunks.add_history(kept, like.sample_rate, like.channels, 8 * formats.BYTES_PER_SAMPLE[self.subtype])
             return WavEncoder(self._pending, self.format, self.subtype, like, kept if same else self._as_chunks(like))
         self._kept = kept if same else None
-        return Encoder(self._pending, self.format, self.subtype, like)
+        return Encoder(self._pending, self.format, self.subtype, like, self._quality)
 
     def _as_chunks(self, like: Layout) -> chunks.Kept:
         """Return what tags of another format become in a WAV."""
@@ -183,6 +187,8 @@ class Writer:
             self._encoder.write(block)
         except OSError:
             raise AudioError(f"{self.path} cannot be written to its end: is the disk full?") from None
+        except AudioError as error:
+            raise AudioError(f"{self.path} cannot be written: {error}") from None
         self.frames += len(block)
 
     def _finish(self) -> None:
@@ -223,7 +229,7 @@ class Writer:
             self._pending.discard()
 
 
-def open_writer(path: str | Path, like: Layout, force: bool = False) -> Writer:
+def open_writer(path: str | Path, like: Layout, force: bool = False, quality: float | None = None) -> Writer:
     """Begin a sound file that resembles the one of ``like``.
 
     Parameters
@@ -234,6 +240,8 @@ def open_writer(path: str | Path, like: Layout, force: bool = False) -> Writer:
         Gives sample rate, channels, tags, expected length and, where possible, encoding.
     force : bool
         Replace a file that exists; it may be the one that ``like`` reads.
+    quality : float or None
+        Of lossy encodings, 0 (smallest) to 10 (best); None: about the input's bitrate.
 
     Raises
     ------
@@ -241,4 +249,4 @@ def open_writer(path: str | Path, like: Layout, force: bool = False) -> Writer:
         If the target exists, cannot be written, or its format cannot hold this sound. Leaving
         the ``with`` block raises it, too: if the target has been made by another meanwhile.
     """
-    return Writer(Path(path), like, force)
+    return Writer(Path(path), like, force, quality)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from percepnet_cli.audio.suffixes import CONTAINERS
+from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
 from percepnet_cli.errors import AudioError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Layout:
         Text tags by soundfile's names: title, artist, comment...
     path : Path or str
         Its name for the user; what was never a file is "the recording".
+    bits_per_second : float or None
+        Of a lossy encoding, as far as it is known.
     """
 
     sample_rate: int
@@ -50,6 +52,7 @@ class Layout:
     subtype: str
     tags: dict[str, str] = field(default_factory=dict)
     path: Path | str = field(default="the recording", init=False)
+    bits_per_second: float | None = field(default=None, init=False)
 
     @property
     def seconds(self) -> float | None:
@@ -111,7 +114,7 @@ SUBSTITUTES = {
 LAST_RESORTS = ("PCM_16", "VORBIS", "MPEG_LAYER_III")
 """One of them fits into every container."""
 
-UNBOUNDED_ENCODINGS = {"FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III"}
+UNBOUNDED_ENCODINGS = {"MEDIA", "FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III"}
 """These hold values beyond full scale, or deal with them."""
 
 TAGGED = {"FLAC", "OGG", "MP3"}
@@ -139,8 +142,11 @@ def choose(path: Path, like: Layout) -> tuple[str, str]:
         If the extension is unknown, or the format cannot hold this sound.
     """
     extension = path.suffix.lower()
+    if extension in FFMPEG_CONTAINERS:
+        return "MEDIA", "MEDIA"
     if extension not in CONTAINERS:
-        raise AudioError(f"{path} needs an extension that tells its format: {' '.join(CONTAINERS)}")
+        known = " ".join((*CONTAINERS, *FFMPEG_CONTAINERS))
+        raise AudioError(f"{path} needs an extension that tells its format: {known}")
     container = CONTAINERS[extension]
     if container == "WAV" and like.format in ("WAVEX", "RF64"):
         container = like.format

@@ -61,6 +61,13 @@ class Extent:
     """What libsndfile would do wrong with it, as the end of a sentence."""
     slack: int
     """Samples by which decoders may differ from ``frames``: what they leave out at the ends."""
+    sound_bytes: int
+    """Bytes without tags."""
+
+    @property
+    def bits_per_second(self) -> float | None:
+        """The mean bitrate."""
+        return 8 * self.sound_bytes * self.sample_rate / self.frames if self.frames else None
 
 
 def measure(path: Path) -> Extent | None:
@@ -140,7 +147,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
     if declared is not None:
         position += first.size
     counts: dict[tuple[int, int], int] = {}  # (samples of a frame, Hz) -> frames
-    sizes = set()
+    sizes, sound_bytes = set(), 0
     end = len(data)
     while position < end:
         frame = frame_at(position)
@@ -150,6 +157,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         kind = (frame.samples, frame.sample_rate)
         counts[kind] = counts.get(kind, 0) + 1
         sizes.add(frame.size - frame.padding)
+        sound_bytes += frame.size
         position += frame.size
 
     number = sum(counts.values())
@@ -168,6 +176,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         max(0, total - cut),
         trouble,
         slack=2 * first.samples,
+        sound_bytes=sound_bytes,
     )
 
 
@@ -250,7 +259,7 @@ class _Stream:
 def _measure_ogg(data: mmap.mmap) -> Extent | None:
     streams: list[_Stream] = []
     by_serial: dict[bytes, _Stream | None] = {}
-    parts, heard, beginning = 0, False, False
+    parts, heard, beginning, sound_bytes = 0, False, False, 0
     for flags, granule, serial, segments, body in _ogg_pages(data):
         if flags & FIRST_PAGE:
             if not beginning:  # the streams of one part begin together, before any other page
@@ -264,6 +273,8 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
         stream = by_serial.get(serial)
         if stream is None:
             continue
+        if granule > 0:  # headers have the position 0
+            sound_bytes += sum(segments)
         if stream.subtype == "OPUS":
             _count_opus_page(stream, data, segments, body)
             _check_opus_position(stream, granule, bool(flags & LAST_PAGE))
@@ -279,7 +290,16 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
     elif not all(one.regular for one in streams):
         trouble = "does not count its samples exactly"
     frames = round(sum(lengths) * first.sample_rate)
-    return Extent("OGG", first.subtype, first.sample_rate, first.channels, frames, trouble, slack=LARGEST_VORBIS_BLOCK)
+    return Extent(
+        "OGG",
+        first.subtype,
+        first.sample_rate,
+        first.channels,
+        frames,
+        trouble,
+        slack=LARGEST_VORBIS_BLOCK,
+        sound_bytes=sound_bytes,
+    )
 
 
 def _ogg_pages(data: mmap.mmap) -> Iterator[tuple[int, int, bytes, bytes, int]]:

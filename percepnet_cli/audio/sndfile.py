@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from percepnet_cli.audio import ffmpeg, formats, riff
+from percepnet_cli.audio import bitrate, ffmpeg, formats, riff
 from percepnet_cli.audio.formats import Layout, Source, check_sample_rate
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.samples import rounded
@@ -85,6 +85,7 @@ class Reader(Source):
         self.cut_short = False
         if self.frames is not None and self.frames >= 2**62:  # how libsndfile says that a FLAC came from a pipe
             self.frames = None
+        self.bits_per_second = extent.bits_per_second if extent else None
         if self.frames is not None and extent is not None:
             self.cut_short = self.frames + extent.slack < extent.frames
             if self.frames > extent.frames + extent.slack:
@@ -177,7 +178,9 @@ class Encoder:
     container, subtype : str
         From ``formats.choose``.
     like : Layout
-        The input: rate, channels, tags, expected length.
+        The input: rate, channels, tags, expected length, bitrate.
+    quality : float or None
+        0 to 10 for lossy encodings, in place of the input's bitrate.
 
     Raises
     ------
@@ -185,8 +188,19 @@ class Encoder:
         If the format cannot hold this sound.
     """
 
-    def __init__(self, pending: PendingFile, container: str, subtype: str, like: Layout) -> None:
+    def __init__(
+        self, pending: PendingFile, container: str, subtype: str, like: Layout, quality: float | None = None
+    ) -> None:
         self._bits = INTEGER_BITS.get(subtype)
+        lossy: dict[str, Any] = {}
+        if subtype in bitrate.LOSSY and quality is not None:
+            lossy["compression_level"] = min(1 - quality / 10, bitrate.MOST_COMPRESSED)
+        elif subtype in bitrate.LOSSY and like.bits_per_second:
+            level = bitrate.compression_level(subtype, like.bits_per_second, like.sample_rate, like.channels)
+            lossy["compression_level"] = level
+        if subtype == "MPEG_LAYER_III" and lossy:
+            # small frames of a constant bitrate have no room for the header that tells the length
+            lossy["bitrate_mode"] = "AVERAGE" if quality is None else "VARIABLE"
         try:
             self._file = soundfile.SoundFile(
                 _native(pending.path) if pending.path is not None else pending.descriptor,
@@ -196,6 +210,7 @@ class Encoder:
                 format=container,
                 subtype=subtype,
                 closefd=False,
+                **lossy,
             )
         except soundfile.LibsndfileError:
             raise AudioError(f"{container} does not take {like.channels} channels at {like.sample_rate} Hz") from None

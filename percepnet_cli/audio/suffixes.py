@@ -9,6 +9,12 @@ CONTAINERS = {
 }  # fmt: skip
 """What is written for an extension, by soundfile's names."""
 
+FFMPEG_CONTAINERS = {
+    ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".m4a": "ipod", ".m4b": "ipod",
+    ".mka": "matroska", ".aac": "adts", ".wma": "asf",
+}  # fmt: skip
+"""What ffmpeg writes for an extension, by its own names."""
+
 FFMPEG_SUFFIXES = {
     ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dts", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov",
     ".mp2", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".tta", ".webm", ".wma", ".wmv", ".wv",

@@ -33,6 +33,7 @@ class Settings:
     linked: bool = True
     force: bool = False
     skip_existing: bool = False
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def do_item(settings: Settings, item: Item, progress: Callable[[float], object] 
             attenuation_limit_db=settings.attenuation_limit_db,
             linked=settings.linked,
             force=settings.force,
+            quality=settings.quality,
             threads=None if parent_process() is None else 1,  # a process among others keeps to its core
             progress=lambda done, total: progress(done / total if total else 0.0),
         )

@@ -40,11 +40,12 @@ def _raw_format(ctx: click.Context, parameter: click.Parameter, value: str | Non
 def _suffix(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
-    from percepnet_cli.audio.suffixes import CONTAINERS
+    from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
 
+    known = {**CONTAINERS, **FFMPEG_CONTAINERS}
     suffix = f".{value.lower().lstrip('.')}"
-    if suffix not in CONTAINERS:
-        raise click.BadParameter(f"'{value}' is none of {' '.join(known[1:] for known in CONTAINERS)}")
+    if suffix not in known:
+        raise click.BadParameter(f"'{value}' is none of {' '.join(one[1:] for one in known)}")
     return suffix
 
 
@@ -58,6 +59,9 @@ EXAMPLES = """
 
   Films, to FLAC (with ffmpeg installed):
     percepnet denoise --format flac 'talks/**/*.mp4' clean/
+
+  A film with its sound replaced:
+    percepnet denoise talk.mp4 talk-clean.mp4
 
   In a pipe, as the sound comes:
     ffmpeg -v error -i talk.mkv -f wav - | percepnet denoise - - | ffmpeg -i - talk.opus
@@ -81,6 +85,12 @@ EXAMPLES = """
     metavar="EXT",
     callback=_suffix,
     help="Format of the results in a folder: wav, flac, ogg...  [default: the input's own, else wav]",
+)
+@click.option(
+    "--quality",
+    metavar="0-10",
+    type=click.FloatRange(0, 10),
+    help="Of MP3, Ogg Vorbis and Opus, 10 is best.  [default: about the input's bitrate]",
 )
 @click.option(
     "--report",
@@ -109,6 +119,7 @@ def denoise(
     skip_existing: bool,
     jobs: int | None,
     suffix: str | None,
+    quality: float | None,
     report: Path | None,
     raw: RawFormat | None,
     scheduler: str | None,
@@ -119,8 +130,11 @@ def denoise(
     IN may have any sample rate from 8 to 192 kHz, any number of channels and any format of
     libsndfile: WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, CAF...; with ffmpeg installed also what
     that reads (the first audio track of MP4, MKV, M4A...). OUT gets the format of its extension,
-    with the sample rate, channels, length and alignment of IN, and its bits per sample where the
-    format has them.
+    with the sample rate, channels, length and alignment of IN, its tags, and its bits per sample or
+    bitrate where the format has them.
+
+    With ffmpeg installed OUT may be a film (mp4, mov, mkv, webm), which keeps picture, subtitles,
+    chapters and the other tracks of IN, or an m4a, m4b, mka, aac or wma.
 
     Without OUT, the result of talk.wav is talk-denoised.wav beside it.
 
@@ -141,6 +155,7 @@ def denoise(
         "attenuation_limit_db": attenuation_limit_db,
         "linked": not independent_channels,
         "force": force,
+        "quality": quality,
     }
     if report is not None:
         from percepnet_cli.batch import report as reports
@@ -190,14 +205,14 @@ def sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str |
 
 def _means_folder(sources: Sequence[str], target: str) -> bool:
     """Return whether OUT is a folder. Raises AudioError if it must be one and is not."""
-    from percepnet_cli.audio.suffixes import CONTAINERS
+    from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
     from percepnet_cli.errors import AudioError
     from percepnet_cli.storage import remote
 
     path = remote.local(target)
     if target != "-" and (path.endswith(("/", os.sep)) or os.path.isdir(path)):
         return True
-    named = os.path.splitext(path)[1].lower() in CONTAINERS or target == "-"
+    named = os.path.splitext(path)[1].lower() in {**CONTAINERS, **FFMPEG_CONTAINERS} or target == "-"
     many = len(sources) > 1 or remote.is_pattern(sources[0]) or (os.path.isdir(remote.local(sources[0])) and not named)
     if many and (os.path.exists(path) or named):
         raise AudioError(f"{target} is a file; with several inputs, give a folder for the results")

@@ -71,12 +71,26 @@ def _describe(path: str) -> dict[str, Any]:
             "channels": reader.channels,
             "frames": reader.frames,
             "seconds": reader.seconds,
+            "kbit_per_second": reader.bits_per_second and round(reader.bits_per_second / 1000),
             "bytes": os.path.getsize(path),
             "chunks": beside.kinds if beside else [],
             "pictures": [f"{one.mime}, {len(one.data)} bytes" for one in found.pictures],
             "chapters": [f"{begin:.3f} s: {name}" for begin, _, name in found.chapters],
+            "tracks": _tracks(reader),
             "tags": text,
         }
+
+
+def _tracks(reader: Any) -> list[str]:
+    """Return a line for each track of a film."""
+    media = getattr(reader, "media", None)
+    lines = []
+    for track in media.tracks if media else ():
+        rate = f"{track.sample_rate} Hz, {track.channels} channels" if track.kind == "audio" else ""
+        speed = f"{track.bits_per_second / 1000:.0f} kbit/s" if track.bits_per_second else ""
+        parts = (track.kind, track.codec, rate, speed, track.language, track.title)
+        lines.append(" ".join(part for part in parts if part))
+    return lines
 
 
 def _describe_model(name: str) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""Writes what libsndfile cannot, through ffmpeg: films with their sound replaced, AAC, WMA..."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from percepnet_cli.audio import ffmpeg
+from percepnet_cli.audio.formats import Layout
+from percepnet_cli.audio.suffixes import FFMPEG_CONTAINERS
+from percepnet_cli.errors import AudioError
+from percepnet_cli.storage.atomic import PendingFile
+
+ENCODERS = {
+    "aac": "aac", "opus": "libopus", "vorbis": "libvorbis", "flac": "flac", "mp3": "libmp3lame", "ac3": "ac3",
+    "eac3": "eac3", "alac": "alac", "wmav2": "wmav2",
+}  # fmt: skip
+"""Codec -> ffmpeg's encoder of it."""
+
+CODECS = {
+    "mp4": ("aac", "alac", "mp3", "ac3", "eac3"), "mov": ("aac", "alac", "mp3", "ac3"), "ipod": ("aac", "alac"),
+    "matroska": ("aac", "opus", "vorbis", "flac", "mp3", "ac3", "eac3"), "webm": ("opus", "vorbis"),
+    "adts": ("aac",), "asf": ("wmav2",),
+}  # fmt: skip
+"""What a container gets: the input's codec if it is here, else the first."""
+
+LOSSLESS = {"flac", "alac"}
+
+SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
+"""Kinds of subtitles, for those that come from a container of another family."""
+
+FAMILIES = {"mp4": "mov", "mov": "mov", "ipod": "mov", "matroska": "matroska", "webm": "matroska"}
+"""Containers whose names ffprobe tells together."""
+
+USUAL_BITS_PER_SECOND = 96000
+"""Of a channel, if the input's bitrate is not known."""
+
+
+class FfmpegEncoder:
+    """Writes the samples of a new file through ffmpeg; picture, subtitles, chapters and tags come from the input.
+
+    Parameters
+    ----------
+    pending : PendingFile
+        Where they go.
+    path : Path
+        Its name later, which decides on the container.
+    like : Layout
+        The input: rate, channels, bitrate; its file, if it is one.
+
+    Raises
+    ------
+    AudioError
+        If ffmpeg is not installed.
+    """
+
+    def __init__(self, pending: PendingFile, path: Path, like: Layout) -> None:
+        if not ffmpeg.installed():
+            raise AudioError(f"{path.suffix} needs ffmpeg, which is not installed")
+        container = FFMPEG_CONTAINERS[path.suffix.lower()]
+        original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
+        media = ffmpeg.probe(original) if original is not None else None
+
+        command = [ffmpeg.PROGRAM, "-v", "error", "-y", "-f", "f32le", "-ar", str(like.sample_rate)]
+        command += ["-ac", str(like.channels), "-i", "pipe:0"]
+        if original is not None and media is not None:
+            command += [*ffmpeg.LOCAL_ONLY, "-i", ffmpeg.address(original), *_other_tracks(media, container)]
+        else:
+            command += ["-map", "0:a"]
+        command += _sound(media, container, like)
+        # the same input gives the same bytes
+        command += ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", container]
+
+        descriptors = () if pending.descriptor is None else (pending.descriptor,)
+        place = pending.path if pending.path is not None else Path(f"/proc/self/fd/{pending.descriptor}")
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by discard)
+        self._process = subprocess.Popen(
+            [*command, ffmpeg.address(place)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._messages,
+            pass_fds=descriptors,
+        )
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float32 [n, channels]. Raises AudioError if ffmpeg ends."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(np.ascontiguousarray(block, np.float32).tobytes())
+        except BrokenPipeError:
+            raise AudioError(self._complaint()) from None
+
+    def finish(self) -> None:
+        """Let ffmpeg write the rest. Raises AudioError."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            raise AudioError(self._complaint()) from None
+        if self._process.wait() != 0:
+            raise AudioError(self._complaint())
+
+    def _complaint(self) -> str:
+        self._process.wait()
+        self._messages.seek(0)
+        lines = self._messages.read().decode("utf-8", "replace").strip().splitlines()
+        return f"ffmpeg says '{lines[0].strip() if lines else f'exit code {self._process.returncode}'}'"
+
+    def discard(self) -> None:
+        """End ffmpeg; doing it twice is harmless."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            with suppress(BrokenPipeError):  # it ended before it had taken all
+                self._process.stdin.close()
+        self._messages.close()
+
+
+def _other_tracks(media: ffmpeg.Media, container: str) -> list[str]:
+    """Return the options that bring everything but the first audio track from the original."""
+    options = ["-map", "0:a"]
+    family = FAMILIES.get(container, container)
+    film = media.film and container in SUBTITLES
+    if film:
+        options = ["-map", "1:v", "-map", "0:a", "-map", "1:a?", "-map", "-1:a:0", "-map", "1:s?", "-c", "copy"]
+        if family not in media.container:
+            options += ["-c:s", SUBTITLES[container]]
+        if family == "matroska" and family in media.container:
+            options += ["-map", "1:t?"]
+    elif family == "mov" and any(track.is_picture for track in media.tracks):
+        options += ["-map", "1:v:0", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
+    options += ["-map_metadata", "1", "-map_chapters", "1"]
+    if media.audio and film:
+        options += ["-map_metadata:s:a:0", "1:s:a:0", "-disposition:a:0", "default"]
+    return options
+
+
+def _sound(media: ffmpeg.Media | None, container: str, like: Layout) -> list[str]:
+    """Return the options of the audio encoder: the input's codec and bitrate, if the container takes that."""
+    codecs = CODECS[container]
+    used = media.audio[0].codec if media and media.audio else like.subtype.lower()
+    codec = used if used in codecs else codecs[0]
+    options = ["-c:a:0", ENCODERS[codec]]
+    if codec not in LOSSLESS:
+        rate = like.bits_per_second or USUAL_BITS_PER_SECOND * like.channels
+        options += ["-b:a:0", str(round(rate))]
+    return options

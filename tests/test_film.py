@@ -1,0 +1,117 @@
+"""Films and other files that ffmpeg writes: the sound is replaced, all else stays."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from signals import tone
+
+from percepnet_cli.audio import ffmpeg
+from percepnet_cli.audio.files import open_reader, open_writer
+from percepnet_cli.errors import AudioError
+
+pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+
+CODECS = {
+    "mp4": ("mpeg4", "aac"),
+    "mov": ("mpeg4", "aac"),
+    "mkv": ("mpeg4", "libvorbis"),
+    "webm": ("libvpx", "libopus"),
+}
+
+
+def film(folder: Path, suffix: str) -> Path:
+    """A film of 2 s with subtitles, chapters, a title and two tracks of sound."""
+    soundfile.write(folder / "sound.wav", tone(440, 96000), 48000)
+    (folder / "text.srt").write_text("1\n00:00:00,500 --> 00:00:01,500\nHello\n")
+    chapters = "".join(f"[CHAPTER]\nTIMEBASE=1/1\nSTART={n}\nEND={n + 1}\ntitle=Part {n}\n" for n in (0, 1))
+    (folder / "meta.txt").write_text(f";FFMETADATA1\ntitle=A talk\n{chapters}")
+    video, audio = CODECS[suffix]
+    subtitles = {"mp4": "mov_text", "mov": "mov_text", "mkv": "srt", "webm": "webvtt"}[suffix]
+    path = folder / f"film.{suffix}"
+    inputs = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=2", "-i", folder / "sound.wav"]
+    inputs += ["-i", folder / "text.srt", "-i", folder / "meta.txt"]
+    maps = ["-map", "0:v", "-map", "1:a", "-map", "1:a", "-map", "2:s", "-map_metadata", "3", "-map_chapters", "3"]
+    codecs = ["-c:v", video, "-c:a", audio, "-c:s", subtitles, "-metadata:s:a:0", "language=deu"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, *maps, *codecs, "-b:a", "64k", path], check=True)
+    return path
+
+
+def halved(source: Path, target: Path) -> Path:
+    with open_reader(source) as reader, open_writer(target, like=reader, force=True) as writer:
+        for block in reader.blocks(5000):
+            writer.write(block / 2)
+    return target
+
+
+def stream(path: Path, kind: str) -> bytes:
+    """Packets of one kind, as they are stored."""
+    command = ["ffmpeg", "-v", "error", "-i", path, "-map", f"0:{kind}", "-c", "copy", "-f", "framehash", "-"]
+    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    return b"\n".join(line.split(b",")[-1] for line in lines if not line.startswith(b"#"))
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_film_keeps_all_but_its_sound(tmp_path, suffix):
+    source = film(tmp_path, suffix)
+    before, path = ffmpeg.probe(source), halved(source, tmp_path / f"out.{suffix}")
+    after = ffmpeg.probe(path)
+    assert [track.kind for track in after.tracks if track.kind != "data"] == ["video", "audio", "audio", "subtitle"]
+    assert [track.codec for track in after.audio] == [track.codec for track in before.audio]
+    assert after.audio[0].language == before.audio[0].language  # QuickTime has other names for them
+    assert [name for _, name in after.chapters] == ["Part 0", "Part 1"]
+    assert after.tags["title"] == "A talk"
+    for kind in ("v", "a:1", "s"):
+        assert stream(path, kind) == stream(source, kind)
+    with open_reader(source) as reader:
+        expected = np.concatenate(list(reader.blocks(5000)))[:, 0] / 2
+    with open_reader(path) as reader:
+        samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
+    assert abs(len(samples) - len(expected)) <= 2048
+    # in time within 1.2 ms (Matroska counts in whole ones), and half as loud
+    middle = expected[20000:60000]
+    errors = [np.mean((samples[20000 + lag : 60000 + lag] - middle) ** 2) for lag in range(-54, 55)]
+    assert min(errors) < 0.01 * np.mean(middle**2)
+
+
+def test_from_one_container_into_another(tmp_path):
+    path = halved(film(tmp_path, "mkv"), tmp_path / "out.mp4")
+    after = ffmpeg.probe(path)
+    assert [(track.kind, track.codec) for track in after.tracks if track.kind in ("video", "audio")][:2] == [
+        ("video", "mpeg4"),
+        ("audio", "aac"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("m4a", "aac"), ("m4b", "aac"), ("mka", "aac"), ("aac", "aac"), ("wma", "wmav2")]
+)
+def test_sound_that_ffmpeg_writes(tmp_path, suffix, codec):
+    soundfile.write(tmp_path / "a.wav", tone(440, 96000), 48000)
+    path = halved(tmp_path / "a.wav", tmp_path / f"a.{suffix}")
+    (track,) = ffmpeg.probe(path).tracks
+    assert track.codec == codec
+    with open_reader(path) as reader:
+        samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
+    assert abs(len(samples) - 96000) <= 4096
+    again = halved(path, tmp_path / f"b.{suffix}")
+    assert ffmpeg.probe(again).tracks[0].codec == codec
+
+
+def test_nothing_is_left_of_what_ffmpeg_refuses(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((48000, 30)), 48000)
+    with pytest.raises(AudioError, match=r"a.m4a cannot be written: ffmpeg says"):
+        halved(tmp_path / "a.wav", tmp_path / "a.m4a")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.wav"]
+
+
+def test_without_ffmpeg_it_says_so(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", np.zeros(480), 48000)
+    monkeypatch.setattr(ffmpeg, "installed", lambda: False)
+    with pytest.raises(AudioError, match=r"a.m4a cannot be written: .m4a needs ffmpeg, which is not installed"):
+        halved(tmp_path / "a.wav", tmp_path / "a.m4a")
