@@ -63,7 +63,7 @@ def page_of(path: str) -> str:
     """Return the page, or file of the site, that shows a file of the repository."""
     if path in PAGES:
         return PAGES[path]
-    if path.startswith("docs/"):
+    if path.startswith("docs/") and not path.endswith(".json"):
         return path.removeprefix("docs/")
     return f"files/{path}" if path.endswith(".md") else f"files/{path}.md"
 
@@ -186,7 +186,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Let links lead to pages; put the players in."""
     if page.file.generated_by is None:
-        markdown = relink(markdown, "docs", page.file.src_uri)
+        folder = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri)))
+        markdown = relink(markdown, folder, page.file.src_uri)
     return markdown.replace(samples.MARK, samples.players())
 
 
