@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -56,7 +57,8 @@ def expected(recordings, tmp_path_factory):
 def test_a_batch_gives_what_single_runs_give(recordings, expected, tmp_path, jobs):
     result = denoise("--jobs", jobs, recordings, tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert result.stderr.startswith(f"{FILES} files done, 0 there before, 0 failed; 0.00 h of audio in ")
+    assert result.stderr.startswith(f"{FILES} files done, 0 there before, 0 failed; ")
+    assert re.search(r"; \d+\.\d s of audio in \d+\.\d s", result.stderr)
     assert digests(tmp_path / "out") == expected
 
 
@@ -183,7 +185,8 @@ def test_an_interruption_ends_all_within_a_second(tmp_path, moment):
     process.wait()
     assert time.monotonic() - begin < 3.0  # a second, on a machine that has nothing else to do
     _, messages = process.communicate()
-    assert process.returncode == 130 and messages == "\n"
+    assert process.returncode == 130
+    assert messages in ("\n", "\n0 of 2 files are done; the same command with --skip-existing goes on\n")
     wait_for(lambda: group_is_gone(process.pid))
     assert not out.exists() or digests(out) == {}
 
@@ -288,4 +291,4 @@ def test_the_bar_counts_bytes_hours_and_files(monkeypatch, capsys):
     bar.finished(Outcome(items[0], "done"))
     bar.close()
     assert bar._bar.n == bar._bar.total == 4002
-    assert "2/2 files, 0.00 h, 0 x real time" in capsys.readouterr().err
+    assert "| 2/2 files [" in capsys.readouterr().err

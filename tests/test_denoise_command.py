@@ -298,7 +298,7 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(FakeDenoiser, "process", interrupt)
     source = make(tmp_path / "in.wav", tones(48000, 1, 48000))
     result = run(source, tmp_path / "out.wav")
-    assert (result.exit_code, result.output) == (130, "\n")
+    assert (result.exit_code, result.output) == (130, f"\n{tmp_path / 'out.wav'} was not written\n")
     assert os.listdir(tmp_path) == ["in.wav"]
 
 

@@ -99,10 +99,11 @@ class LazyGroup(CommandWithSections, click.Group):
             restore()
             with _exit_on_termination():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             if pool := sys.modules.get("percepnet_cli.parallel.pool"):
                 pool.abandon()
-            click.echo(err=True)
+            said = str(interrupt)
+            click.echo(f"\n{said}" if said else "", err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except PercepnetError as error:
             raise click.ClickException(as_options(str(error))) from error

@@ -232,11 +232,12 @@ def _one(
     from percepnet_cli.cli.progress import one_file
     from percepnet_cli.file_denoiser import denoise_file
 
-    with one_file(quiet) as progress:
+    with one_file(target, quiet) as shown:
         try:
-            done = denoise_file(source, target, model=model, **settings, progress=progress)
+            done = denoise_file(source, target, model=model, **settings, progress=shown.show)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
+        shown.finish(done)
     if not quiet:
         _say_what_is_left_out({target: done.left_out})
     if report is not None:
@@ -275,6 +276,8 @@ def _many(
             bar.finished(outcome)
     except OSError as error:
         raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("" if quiet else bar.interrupted()) from None
     finally:
         run.close()
         bar.close()
