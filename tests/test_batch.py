@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,12 +23,14 @@ from batch_files import digests, group_is_gone, kill_and_resume, make_files, run
 from click.testing import CliRunner
 
 from percepnet_cli import denoise_file, denoise_files
+from percepnet_cli.batch import report as reports
 from percepnet_cli.batch import run as batch
 from percepnet_cli.batch.inputs import Item
 from percepnet_cli.batch.run import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
 from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import atomic, remote
 
 FILES = 6
@@ -259,6 +262,56 @@ def test_work_that_is_done_again_replaces_what_the_first_attempt_left(recordings
     assert denoise("--scheduler", "tcp://nowhere:1", recordings, out).exit_code == 0
     assert digests(out) == expected
     assert denoise("--scheduler", "tcp://nowhere:1", recordings, out).exit_code == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_that_appears_during_the_work_is_not_replaced(recordings, tmp_path, monkeypatch, jobs):
+    out = tmp_path / "out"
+    (out / "one").mkdir(parents=True)
+    original = remote.existing
+
+    def existing(paths):
+        there = original(paths)
+        (out / "0000.wav").write_text("PRECIOUS")
+        return there
+
+    monkeypatch.setattr(remote, "existing", existing)
+    result = denoise("--jobs", jobs, recordings, out)
+    assert result.exit_code == 1 and f"Error: {out / '0000.wav'} already exists" in result.stderr
+    assert (out / "0000.wav").read_text() == "PRECIOUS" and len(digests(out)) == FILES
+
+
+def test_what_a_process_died_over_replaces_what_it_left(recordings, expected, tmp_path):
+    item = Item(str(recordings / "0000.wav"), str(tmp_path / "0000.wav"), 1)
+    settings = batch.Settings(batch.load_model())
+    batch.do_item(settings, item)
+    with pytest.raises(AudioError, match="already exists"):
+        batch.do_item(settings, item)
+    again = replace(item, again=True)
+    assert batch.do_item(settings, again).status == batch.DONE and again == item
+    assert digests(tmp_path) == {"0000.wav": expected["0000.wav"]}
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.csv"])
+def test_a_report_that_cannot_be_read_costs_neither_itself_nor_the_new_one(recordings, tmp_path, name):
+    path, out = tmp_path / name, tmp_path / "out"
+    assert denoise("--jobs", 1, recordings / "0000.wav", f"{out}/").exit_code == 0
+    path.write_text("[" * 10_000)
+    (tmp_path / "junk.wav").write_text("junk")
+    result = denoise("--skip-existing", "--report", path, recordings / "0000.wav", tmp_path / "junk.wav", out)
+    assert result.exit_code == 1 and "junk.wav is not a sound file" in result.stderr
+    assert f"it is kept as {path}.unreadable" in result.stderr
+    assert (tmp_path / f"{name}.unreadable").read_text() == "[" * 10_000
+    assert [row["status"] for row in reports.read(path).values()] == ["skipped", "failed"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file systems whose names are UTF-8")
+@pytest.mark.parametrize("name", ["report.json", "report.csv"])
+def test_reports_take_names_that_are_not_utf_8(tmp_path, name):
+    item = Item(os.fsdecode(b"b\xff.wav"), os.fsdecode(b"out/b\xff.wav"), 1)
+    row = reports.row(Outcome(item, batch.FAILED, error="it is broken"))
+    reports.write(tmp_path / name, [row], {"name": "lite", "sha256": ""})
+    assert reports.read(tmp_path / name) == {item.source: row}
 
 
 def test_from_python(recordings, expected, tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from percepnet_cli.audio.folders import is_sound, sound_files
 from percepnet_cli.batch.inputs import collect
+from percepnet_cli.errors import StorageError
 from percepnet_cli.evaluation.score import recordings
 from percepnet_cli.training.data.corpus import find
 
@@ -41,6 +43,19 @@ def test_linked_folders_are_searched_once_and_circles_end(tree, tmp_path):
     (tree / "top").symlink_to(tree)
     (tree / "broken.wav").symlink_to(tree / "nowhere")
     assert [found.name for found in sound_files(str(tree))] == [*EXPECTED[:2], "l1/f.wav", *EXPECTED[2:]]
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tree, monkeypatch):
+    original = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("z"):
+            raise PermissionError(13, "Permission denied", folder)
+        return original(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(StorageError, match="z cannot be opened: Permission denied"):
+        list(sound_files(str(tree)))
 
 
 def test_all_commands_find_the_same(tree, tmp_path):

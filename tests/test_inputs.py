@@ -102,6 +102,76 @@ def test_what_cannot_be_collected(tree, inputs, sentence):
         collect(inputs, "out")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_two_inputs_that_land_in_one_place_by_a_link_are_refused(tree):
+    for name in ("one", "two"):
+        (tree / "in" / name).mkdir()
+        (tree / "in" / name / "x.wav").touch()
+    (tree / "out" / "one").mkdir(parents=True)
+    (tree / "out" / "two").symlink_to(tree / "out" / "one")
+    with pytest.raises(AudioError, match=r"in/one/x.wav and in/two/x.wav would both become out/two/x.wav"):
+        collect(["in"], "out")
+
+
+@pytest.mark.parametrize("pattern", ["**/*.wav", "./**/*.wav", "*/*.wav", "../{}/**/b.wav"])
+def test_a_glob_leaves_out_its_own_results(tree, pattern):
+    pattern = pattern.format(tree.name)
+    before = pairs([pattern], "results")
+    assert [source for source, _ in before if source.endswith("in/b.wav")]
+    for _, target in before:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    (tree / "results" / "b.wav").touch()
+    assert pairs([pattern], "results") == before
+    assert pairs(["results/*.wav"], "results")  # named outright, it is meant
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+@pytest.mark.parametrize("pattern", ["in/**/*.wav", "in/**", "in/**/**/[ab].*", "**/b.wav"])
+def test_a_glob_ends_in_circles_of_links(tree, pattern):
+    expected = pairs([pattern], "out")
+    assert expected
+    for number in range(12):  # each doubles the ways to a file
+        (tree / "in" / f"circle{number}").symlink_to(tree / "in")
+        (tree / "in" / "deep" / f"circle{number}").symlink_to(tree / "in" / "deep")
+    assert pairs([pattern], "out") == expected
+
+
+def test_stars_stand_for_folders_as_in_glob(tree):
+    import glob
+
+    for pattern in (
+        "in/**/*.wav",
+        "in/**",
+        "**/deep/*.mp4",
+        "**/*",
+        "in/*/**/*.mp3",
+        "i[n]/**/e?/c.*",
+        "in/**/in/*.wav",
+    ):
+        sounds = [n for n in glob.glob(pattern, recursive=True) if os.path.isfile(n) and not n.endswith(".txt")]
+        try:
+            found = [source for source, _ in pairs([pattern], "out")]
+        except AudioError:
+            found = []
+        assert sorted(found) == sorted(set(sounds)), pattern
+
+
+@pytest.mark.parametrize("key", ["../../../escaped.wav", "b/../../x.wav", "..\\..\\x.wav"])
+def test_names_of_stores_that_lead_out_of_the_folder_are_refused(tree, key):
+    memory = pytest.importorskip("fsspec.implementations.memory")
+    store = memory.MemoryFileSystem()
+    store.pipe_file("/hostile/ok.wav", b"12345")
+    path = f"/hostile/{key}"
+    memory.MemoryFileSystem.store[path] = memory.MemoryFile(store, path, b"12345")
+    try:
+        with pytest.raises(StorageError, match="no name of a file below memory://hostile"):
+            collect(["memory://hostile"], "out")
+    finally:
+        store.rm("/hostile", recursive=True)
+        memory.MemoryFileSystem.store.pop(path, None)
+
+
 def test_urls(tree):
     fsspec = pytest.importorskip("fsspec")
     store = fsspec.filesystem("memory")

@@ -68,6 +68,17 @@ def test_a_deadly_task_costs_only_itself(tmp_path):
     assert results == {n: n for n in range(8) if n != 3}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_only_what_a_process_died_over_is_given_out_as_such(tmp_path):
+    def again(task):
+        asked.append(task)
+        return task
+
+    asked = []
+    results = dict(Pool(fatal, str(tmp_path), 2, again).run(range(8)))
+    assert len(results) == 8 and sorted(asked) == [3, 3, 5]
+
+
 @pytest.mark.service
 def test_a_process_that_cannot_start_ends_the_run():
     with pytest.raises(OSError, match=r"could not be started .exit code 7"):

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from percepnet_cli.audio.suffixes import SOUND_SUFFIXES
+from percepnet_cli.errors import StorageError
 from percepnet_cli.storage import remote
 
 
@@ -32,7 +33,7 @@ def sound_files(folder: str, left_out: str | None = None) -> Iterator[Found]:
     """Find all sound files below a folder, or URL of one, in a fixed order: by name, files before folders.
 
     Hidden files and folders are left out, and so is the folder ``left_out``. A folder that several links lead to is
-    searched once. Raises StorageError if a URL cannot be reached.
+    searched once. Raises StorageError if a URL cannot be reached, or a folder cannot be opened.
     """
     if remote.is_url(folder):
         for url, name, size in remote.find(folder):
@@ -50,8 +51,12 @@ def sound_files(folder: str, left_out: str | None = None) -> Iterator[Found]:
 
 def _walk(folder: str, top: str, known: set[str]) -> Iterator[Found]:
     """Go through one folder and those in it. known: real paths of folders that are not to be entered again."""
-    with os.scandir(folder) as listed:
-        entries = sorted((entry for entry in listed if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as listed:
+            entries = [entry for entry in listed if not entry.name.startswith(".")]
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be opened: {error.strerror}") from None
+    entries.sort(key=lambda entry: entry.name)
 
     for entry in entries:
         if is_sound(entry.name) and entry.is_file():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +61,24 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
             rows = untrusted.read(path)["files"]
         else:
             with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                rows = [{name: value or None for name, value in found.items()} for found in csv.DictReader(file)]
+                table = csv.DictReader(file)
+                if "source" not in (table.fieldnames or []):
+                    raise ValueError("no such column")
+                rows = [{name: value or None for name, value in found.items()} for found in table]
         return {found["source"]: {name: found.get(name) for name in COLUMNS} for found in rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
         raise AudioError(f"{path} is not a report of an earlier run") from None
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file that is no report another name, one that is free; return it. Raises AudioError."""
+    numbers = (path.with_name(f"{path.name}.unreadable{number or ''}") for number in count())
+    kept = next(name for name in numbers if not os.path.lexists(name))
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be written: {error.strerror}") from None
+    return kept
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> None:

@@ -61,7 +61,7 @@ def do_item(settings: Settings, item: Item, progress: Callable[[float], object] 
             post_filter=settings.post_filter,
             attenuation_limit_db=settings.attenuation_limit_db,
             linked=settings.linked,
-            force=settings.force,
+            force=settings.force or item.again,
             quality=settings.quality,
             threads=None if parent_process() is None else 1,  # a process among others keeps to its core
             progress=lambda done, total: progress(done / total if total else 0.0),
@@ -116,13 +116,23 @@ def run(
     unfinished = {item.target: Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)}
     atomic.remove_all_leftovers(unfinished.values())
 
-    single = scheduler is None and min(jobs, len(waiting)) <= 1
-    # A worker may die after its file is whole and before that is known; who does it again replaces it.
-    settings = settings if single else replace(settings, force=True)
+    # A worker may die after its file is whole and before that is known; who does it again replaces it. A process of
+    # this machine is told so; a cluster gives tasks out again without telling.
+    if scheduler is not None:
+        settings = replace(settings, force=True)
 
     progressed = None if progress is None else (lambda number, share: progress(waiting[number], share))
 
-    results = runner.run(do_item, settings, waiting, jobs, scheduler, progressed, label=lambda item: str(item.source))
+    results = runner.run(
+        do_item,
+        settings,
+        waiting,
+        jobs,
+        scheduler,
+        progressed,
+        label=lambda item: str(item.source),
+        again=lambda item: replace(item, again=True),
+    )
     try:
         for result in results:
             item = waiting[result.number]

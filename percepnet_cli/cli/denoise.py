@@ -308,8 +308,15 @@ def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
     """Write the report; what an earlier one says of files that were there already stays."""
     from percepnet_cli.batch import report
     from percepnet_cli.batch.run import SKIPPED
+    from percepnet_cli.errors import AudioError
 
-    earlier = report.read(path) if any(outcome.status == SKIPPED for outcome in outcomes) else {}
+    earlier = {}
+    if any(outcome.status == SKIPPED for outcome in outcomes):
+        try:
+            earlier = report.read(path)
+        except AudioError as error:  # the new one must not be lost for it, nor the old file, whatever it is
+            aside = report.set_aside(path)
+            click.echo(f"{error}; it is kept as {aside}", err=True)
     rows = []
     for outcome in outcomes:
         old = earlier.get(outcome.item.source)

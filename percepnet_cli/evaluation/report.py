@@ -271,7 +271,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
 
     def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             table = csv.DictWriter(file, names, lineterminator="\n")
             table.writeheader()
             table.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)

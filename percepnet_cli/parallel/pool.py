@@ -85,11 +85,14 @@ class Pool:
         What is the same for all tasks; handed over once per process.
     jobs : int
         Number of processes.
+    again : callable or None
+        (task) -> what is given out instead when the process that had begun the task has died; None: the same.
     """
 
-    def __init__(self, function: Function, context: Any, jobs: int) -> None:
+    def __init__(self, function: Function, context: Any, jobs: int, again: Callable[[Any], Any] | None = None) -> None:
         self._work = (function, context)
         self._jobs = jobs
+        self._again = again
         self._workers: dict[connection.Connection, _Worker] = {}
 
     def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
@@ -121,12 +124,15 @@ class Pool:
                         if not worker.started:
                             raise OSError(f"a process could not be started ({_cause(exit_code)})") from None
 
-                        # Its tasks are done again; the one it was at may be what killed it
+                        # Its tasks are done again; the one it was at may be what killed it, or may be all but done
+                        if self._again is not None:
+                            open_tasks |= {number: self._again(open_tasks[number]) for number in worker.tasks[:1]}
                         waiting.extend((number, open_tasks[number]) for number in worker.tasks)
                         for number in worker.tasks[:1]:  # the others it had not begun
                             attempts[number] = attempts.get(number, 0) + 1
                             if attempts[number] == ATTEMPTS:
-                                waiting.remove((number, open_tasks.pop(number)))
+                                waiting = deque(task for task in waiting if task[0] != number)
+                                del open_tasks[number]
                                 yield number, Crash(exit_code)
 
                         if waiting:

@@ -45,6 +45,7 @@ def run(
     scheduler: str | None = None,
     progress: Progress | None = None,
     label: Callable[[Any], str] = str,
+    again: Callable[[Any], Any] | None = None,
 ) -> Generator[Done | Failed, None, None]:
     """Do all tasks; yield what became of each as they come.
 
@@ -66,6 +67,8 @@ def run(
         See ``Progress``; a cluster reports none.
     label : callable
         (task) -> its name, put before a reason that does not say itself what it is about.
+    again : callable or None
+        (task) -> what is given out instead after a process of this machine died over the task; None: the same.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def run(
     ClusterError
         If the cluster cannot be used.
     """
-    for number, result in _results((function, context), tasks, jobs, scheduler, progress):
+    for number, result in _results((function, context), tasks, jobs, scheduler, progress, again):
         if isinstance(result, float):
             if progress is not None:
                 progress(number, result)
@@ -87,7 +90,12 @@ def run(
 
 
 def _results(
-    work: tuple[Function, Any], tasks: Sequence[Any], jobs: int, scheduler: str | None, progress: Progress | None
+    work: tuple[Function, Any],
+    tasks: Sequence[Any],
+    jobs: int,
+    scheduler: str | None,
+    progress: Progress | None,
+    again: Callable[[Any], Any] | None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (number, result of ``_guarded`` | share | ``Crash`` | sentence) from whoever does the work."""
     if scheduler is not None:
@@ -98,7 +106,7 @@ def _results(
         for number, task in enumerate(tasks):
             yield number, _guarded(work, task, partial(progress or _ignore, number))
     else:
-        yield from Pool(_guarded, work, jobs).run(tasks)
+        yield from Pool(_guarded, work, jobs, again).run(tasks)
 
 
 def _ignore(number: int, share: float) -> None:

@@ -96,11 +96,17 @@ def find(url: str) -> list[tuple[str, str, int]]:
         pattern = has_magic(path)
         found = system.glob(path, detail=True) if pattern else system.find(path, detail=True)
         base = fixed_part(path) if pattern else path.rstrip("/")
-        return sorted(
+        listed = sorted(
             (system.unstrip_protocol(name), name.removeprefix(base).lstrip("/"), int(entry.get("size") or 0))
             for name, entry in found.items()
             if entry.get("type") != "directory"
         )
+
+    # Stores take any text as a name; below a folder of results it must not lead out of it
+    for address, name, _ in listed:
+        if ".." in name.replace("\\", "/").split("/") or "\0" in name:
+            raise StorageError(f"{address} is no name of a file below {url}: remove or rename it")
+    return listed
 
 
 def exists(path: str) -> bool:
