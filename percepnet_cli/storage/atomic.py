@@ -60,20 +60,26 @@ class PendingFile:
     def place(self, replace: bool) -> None:
         """Give the file its name. It must have been flushed and, if it has a name, closed.
 
+        The content is on the disk before the name is, so that a power cut leaves the whole file or none; a disk that
+        turns out to be full or broken is noticed before, too.
+
         Raises FileExistsError if there is a file and it is not to be replaced; OSError if the system refuses.
         """
+        if not replace and os.path.lexists(self.target):
+            raise FileExistsError
         if self.descriptor is None:
             assert self.path is not None
-            if not replace and os.path.lexists(self.target):
-                raise FileExistsError
+            sync(self.path)
             os.replace(self.path, self.target)
-            return
-        if not replace:
-            self._link(self.target)
         else:
-            hidden = self._hidden()
-            self._link(hidden)
-            os.replace(hidden, self.target)
+            os.fsync(self.descriptor)
+            if not replace:
+                self._link(self.target)  # refuses, should a file have appeared meanwhile
+            else:
+                hidden = self._hidden()
+                self._link(hidden)
+                os.replace(hidden, self.target)
+        sync_folder(self.target.parent)
 
     def _link(self, path: Path) -> None:
         # with a folder's descriptor given, Python follows the link that stands for the open file
@@ -91,6 +97,22 @@ class PendingFile:
                 self.path.unlink()
 
 
+def sync(path: Path) -> None:
+    """Bring a file's content to the disk. Raises OSError if it does not get there."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder to the disk, where the system can; what has its name does not fail any more."""
+    with suppress(OSError):  # Windows opens no folders, some file systems cannot
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then put it in place.
 
@@ -100,9 +122,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(temporary)
-        with temporary.open("rb+") as file:  # the content must be on the disk before the name is
-            os.fsync(file.fileno())
+        sync(temporary)  # the content must be on the disk before the name is
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
