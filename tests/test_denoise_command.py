@@ -341,6 +341,8 @@ def test_with_output_all_names_are_inputs():
     assert sources_and_target(("a.wav", "b.wav"), "clean", None) == (["a.wav", "b.wav"], "clean")
     assert sources_and_target(("a.wav", "b.wav"), None, None) == (["a.wav"], "b.wav")
     assert sources_and_target(("-",), None, None) == (["-"], "-")
+    assert sources_and_target(("talk.mp4",), None, None)[1] == "talk-denoised.mp4"
+    assert sources_and_target(("talk.mp4",), None, ".flac")[1] == "talk-denoised.flac"
 
 
 @pytest.mark.parametrize("given", ["*.wav", "s3://talks/in.wav"])

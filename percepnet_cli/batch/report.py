@@ -81,14 +81,18 @@ def set_aside(path: Path) -> Path:
     return kept
 
 
+def as_json(rows: Iterable[dict[str, Any]], model: dict[str, str]) -> str:
+    """Return a report as JSON. model: name and sha256."""
+    return json.dumps({"percepnet": __version__, "model": model, "files": list(rows)}, indent=1)
+
+
 def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> None:
     """Write a report, whole or not at all. model: name and sha256. Raises AudioError."""
 
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             if path.suffix.lower() == ".json":
-                json.dump({"percepnet": __version__, "model": model, "files": list(rows)}, file, indent=1)
-                file.write("\n")
+                file.write(as_json(rows, model) + "\n")
             else:
                 table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 table.writeheader()

@@ -18,6 +18,7 @@ from percepnet_cli.cli.options import (
     jobs_option,
     scheduler_option,
 )
+from percepnet_cli.cli.presets import PRESETS, PRESETS_HELP, Percent, choose
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
@@ -49,10 +50,16 @@ def _suffix(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     return suffix
 
 
+STANDARD_OUTPUT = Path("-")
+
 EXAMPLES = """
     percepnet denoise noisy.wav clean.wav
     percepnet denoise noisy.wav    # writes noisy-denoised.wav
     percepnet denoise --attenuation-limit 12 interview.mp3 interview.flac
+
+  Half of the noise; what a run would do:
+    percepnet denoise --amount 50% interview.mp3 interview.flac
+    percepnet denoise --dry-run recordings/ clean/
 
   A folder and all below it, on two cores; go on where an interrupted run stopped:
     percepnet denoise --jobs 2 --skip-existing --report clean.csv recordings/ clean/
@@ -76,6 +83,14 @@ EXAMPLES = """
 @click.argument("paths", metavar="IN... [OUT]", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", help="File or folder of the results; then all that is named is IN.")
 @denoiser_options
+@click.option(
+    "--amount",
+    type=Percent(),
+    metavar="PERCENT",
+    help="How much of the noise goes, 0 to 100; 50 is --attenuation-limit 6, 90 is 20.  [default: 100]",
+)
+@click.option("--preset", type=click.Choice(list(PRESETS)), help=PRESETS_HELP)
+@click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
 @jobs_option
@@ -96,8 +111,8 @@ EXAMPLES = """
     "--report",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a table (.json or .csv) of every file's length, levels, estimated SNR, speech share, gain reduction, "
-    "time and error.",
+    help="Write a table (.json or .csv; '-' is JSON on standard output) of every file's length, levels, estimated SNR, "
+    "speech share, gain reduction, time and error.",
 )
 @click.option(
     "--raw",
@@ -115,6 +130,9 @@ def denoise(
     attenuation_limit_db: float | None,
     post_filter: bool | None,
     independent_channels: bool,
+    amount: float | None,
+    preset: str | None,
+    dry_run: bool,
     force: bool,
     skip_existing: bool,
     jobs: int | None,
@@ -151,17 +169,22 @@ def denoise(
         raise click.UsageError("--force and --skip-existing contradict each other.")
     sources, target = sources_and_target(paths, output, suffix)
     settings = {
-        "post_filter": post_filter,
-        "attenuation_limit_db": attenuation_limit_db,
+        **choose(preset, amount, attenuation_limit_db, post_filter),
         "linked": not independent_channels,
         "force": force,
         "quality": quality,
     }
-    if report is not None:
+    if report == STANDARD_OUTPUT:
+        if target == "-":
+            raise click.UsageError("sound and report cannot both go to standard output.")
+    elif report is not None:
         from percepnet_cli.batch import report as reports
 
         reports.check(report, replace=force or skip_existing)
     folder = _means_folder(sources, target)
+    if dry_run:
+        _say_what_would_be_done(sources, target, folder, suffix, force, skip_existing)
+        return
     if "-" in (*sources, target) or raw is not None:
         if folder or skip_existing or scheduler:
             raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
@@ -181,13 +204,27 @@ def denoise(
     _one(sources[0], target, model, settings | {"raw": raw}, report, quiet)
 
 
+def _say_what_would_be_done(
+    sources: list[str], target: str, folder: bool, suffix: str | None, force: bool, skip_existing: bool
+) -> None:
+    """Print a line for each file: its name, that of its result, and what happens to one that is there."""
+    from percepnet_cli.batch.inputs import Item, collect
+    from percepnet_cli.storage import remote
+
+    items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
+    there = remote.existing([item.target for item in items if item.target != "-"])
+    fate = "replaced" if force else "skipped" if skip_existing else "exists, so this fails; --force or --skip-existing"
+    for item in items:
+        click.echo(f"{item.source} -> {item.target}" + (f" ({fate})" if item.target in there else ""))
+
+
 def sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str | None) -> tuple[list[str], str]:
     """Return what goes in and where it goes; a file or folder alone gets a name beside it."""
     if output is not None:
         return list(paths), output
     if len(paths) > 1:
         return list(paths[:-1]), paths[-1]
-    from percepnet_cli.audio.suffixes import CONTAINERS
+    from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
     from percepnet_cli.storage import remote
 
     source = paths[0]
@@ -199,7 +236,7 @@ def sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str |
     if os.path.isdir(path):
         return [source], os.path.join(os.path.abspath(path) + "-denoised", "")
     stem, own = os.path.splitext(path)
-    kept = own if own.lower() in CONTAINERS else ".wav"
+    kept = own if own.lower() in {*CONTAINERS, *FFMPEG_CONTAINERS} else ".wav"
     return [source], f"{stem}-denoised{suffix or kept}"
 
 
@@ -311,7 +348,7 @@ def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
     from percepnet_cli.errors import AudioError
 
     earlier = {}
-    if any(outcome.status == SKIPPED for outcome in outcomes):
+    if path != STANDARD_OUTPUT and any(outcome.status == SKIPPED for outcome in outcomes):
         try:
             earlier = report.read(path)
         except AudioError as error:  # the new one must not be lost for it, nor the old file, whatever it is
@@ -322,4 +359,8 @@ def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
         old = earlier.get(outcome.item.source)
         kept = old is not None and outcome.status == SKIPPED and not old["error"]
         rows.append(old if old is not None and kept else report.row(outcome))
-    report.write(path, rows, {"name": model.name, "sha256": model.digest})
+    described = {"name": model.name, "sha256": model.digest}
+    if path == STANDARD_OUTPUT:
+        click.echo(report.as_json(rows, described))
+    else:
+        report.write(path, rows, described)
