@@ -20,6 +20,12 @@ from percepnet_cli.signal_path import MAX_HOPS, Analysis, ChannelStream, Clock, 
 THREADED_HOPS = 8
 """Fewer hops of several channels are done on one thread."""
 
+FULL_BLOCK_CHANNELS = 16
+"""Up to so many channels work in blocks of MAX_HOPS; more share the working space of these, in shorter blocks."""
+
+LEAST_BLOCK_HOPS = 4
+"""The shortest blocks, however many channels there are."""
+
 
 class Denoiser:
     """Cleans a stream of samples at 48 kHz.
@@ -76,7 +82,8 @@ class Denoiser:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, it must be at least 1")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
-        self._new_predictor = predictor or _network()
+        self._max_hops = min(MAX_HOPS, max(LEAST_BLOCK_HOPS, MAX_HOPS * FULL_BLOCK_CHANNELS // channels))
+        self._new_predictor = predictor or _network(self._max_hops)
         self._observer = observer
         self._clock = clock
         self.channels = channels
@@ -122,7 +129,9 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
-        self._channels = [ChannelStream(self._new_predictor(self.model), self._clock) for _ in range(self.channels)]
+        self._channels = [
+            ChannelStream(self._new_predictor(self.model), self._clock, self._max_hops) for _ in range(self.channels)
+        ]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
         self._voicing = 0.0
@@ -162,8 +171,8 @@ class Denoiser:
         # Whole hops now, as many at once as the stages have room for; the rest with the next call
         hops = len(array) // HOP_SIZE
         out = np.empty((hops * HOP_SIZE, self.channels), np.float32)
-        for start in range(0, hops, MAX_HOPS):
-            part = slice(start * HOP_SIZE, min(start + MAX_HOPS, hops) * HOP_SIZE)
+        for start in range(0, hops, self._max_hops):
+            part = slice(start * HOP_SIZE, min(start + self._max_hops, hops) * HOP_SIZE)
             self._process_hops(array[part], out[part])
         self._pending = array[hops * HOP_SIZE :].copy()
 
@@ -247,7 +256,7 @@ class Denoiser:
         return self._pool.map if self._pool is not None and hops >= THREADED_HOPS else map
 
     def _process_hops(self, samples: np.ndarray, out: np.ndarray) -> None:
-        """Run up to MAX_HOPS whole hops. samples, out: float32 [hops * 480, channels]."""
+        """Run up to ``_max_hops`` whole hops. samples, out: float32 [hops * 480, channels]."""
         channels, each = range(self.channels), self._each(len(samples) // HOP_SIZE)
 
         def analyze(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
@@ -264,8 +273,8 @@ class Denoiser:
             ends = list(self._each(hops)(ChannelStream.end, self._channels))
 
             # More than the stages have room for, so in turns
-            for start in range(0, hops, MAX_HOPS):
-                rows = slice(start, min(start + MAX_HOPS, hops))
+            for start in range(0, hops, self._max_hops):
+                rows = slice(start, min(start + self._max_hops, hops))
                 parts = [
                     (Analysis(*(x[rows] for x in waited)), gain[rows], strength[rows])
                     for waited, gain, strength in ends
@@ -276,7 +285,7 @@ class Denoiser:
     def _render(self, analyzed: list[tuple[Analysis, np.ndarray, np.ndarray]], out: np.ndarray) -> None:
         """Turn what is known of each channel, and its gain and strength, into samples.
 
-        out: float32 [hops * 480, channels], written, up to MAX_HOPS hops.
+        out: float32 [hops * 480, channels], written, up to ``_max_hops`` hops.
         """
         channels, each = range(self.channels), self._each(len(out) // HOP_SIZE)
 
@@ -356,14 +365,14 @@ def denoise(
     return denoiser.denoise(array, sample_rate)
 
 
-def _network() -> Callable[[Model], Predictor]:
+def _network(max_hops: int) -> Callable[[Model], Predictor]:
     """Return what makes the network of a channel; all channels share the weights, laid out once."""
     laid_out: list[Weights] = []
 
     def state(model: Model) -> Predictor:
         if not laid_out:
             laid_out.append(Weights(model))
-        return (BlockState if model.sizes.bidirectional else State)(laid_out[0], MAX_HOPS)
+        return (BlockState if model.sizes.bidirectional else State)(laid_out[0], max_hops)
 
     return state
 

@@ -300,14 +300,14 @@ class Predictor(Protocol):
 class AnalysisDelay:
     """Keeps analyses until a network that looks ahead has their gains, in memory that does not grow."""
 
-    def __init__(self, hops: int) -> None:
-        self._hops = hops
+    def __init__(self, hops: int, max_hops: int = MAX_HOPS) -> None:
+        self._hops, self._max_hops = hops, max_hops
         self._lines: list[DelayLine] = []
 
     def exchange(self, analysis: Analysis) -> Analysis:
         """Take the next windows and return as many, those of ``hops`` before; zeros before the first."""
         if not self._lines:
-            self._lines = [DelayLine(self._hops, MAX_HOPS, part.shape[1:], part.dtype.type) for part in analysis]
+            self._lines = [DelayLine(self._hops, self._max_hops, part.shape[1:], part.dtype.type) for part in analysis]
         delayed = []
         for line, part in zip(self._lines, analysis, strict=True):
             rows = line.extend(len(part))
@@ -321,16 +321,19 @@ class AnalysisDelay:
 
 
 class ChannelStream:
-    """One channel of a stream: the stages around a network, with their memories and working space."""
+    """One channel of a stream: the stages around a network, with their memories and working space.
 
-    def __init__(self, predictor: Predictor, clock: Clock | None = None) -> None:
-        self._analyzer, self._synthesizer = Analyzer(clock=clock), Synthesizer(clock=clock)
+    max_hops: the most that one call may bring.
+    """
+
+    def __init__(self, predictor: Predictor, clock: Clock | None = None, max_hops: int = MAX_HOPS) -> None:
+        self._analyzer, self._synthesizer = Analyzer(max_hops, clock), Synthesizer(max_hops, clock)
         self._predictor, self._clock = predictor, clock
         self.latency_hops = predictor.latency_hops
-        self._delay = AnalysisDelay(self.latency_hops) if self.latency_hops else None
-        self._hops = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
-        self._out = np.zeros((MAX_HOPS, HOP_SIZE), np.float32)
-        self._gain, self._strength = np.zeros((2, MAX_HOPS, NUM_BANDS), np.float32)
+        self._delay = AnalysisDelay(self.latency_hops, max_hops) if self.latency_hops else None
+        self._hops = np.zeros((max_hops, HOP_SIZE), np.float32)
+        self._out = np.zeros((max_hops, HOP_SIZE), np.float32)
+        self._gain, self._strength = np.zeros((2, max_hops, NUM_BANDS), np.float32)
 
     def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
         """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""

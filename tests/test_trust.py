@@ -1,0 +1,122 @@
+"""Numbers and memory that hostile or broken inputs bring: nothing is poisoned, nothing grows, nothing slows down."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from percepnet_cli.constants import HOP_SIZE
+from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.network.modelfile import load_model
+
+HOPS = 90
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model()
+
+
+def speechlike(seed, hops=HOPS):
+    """Noise whose level moves, float32 [hops * 480]."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(rng.uniform(0, 0.3, hops // 5 + 1), 5 * HOP_SIZE)[: hops * HOP_SIZE]
+    return (rng.standard_normal(hops * HOP_SIZE) * level).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_counts_as_zero_and_poisons_nothing(model, value):
+    clean = speechlike(1)
+    bad = clean.copy()
+    places = [0, 479, 480, 20 * HOP_SIZE + 7, *range(30 * HOP_SIZE, 32 * HOP_SIZE), len(bad) - 1]
+    bad[places] = value
+    clean[places] = 0
+    assert np.array_equal(Denoiser(model).denoise(bad), Denoiser(model).denoise(clean))
+
+
+@pytest.mark.parametrize("value", [1e20, np.finfo(np.float32).max, -np.finfo(np.float32).max])
+def test_after_a_huge_sample_all_is_finite_and_soon_as_before(model, value):
+    samples = speechlike(2, 400)
+    shot = samples.copy()
+    shot[10 * HOP_SIZE] = value
+    denoiser = Denoiser(model)  # as a stream: denoise() refuses what is not scaled to +-1
+    with np.errstate(all="ignore"):
+        out = np.concatenate((denoiser.process(shot), denoiser.flush()))[denoiser.latency :]
+    assert np.isfinite(out).all()
+    before = Denoiser(model).denoise(samples)
+    late = slice(300 * HOP_SIZE, None)
+    assert np.sqrt(np.mean((out[late] - before[late]) ** 2)) < 0.3 * np.sqrt(np.mean(before[late] ** 2))
+
+
+def test_denoisers_in_threads_give_the_same_bits_as_alone(model):
+    """32 streams of their own, on one model, cut in different places, all at once."""
+    inputs = [speechlike(seed, 30) for seed in range(32)]
+    alone = [Denoiser(model).denoise(samples) for samples in inputs]
+    together = [None] * len(inputs)
+    barrier = threading.Barrier(len(inputs))
+
+    def work(number):
+        denoiser, samples = Denoiser(model), inputs[number]
+        barrier.wait()
+        step = 100 + 997 * number
+        parts = [denoiser.process(samples[start : start + step]) for start in range(0, len(samples), step)]
+        together[number] = np.concatenate((*parts, denoiser.flush()))[denoiser.latency :]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, samples in enumerate(together):
+        assert np.array_equal(samples, alone[number]), number
+
+
+def test_many_channels_work_in_short_blocks_and_give_the_same_bits(model):
+    few = Denoiser(model, channels=2, linked=False)
+    many = Denoiser(model, channels=40, linked=False)
+    assert few._max_hops == 64 and many._max_hops == 25
+    samples = np.stack([speechlike(seed, 70) for seed in range(2)], axis=1)
+    out = many.denoise(np.tile(samples, 20))
+    assert np.array_equal(out, np.tile(few.denoise(samples), 20))
+
+
+@pytest.mark.parametrize("channels", [64, 256, 1024])
+def test_memory_per_channel_is_bounded(model, channels):
+    """Working space, without the weights: 100 MB for 16 channels, then 0.8 MB for each."""
+
+    def held(thing, known):
+        if id(thing) in known:
+            return 0
+        known.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            return thing.nbytes if thing.base is None else held(thing.base, known)
+        inner = thing if isinstance(thing, list | tuple) else getattr(thing, "__dict__", {}).values()
+        return sum(held(one, known) for one in inner)
+
+    denoiser = Denoiser(model, channels=channels, threads=1)
+    one, two = (sum(held(c, k) for c in denoiser._channels[:n]) for n, k in ((1, set()), (2, set())))
+    assert 20_000 < two - one < 100e6 / channels + 0.8e6
+
+
+@pytest.mark.alone
+def test_a_fade_into_denormals_runs_as_fast_as_speech(model):
+    """CPU time of the thread; the best of five each, so that other work on the machine hardly counts."""
+    speech = speechlike(3, 300)
+    fade = (speech * np.geomspace(1, 1e-45, len(speech))).astype(np.float32)
+    tiny = np.full_like(speech, np.float32(1e-42))
+    assert (np.abs(fade[fade != 0]).min() < np.finfo(np.float32).tiny) and (tiny != 0).all()
+
+    def seconds(samples):
+        times = []
+        for _ in range(5):
+            denoiser = Denoiser(model, threads=1)
+            begin = time.thread_time()
+            denoiser.process(samples)
+            times.append(time.thread_time() - begin)
+        return min(times)
+
+    usual = seconds(speech)
+    assert seconds(fade) < 1.5 * usual and seconds(tiny) < 1.5 * usual
