@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,3 +122,11 @@ def test_a_fade_into_denormals_runs_as_fast_as_speech(model):
 
     usual = seconds(speech)
     assert seconds(fade) < 1.5 * usual and seconds(tiny) < 1.5 * usual
+
+
+def test_each_fault_of_the_docs_has_its_test():
+    folder = Path(__file__).parent
+    named = re.findall(r"`tests/(\w+\.py)::(\w+)`", (folder.parent / "docs" / "scale.md").read_text("utf-8"))
+    assert len(named) > 20
+    missing = [name for file, name in named if f"def {name}(" not in (folder / file).read_text("utf-8")]
+    assert missing == []
