@@ -117,7 +117,7 @@ def run(
     atomic.remove_all_leftovers(unfinished.values())
 
     # A worker may die after its file is whole and before that is known; who does it again replaces it. A process of
-    # this machine is told so; a cluster gives tasks out again without telling.
+    # this machine sees it in its task; a cluster gives tasks out again as they were.
     if scheduler is not None:
         settings = replace(settings, force=True)
 
