@@ -107,3 +107,14 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, kind):
         pending.place(replace=False)
     pending.discard()
     assert (tmp_path / "a.wav").read_bytes() == b"PRECIOUS" and os.listdir(tmp_path) == ["a.wav"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_replaced_file_keeps_its_mode(tmp_path, kind, mode):
+    (tmp_path / "a.wav").write_bytes(b"old")
+    (tmp_path / "a.wav").chmod(mode)
+    pending = filled(tmp_path / "a.wav")
+    pending.place(replace=True)
+    pending.discard()
+    assert (tmp_path / "a.wav").read_bytes() == b"sound"
+    assert stat.S_IMODE((tmp_path / "a.wav").stat().st_mode) == mode

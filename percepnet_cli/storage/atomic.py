@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from glob import escape
@@ -67,6 +68,7 @@ class PendingFile:
         """
         if not replace and os.path.lexists(self.target):
             raise FileExistsError
+        self._keep_mode()
         if self.descriptor is None:
             assert self.path is not None
             sync(self.path)
@@ -80,6 +82,15 @@ class PendingFile:
                 self._link(hidden)
                 os.replace(hidden, self.target)
         sync_folder(self.target.parent)
+
+    def _keep_mode(self) -> None:
+        """Let those read the new file who could read the one that it replaces, and nobody else."""
+        with suppress(OSError):  # there is none, or the file system knows no modes
+            before = os.lstat(self.target)
+            if stat.S_ISREG(before.st_mode):
+                file = self.descriptor if self.path is None else self.path
+                assert file is not None
+                os.chmod(file, stat.S_IMODE(before.st_mode) & 0o777)
 
     def _link(self, path: Path) -> None:
         # with a folder's descriptor given, Python follows the link that stands for the open file
