@@ -109,7 +109,7 @@ def test_usage_errors_exit_with_2(arguments):
 @pytest.mark.parametrize(
     ("word", "hint"), [("denose", " Did you mean 'denoise'?"), ("trian", " Did you mean 'train'?"), ("xyz", "")]
 )
-def test_a_misspelt_command_is_answered_with_the_right_one(word, hint):
+def test_a_misspelled_command_is_answered_with_the_right_one(word, hint):
     result = CliRunner().invoke(cli.main, [word, "a.wav"])
     assert result.exit_code == 2 and result.stderr.endswith(f"Error: '{word}' is neither a command nor a file.{hint}\n")
 

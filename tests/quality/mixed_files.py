@@ -76,7 +76,7 @@ def main() -> None:
             expected = decoded_seconds(path)
             try:
                 with open_reader(path) as reader:
-                    rate, told = reader.sample_rate, reader.seconds
+                    rate, stated = reader.sample_rate, reader.seconds
                     seconds = sum(len(block) for block in reader.blocks(48000)) / rate
             except AudioError as error:
                 print(f"refused: {error}")
@@ -85,8 +85,8 @@ def main() -> None:
             differs = abs(seconds - expected) * rate > FRAME
             lost += differs and seconds < expected
             if differs or args.all:
-                length = "unknown" if told is None else f"{told:.3f} s"
-                print(f"{path.name}: {seconds:.3f} s, told {length}, ffmpeg {expected:.3f} s")
+                length = "unknown" if stated is None else f"{told:.3f} s"
+                print(f"{path.name}: {seconds:.3f} s, stated {length}, ffmpeg {expected:.3f} s")
     print(f"{len(paths)} files, {refused} refused with a sentence, {lost} shorter than ffmpeg's decoding")
     sys.exit(lost > 0)
 
