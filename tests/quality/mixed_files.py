@@ -85,7 +85,7 @@ def main() -> None:
             differs = abs(seconds - expected) * rate > FRAME
             lost += differs and seconds < expected
             if differs or args.all:
-                length = "unknown" if stated is None else f"{told:.3f} s"
+                length = "unknown" if stated is None else f"{stated:.3f} s"
                 print(f"{path.name}: {seconds:.3f} s, stated {length}, ffmpeg {expected:.3f} s")
     print(f"{len(paths)} files, {refused} refused with a sentence, {lost} shorter than ffmpeg's decoding")
     sys.exit(lost > 0)
