@@ -16,8 +16,8 @@ FFMPEG_CONTAINERS = {
 """What ffmpeg writes for an extension, by its own names."""
 
 FFMPEG_SUFFIXES = {
-    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dts", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov",
-    ".mp2", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".tta", ".webm", ".wma", ".wmv", ".wv",
+    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dts", ".eac3", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv",
+    ".mov", ".mp2", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".tta", ".webm", ".wma", ".wmv", ".wv",
 }  # fmt: skip
 """Extensions of what only ffmpeg reads."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,9 @@ CHANNELS = (1, 2, 6, 8)
 def make(folder: Path, limit: int) -> list[Path]:
     """Write what ffmpeg can write of all combinations, those of other kinds first."""
     made: list[Path] = []
-    for (channels, rate), (suffix, codec) in itertools.product(itertools.product(CHANNELS, RATES), KINDS):
+    combinations = list(itertools.product(CHANNELS, RATES, KINDS))
+    random.Random(0).shuffle(combinations)
+    for channels, rate, (suffix, codec) in combinations:
         path = folder / f"{codec}-{rate}-{channels}.{suffix}"
         sound = "anoisesrc=amplitude=0.1:color=pink:sample_rate=192000:seed=1"
         command = ["ffmpeg", "-v", "quiet", "-y", "-f", "lavfi", "-i", sound, "-t", str(SECONDS), "-ar", str(rate)]
@@ -48,6 +51,8 @@ def make(folder: Path, limit: int) -> list[Path]:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
         if done.returncode == 0 and path.stat().st_size > 1000:
             made.append(path)
+        else:
+            path.unlink(missing_ok=True)
         if len(made) >= limit:
             break
     return made
