@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -394,7 +395,7 @@ def test_bar_is_shown_on_a_terminal(tmp_path):
     pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
-    with start(tmp_path, 0.0, stderr=theirs) as process:
+    with start(tmp_path, 0.3, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
         while True:
@@ -407,4 +408,5 @@ def test_bar_is_shown_on_a_terminal(tmp_path):
             shown += read
     os.close(ours)
     assert process.returncode == 0
-    assert b"8/8 s" in shown
+    assert re.search(rb"[1-8]/8 s", shown)
+    assert b"8.0 s, noise lowered by" in shown.splitlines()[-1]
