@@ -7,18 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from rewritten import rewrite
 
-from percepnet_cli.audio.files import open_reader, open_writer
+from percepnet_cli.audio.files import open_reader
 from percepnet_cli.audio.resample import resample
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def copy(source: Path, target: Path, quality: float | None = None) -> float:
-    with open_reader(source) as reader, open_writer(target, like=reader, force=True, quality=quality) as writer:
-        for block in reader.blocks(5000):
-            writer.write(block)
-    with open_reader(target) as reader:
+    with open_reader(rewrite(source, target, quality=quality)) as reader:
         return reader.bits_per_second
 
 

@@ -16,24 +16,18 @@ from percepnet_cli.errors import AudioError
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
 
+def run_ffmpeg(*arguments):
+    subprocess.run(["ffmpeg", "-v", "error", *arguments], check=True)
+
+
 @pytest.fixture
 def film(tmp_path):
     """A film with a sound track of 2 s, 44.1 kHz, two channels."""
     samples = np.stack([tone(440, 96000), tone(660, 96000)], axis=1)
     soundfile.write(tmp_path / "sound.wav", samples, 44100)
     path = tmp_path / "a: film.mkv"
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-f",
-        "lavfi",
-        "-i",
-        "color=size=32x32:duration=2",
-        "-i",
-        tmp_path / "sound.wav",
-    ]
-    subprocess.run([*command, "-c:a", "aac", "-b:a", "256k", f"file:{path}"], check=True)
+    inputs = ["-f", "lavfi", "-i", "color=size=32x32:duration=2", "-i", tmp_path / "sound.wav"]
+    run_ffmpeg(*inputs, "-c:a", "aac", "-b:a", "256k", f"file:{path}")
     return path
 
 
@@ -87,8 +81,7 @@ def test_sound_that_begins_late_is_in_time_with_the_picture(tmp_path, suffix):
     codec = "mpeg2video" if suffix == "ts" else "mpeg4"
     picture = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=2"]
     sound = ["-itsoffset", "0.679", "-i", tmp_path / "sound.wav"]
-    command = ["ffmpeg", "-v", "error", *picture, *sound, "-c:v", codec, "-c:a", "aac", path]
-    subprocess.run(command, check=True)
+    run_ffmpeg(*picture, *sound, "-c:v", codec, "-c:a", "aac", path)
     with open_reader(path) as reader:
         samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
         assert abs(reader.seconds - 2) < 0.1
@@ -103,8 +96,7 @@ def test_a_gap_in_the_sound_of_a_film_is_silence(tmp_path):
     gap = "aselect='not(between(t,0.5,1.2))'"  # times stay
     picture = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=2", "-i", tmp_path / "sound.wav"]
     path = tmp_path / "film.mkv"
-    command = ["ffmpeg", "-v", "error", *picture, "-af", gap, "-c:v", "mpeg4", "-c:a", "pcm_s16le", path]
-    subprocess.run(command, check=True)
+    run_ffmpeg(*picture, "-af", gap, "-c:v", "mpeg4", "-c:a", "pcm_s16le", path)
     with open_reader(path) as reader:
         assert reader.subtype == "PCM_16"
         samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
@@ -115,18 +107,6 @@ def test_a_gap_in_the_sound_of_a_film_is_silence(tmp_path):
 @needs_ffmpeg
 def test_a_film_without_sound_says_so(tmp_path):
     path = tmp_path / "film.mp4"
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-f",
-        "lavfi",
-        "-i",
-        "color=size=64x64:rate=25:duration=1",
-        "-c:v",
-        "mpeg4",
-        path,
-    ]
-    subprocess.run(command, check=True)
+    run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=1", "-c:v", "mpeg4", path)
     with pytest.raises(AudioError, match=r"film.mp4 holds no track of sound"):
         open_reader(path)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from rewritten import rewrite
 from signals import tone
 
 from percepnet_cli.audio import ffmpeg
-from percepnet_cli.audio.files import open_reader, open_writer
+from percepnet_cli.audio.files import open_reader
 from percepnet_cli.errors import AudioError
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
@@ -42,13 +43,6 @@ def film(folder: Path, suffix: str) -> Path:
     return path
 
 
-def halved(source: Path, target: Path) -> Path:
-    with open_reader(source) as reader, open_writer(target, like=reader, force=True) as writer:
-        for block in reader.blocks(5000):
-            writer.write(block / 2)
-    return target
-
-
 def stream(path: Path, kind: str) -> bytes:
     """Packets of one kind, as they are stored."""
     command = ["ffmpeg", "-v", "error", "-i", path, "-map", f"0:{kind}", "-c", "copy", "-f", "framehash", "-"]
@@ -59,7 +53,7 @@ def stream(path: Path, kind: str) -> bytes:
 @pytest.mark.parametrize("suffix", CODECS)
 def test_a_film_keeps_all_but_its_sound(tmp_path, suffix):
     source = film(tmp_path, suffix)
-    before, path = ffmpeg.probe(source), halved(source, tmp_path / f"out.{suffix}")
+    before, path = ffmpeg.probe(source), rewrite(source, tmp_path / f"out.{suffix}", 0.5)
     after = ffmpeg.probe(path)
     assert [track.kind for track in after.tracks if track.kind != "data"] == ["video", "audio", "audio", "subtitle"]
     assert [track.codec for track in after.audio] == [track.codec for track in before.audio]
@@ -80,7 +74,7 @@ def test_a_film_keeps_all_but_its_sound(tmp_path, suffix):
 
 
 def test_from_one_container_into_another(tmp_path):
-    path = halved(film(tmp_path, "mkv"), tmp_path / "out.mp4")
+    path = rewrite(film(tmp_path, "mkv"), tmp_path / "out.mp4", 0.5)
     after = ffmpeg.probe(path)
     assert [(track.kind, track.codec) for track in after.tracks if track.kind in ("video", "audio")][:2] == [
         ("video", "mpeg4"),
@@ -93,20 +87,20 @@ def test_from_one_container_into_another(tmp_path):
 )
 def test_sound_that_ffmpeg_writes(tmp_path, suffix, codec):
     soundfile.write(tmp_path / "a.wav", tone(440, 96000), 48000)
-    path = halved(tmp_path / "a.wav", tmp_path / f"a.{suffix}")
+    path = rewrite(tmp_path / "a.wav", tmp_path / f"a.{suffix}", 0.5)
     (track,) = ffmpeg.probe(path).tracks
     assert track.codec == codec
     with open_reader(path) as reader:
         samples = np.concatenate(list(reader.blocks(5000)))[:, 0]
     assert abs(len(samples) - 96000) <= 4096
-    again = halved(path, tmp_path / f"b.{suffix}")
+    again = rewrite(path, tmp_path / f"b.{suffix}", 0.5)
     assert ffmpeg.probe(again).tracks[0].codec == codec
 
 
 def test_nothing_is_left_of_what_ffmpeg_refuses(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((48000, 30)), 48000)
     with pytest.raises(AudioError, match=r"a.m4a cannot be written: ffmpeg says"):
-        halved(tmp_path / "a.wav", tmp_path / "a.m4a")
+        rewrite(tmp_path / "a.wav", tmp_path / "a.m4a", 0.5)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.wav"]
 
 
@@ -114,4 +108,4 @@ def test_without_ffmpeg_it_says_so(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", np.zeros(480), 48000)
     monkeypatch.setattr(ffmpeg, "installed", lambda: False)
     with pytest.raises(AudioError, match=r"a.m4a cannot be written: .m4a needs ffmpeg, which is not installed"):
-        halved(tmp_path / "a.wav", tmp_path / "a.m4a")
+        rewrite(tmp_path / "a.wav", tmp_path / "a.m4a", 0.5)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from percepnet_cli.audio.bitrate import compression_level
 from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.training.data import corpus
 
@@ -32,8 +33,8 @@ OF_VALIDATION = 0.08
 LONGEST_SECONDS = 20.0
 """Longer recordings give one piece: variety is worth more than length."""
 
-COMPRESSION = 0.75
-"""libsndfile's compression level for Opus: about 60 kbit/s for full-band sound, which keeps it beyond 16 kHz."""
+BITS_PER_SECOND = 64_000
+"""Of Opus, mono: enough to keep what lies above 16 kHz."""
 
 COLUMNS = ("path", "speaker", "collection", "kind", "bandwidth_hz", "seconds")
 
@@ -72,7 +73,8 @@ def write(samples: np.ndarray, path: Path, lossless: bool) -> int:
     if lossless:
         soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_24")
     else:
-        soundfile.write(path, samples, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
+        level = compression_level("OPUS", BITS_PER_SECOND, SAMPLE_RATE, 1)
+        soundfile.write(path, samples, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=level)
     return path.stat().st_size
 
 

@@ -38,7 +38,9 @@ def read_checkpoint(
             found = hyperparameters_of_format_2(content["identity"])
         else:
             found = content["hyperparameters"]
-        version, _ = content["format_version"], found.get("sizes")
+        version = content["format_version"]
+        if not isinstance(found, dict):
+            raise TypeError("its hyperparameters are no table")
     except Exception as error:  # torch.load raises many types for a damaged file
         raise ValueError(f"{path}: cannot be read ({error}); --fresh starts a new run") from error
     if version not in (2, FORMAT_VERSION):

@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from conditions import at_ratio, pairs
 
 from percepnet_cli import Denoiser, load_model
@@ -65,19 +64,14 @@ def main() -> None:
     parser.add_argument("--model", action="append")
     parser.add_argument("--at-db", type=float, default=15.0)
     args = parser.parse_args()
-    files = sorted((args.pairs / "clean").iterdir())
+    everything = list(pairs(args.pairs))
+    dry = [pair for pair in everything if pair.dry]
     lines = []
     for name in args.model or [None]:
         model = load_model(name)
-        levels = []
-        for path in files:
-            clean, noisy = (
-                soundfile.read(args.pairs / kind / path.name, dtype="float32")[0] for kind in ("clean", "noisy")
-            )
-            levels.append(levels_of(model, clean, noisy))
+        levels = [levels_of(model, *(part.astype(np.float32) for part in pair[:2])) for pair in everything]
         mean = mean_levels(levels)
 
-        dry = [pair for pair in pairs(args.pairs) if pair.dry]
         worse = sum(loses_stoi(model, *at_ratio(pair.clean, pair.noisy - pair.clean, args.at_db)) for pair in dry)
         treble = float(np.mean(mean.treble_error))
         lines.append(
