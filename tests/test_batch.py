@@ -205,6 +205,21 @@ def test_hidden_files_of_killed_writers_go_where_there_are_names_only(recordings
     assert sorted(os.listdir(tmp_path)) == [foreign.name, "0000.wav"]
 
 
+def test_what_a_killed_process_left_of_a_file_goes_when_another_has_done_it(recordings, tmp_path, monkeypatch):
+    original = batch.denoise_file
+
+    def after_a_kill(source, target, *arguments, **options):
+        Path(target).with_name(f".{Path(target).name}.0123456789abcdef.part.wav").touch()
+        return original(source, target, *arguments, **options)
+
+    monkeypatch.setattr(batch, "denoise_file", after_a_kill)
+    out = tmp_path / "out"
+    out.mkdir()
+    assert denoise("--jobs", 1, recordings, out).exit_code == 0
+    assert not [name for name in os.listdir(out) if name.startswith(".")]
+    assert len(digests(out)) == FILES
+
+
 def test_one_file_that_breaks_the_program_does_not_stop_the_others(recordings, tmp_path, monkeypatch):
     original = batch.denoise_file
 

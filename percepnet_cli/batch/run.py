@@ -113,8 +113,8 @@ def run(
             yield Outcome(item, FAILED, error=exists_sentence(remote.local(item.target)))
 
     # Parts of files that an interrupted run left behind
-    unfinished = {item.target: Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)}
-    atomic.remove_all_leftovers(unfinished.values())
+    targets = [Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)]
+    atomic.remove_all_leftovers(targets)
 
     # A worker may die after its file is whole and before that is known; who does it again replaces it. A process of
     # this machine sees it in its task; a cluster gives tasks out again as they were.
@@ -136,11 +136,11 @@ def run(
     try:
         for result in results:
             item = waiting[result.number]
-            unfinished.pop(item.target, None)
             yield result.result if isinstance(result, Done) else Outcome(item, FAILED, error=result.reason)
     finally:
         results.close()
-        atomic.remove_all_leftovers(unfinished.values())
+        # Also of files that are done: a process may have died over them before another one did them
+        atomic.remove_all_leftovers(targets)
 
 
 def denoise_files(
