@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,24 @@ def test_every_command_explains_itself(name):
     with click.Context(cli.main) as ctx:
         command = cli.main.get_command(ctx, name)
     assert command.name == name
-    assert command.help
+    assert command.help.partition("\n")[0] == next(group[name] for group in cli.GROUPS.values() if name in group)
+
+
+def test_the_groups_help_has_whole_sentences():
+    result = CliRunner().invoke(cli.main, ["--help"])
+    for title, summaries in cli.GROUPS.items():
+        assert f"\n{title}:\n" in result.output
+        for name, summary in summaries.items():
+            assert re.search(rf"^  {name} +{re.escape(summary)}$", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_long_lists_of_options_are_in_groups(name):
+    with click.Context(cli.main) as ctx:
+        command = cli.main.get_command(ctx, name)
+    own = [option.opts[-1] for option in command.params if isinstance(option, click.Option)]
+    grouped = [option for group in command.option_groups.values() for option in group]
+    assert sorted(grouped) == sorted(own) or (not grouped and len(own) < 8)
 
 
 def test_version():
@@ -62,6 +80,11 @@ def test_version():
 def test_help_ends_as_a_manual_page_does(name):
     text = CliRunner().invoke(cli.main, [name, "--help"]).output
     assert "xample" in text and f"percepnet {name}" in text
+    assert text.index("--help") < text.index("Examples:") and "Exit codes:" not in text
+
+
+def test_exit_codes_and_environment_are_told_once():
+    text = CliRunner().invoke(cli.main, ["--help"]).output
     assert text.index("Options:") < text.index("Exit codes:") < text.index("Environment:")
     assert all(f"\n  {code} " in text for code in (0, 1, 2, 130))
 

@@ -24,25 +24,38 @@ from typing import Any
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections, as_options
+from percepnet_cli.cli.options import ENVIRONMENT, EXIT_CODES, CommandWithSections, as_options
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import PercepnetError, os_sentence
 from percepnet_cli.version import __version__
 
+GROUPS = {
+    "Use": {
+        "denoise": "Remove the noise from recordings of speech.",
+        "info": "Say what is known of sound files and models.",
+        "live": "Denoise a microphone and play the result.",
+        "devices": "List sound devices.",
+        "models": "List the models that come with the program.",
+        "warmup": "Compile the kernels ahead of the first run.",
+    },
+    "Measure": {
+        "evaluate": "Score recordings against their clean references.",
+        "oracle": "Show the best that each stage could do.",
+        "plot": "Draw recordings before and after.",
+        "bench": "Measure the speed on this machine.",
+    },
+    "Train": {
+        "train-targets": "Mix speech and noise into shards for training.",
+        "train": "Train the network on shards of mixtures.",
+        "quantize": "Round a trained network to 8 bits.",
+    },
+}
+"""What each command is for, as its own help begins: the help of the group imports none of them."""
+
 COMMANDS = {
-    "denoise": "percepnet_cli.cli.denoise:denoise",
-    "info": "percepnet_cli.cli.info:info",
-    "models": "percepnet_cli.cli.models:models",
-    "live": "percepnet_cli.cli.live:live",
-    "devices": "percepnet_cli.cli.devices:devices",
-    "warmup": "percepnet_cli.cli.warmup:warmup",
-    "train-targets": "percepnet_cli.cli.train_targets:train_targets",
-    "train": "percepnet_cli.cli.train:train",
-    "quantize": "percepnet_cli.cli.quantize:quantize",
-    "bench": "percepnet_cli.cli.bench:bench",
-    "evaluate": "percepnet_cli.cli.evaluate:evaluate",
-    "oracle": "percepnet_cli.cli.oracle:oracle",
-    "plot": "percepnet_cli.cli.plot:plot",
+    name: f"percepnet_cli.cli.{name.replace('-', '_')}:{name.replace('-', '_')}"
+    for group in GROUPS.values()
+    for name in group
 }
 """Where each command is found, in the order of the help."""
 
@@ -73,6 +86,13 @@ class LazyGroup(CommandWithSections, click.Group):
         command = getattr(importlib.import_module(module_name), function_name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands group by group, whole sentences."""
+        widest = max(map(len, COMMANDS))
+        for title, summaries in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), summary) for name, summary in summaries.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``denoise`` before what begins with a file, or with an option that is not the group's."""
@@ -151,7 +171,12 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
     ctx.exit()
 
 
-@click.group(name="percepnet", cls=LazyGroup, examples=EXAMPLES)
+@click.group(
+    name="percepnet",
+    cls=LazyGroup,
+    examples=EXAMPLES,
+    sections={"Exit codes": EXIT_CODES, "Environment": ENVIRONMENT},
+)
 @click.option(
     "-V",
     "--version",
@@ -164,5 +189,5 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
 def main() -> None:
     """Remove noise from speech with PercepNet, and train it.
 
-    A command line that begins with a file is one of denoise.
+    A command line that begins with a file is one of denoise. Every command explains itself: percepnet denoise --help.
     """

@@ -8,8 +8,21 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
 
+EXAMPLES = """
+    percepnet bench
+    percepnet bench --random-weights --json > random.json
+    percepnet bench --compare before.json after.json
+    percepnet bench --hours 10
+"""
 
-@click.command(cls=CommandWithSections)
+OPTION_GROUPS = {
+    "What to time": ["--model", "--random-weights", "--audio"],
+    "How long": ["--seconds", "--runs", "--live", "--hours"],
+    "Results": ["--json", "--plot", "--compare"],
+}
+
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.option("--model", metavar="NAME|FILE", help="Network to time.  [default: the shipped one]")
 @click.option("--random-weights", is_flag=True, help="Time random weights in the shape of the 8 M network.")
 @click.option("--seconds", type=Number(min=1), default=20.0, show_default=True, help="Audio per run.")
@@ -58,19 +71,12 @@ def bench(
     plot: Path | None,
     compare: tuple[Path, Path] | None,
 ) -> None:
-    """Measure the speed of the denoiser on this machine.
+    """Measure the speed on this machine.
 
     Times one channel on one thread: in blocks, as files are processed; hop by hop (10 ms) without
     pause; and live, a hop every 10 ms by the clock, when caches have gone cold and the CPU has
     slept; shows each stage's share, start-up and memory. Close other programs first.
-
-    \b
-    Example:
-        percepnet bench
-        percepnet bench --random-weights --json > random.json
-        percepnet bench --compare before.json after.json
-        percepnet bench --hours 10
-    """  # noqa: D301  (click wants the control character)
+    """
     import json
 
     from percepnet_cli.benchmark.report import compared, draw, read, text_of

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from percepnet_cli.cli.options import (
-    EXIT_CODES,
     CommandWithSections,
     as_options,
     denoiser_options,
@@ -78,8 +77,14 @@ EXAMPLES = """
     percepnet denoise --scheduler tcp://host:8786 s3://talks/raw/ s3://talks/clean/
 """
 
+OPTION_GROUPS = {
+    "Results": ["--output", "--format", "--quality", "--force", "--skip-existing", "--dry-run", "--report", "--raw"],
+    "Sound": ["--model", "--attenuation-limit", "--amount", "--preset", "--post-filter", "--independent-channels"],
+    "Work": ["--jobs", "--scheduler", "--quiet"],
+}
 
-@click.command(cls=CommandWithSections, examples=EXAMPLES, exit_codes=EXIT_CODES)
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.argument("paths", metavar="IN... [OUT]", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", help="File or folder of the results; then all that is named is IN.")
 @denoiser_options

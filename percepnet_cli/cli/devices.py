@@ -6,8 +6,12 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections
 
+EXAMPLES = """
+    percepnet devices
+"""
 
-@click.command(cls=CommandWithSections)
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def devices(as_json: bool) -> None:
     """List sound devices.
@@ -15,11 +19,7 @@ def devices(as_json: bool) -> None:
     Marks: < the default input, > the default output, v what looks like a virtual cable. Latencies are those
     that the device suggests for quick and for safe use. Where a PulseAudio or PipeWire server runs,
     its sources and sinks are listed, too.
-
-    \b
-    Example:
-        percepnet devices
-    """  # noqa: D301  (click wants the control character)
+    """
     import json
     from dataclasses import asdict
 

@@ -35,7 +35,15 @@ def _labeled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
     return found
 
 
-@click.command(cls=CommandWithSections, examples=EXAMPLES)
+OPTION_GROUPS = {
+    "What to score": ["--model", "--post-filter", "--compare", "--manifest"],
+    "Scores": ["--no-dnsmos", "--no-wer", "--draws", "--seed"],
+    "Results": ["--csv", "--json", "--force"],
+    "Work": ["--jobs", "--quiet"],
+}
+
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.argument("clean", type=PATH)
 @click.argument("noisy", type=PATH, required=False)
 @click.option(

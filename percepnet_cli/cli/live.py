@@ -35,7 +35,21 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
     return value
 
 
-@click.command(cls=CommandWithSections)
+EXAMPLES = """
+    percepnet devices
+    percepnet live --input headset --output cable
+    percepnet live --json --seconds 60 --record noisy.wav clean.wav
+"""
+
+OPTION_GROUPS = {
+    "Devices": ["--input", "--output", "--no-output", "--channels", "--sample-rate"],
+    "Sound": ["--model", "--attenuation-limit", "--post-filter", "--independent-channels", "--bypass"],
+    "Delay and cost": ["--hop", "--block", "--device-latency"],
+    "Record and stop": ["--record", "--force", "--seconds", "--json"],
+}
+
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.option("--input", "source", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @click.option("--output", "target", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @click.option("--no-output", is_flag=True, help="Play nothing: only meters and recordings.")
@@ -107,13 +121,7 @@ def live(
     Choose as --output the virtual cable whose other end the call program uses as its microphone
     (see docs/live.md). Keys: space switches the denoiser off and on, + and - change the
     attenuation limit, q quits.
-
-    \b
-    Example:
-        percepnet devices
-        percepnet live --input headset --output cable
-        percepnet live --json --seconds 60 --record noisy.wav clean.wav
-    """  # noqa: D301  (click wants the control character)
+    """
     from percepnet_cli.live.models import require_realtime
     from percepnet_cli.network.modelfile import load_model
 

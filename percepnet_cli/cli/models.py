@@ -15,19 +15,20 @@ COLUMNS = (
 """Key of a score, heading, format."""
 
 
-@click.command(cls=CommandWithSections)
+EXAMPLES = """
+    percepnet models
+    percepnet denoise --model lite noisy.wav clean.wav
+"""
+
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print everything known of each as JSON.")
 def models(as_json: bool) -> None:
-    """List the models that come with the program: size, cost, quality.
+    """List the models that come with the program.
 
-    The scores are means over noisy recordings of speakers and noises that were not in training; models/README.md
-    says which. Other models are used with `denoise --model FILE`.
-
-    \b
-    Example:
-        percepnet models
-        percepnet denoise --model lite noisy.wav clean.wav
-    """  # noqa: D301  (click wants the control character)
+    Of each: size, cost and measured quality. The scores are means over noisy recordings of speakers and noises that
+    were not in training; models/README.md says which. Other models are used with `denoise --model FILE`.
+    """
     import json
 
     from percepnet_cli.network.shipped import shipped

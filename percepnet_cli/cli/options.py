@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -21,7 +21,7 @@ EXIT_CODES = """
 
 ENVIRONMENT = """
   PERCEPNET_CACHE_DIR  folder of the compiled kernels, instead of the user's cache folder
-  PERCEPNET_ISA     form of the 8-bit product, instead of the fastest that the CPU has
+  PERCEPNET_ISA        form of the 8-bit product, instead of the fastest that the CPU has
   NO_COLOR             if set, nothing is colored
 """
 
@@ -32,12 +32,52 @@ def as_options(sentence: str) -> str:
 
 
 class CommandWithSections(click.Command):
-    """A command whose help ends with examples, exit codes and environment, as a manual page does."""
+    """A command whose help has its options in groups and ends with sections, as a manual page does.
 
-    def __init__(self, *arguments: Any, examples: str = "", exit_codes: str = EXIT_CODES, **options: Any) -> None:
+    Parameters
+    ----------
+    examples
+        The first section.
+    sections
+        Those after it: title and text, whose lines are kept.
+    option_groups
+        Names of options by the title under which they are listed. Options that are in no group come last.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        examples: str = "",
+        sections: Mapping[str, str] | None = None,
+        option_groups: Mapping[str, Sequence[str]] | None = None,
+        **options: Any,
+    ) -> None:
         options["context_settings"] = {"help_option_names": ["-h", "--help"], **options.get("context_settings", {})}
         super().__init__(*arguments, **options)
-        self._sections = {"Examples": examples, "Exit codes": exit_codes, "Environment": ENVIRONMENT}
+        self._sections = {"Examples": examples, **(sections or {})}
+        self.option_groups = dict(option_groups or {})
+
+        # A number is an x, as in its range: [x>=1]
+        numbers = click.types.IntParamType | click.types.FloatParamType
+        for parameter in self.params:
+            if parameter.metavar is None and isinstance(parameter.type, numbers):
+                parameter.metavar = "X"
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options group by group; then, of a group of commands, the commands."""
+        group_of = {name: title for title, names in self.option_groups.items() for name in names}
+        rest = "Other" if group_of else "Options"
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in (*self.option_groups, rest)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and isinstance(parameter, click.Option):
+                rows[group_of.get(parameter.opts[-1], rest)].append(record)
+
+        for title, records in rows.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections after the options, line by line as they are."""

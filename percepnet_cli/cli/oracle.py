@@ -34,7 +34,9 @@ def oracle(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Let a recording pass every stage of what the method could do at best.
+    """Show the best that each stage could do.
+
+    Lets one recording pass stage after stage of what the method could do at best.
 
     CLEAN is the speech alone, NOISY the same speech with noise. OUTDIR, made if needed, gets as audio (WAV, of NOISY's
     rate and channels): 0 the noisy recording; 1 the clean magnitudes of all 481 bins on the noisy phase; 2 ideal gains

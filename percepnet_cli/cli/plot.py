@@ -20,8 +20,14 @@ EXAMPLES = """
     percepnet plot --output pictures/ --format svg recordings/one.wav recordings/two/three.flac
 """
 
+OPTION_GROUPS = {
+    "Picture": ["--output", "--format", "--force", "--start", "--seconds", "--highest"],
+    "Sound": ["--model", "--post-filter"],
+    "Work": ["--quiet"],
+}
 
-@click.command(cls=CommandWithSections, examples=EXAMPLES)
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--output",
@@ -64,7 +70,7 @@ def plot(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Draw recordings before and after, and what happens between.
+    """Draw recordings before and after.
 
     One picture for each FILE (the mean of its channels), from top to bottom over time: the spectrogram before and
     after; the pitch that was tracked, darker where its correlation is high; how coherent each of the 34 bands is with

@@ -8,8 +8,12 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections
 
+EXAMPLES = """
+    percepnet quantize runs/lite/model.safetensors lite.safetensors --audio noisy.wav
+"""
 
-@click.command(cls=CommandWithSections)
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("float_model", metavar="FLOAT", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
@@ -32,11 +36,7 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     FLOAT is the model.safetensors of `percepnet train`; OUT is what `percepnet denoise --model`
     takes. With --audio, both run over the recordings and the differences of gains (g),
     strengths (r) and output are reported.
-
-    \b
-    Example:
-        percepnet quantize runs/lite/model.safetensors lite.safetensors --audio noisy.wav
-    """  # noqa: D301  (click wants the control character)
+    """
     from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.network.modelfile import load_model, model_bytes
     from percepnet_cli.network.quantize import half_tensors, quantize_tensors

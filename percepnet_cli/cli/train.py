@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,14 @@ import click
 from percepnet_cli.cli.options import CommandWithSections, Number
 from percepnet_cli.extras import sentence
 from percepnet_cli.network.graph import PRESETS, Sizes
-from percepnet_cli.training.options import Options, command_line_fields, option_of
+from percepnet_cli.training.options import (
+    MACHINE,
+    NETWORK,
+    Options,
+    command_line_fields,
+    option_groups,
+    option_of,
+)
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -51,7 +57,17 @@ def training_options(function: Function) -> Function:
     return function
 
 
-@click.command(cls=CommandWithSections)
+EXAMPLES = """
+    percepnet train shards/train shards/valid runs/lite --minutes 600
+"""
+
+
+OPTION_GROUPS = option_groups()
+OPTION_GROUPS[NETWORK] = ["--preset", "--sizes", "--bidirectional", *OPTION_GROUPS[NETWORK]]
+OPTION_GROUPS[MACHINE] = ["--processes", *OPTION_GROUPS[MACHINE]]
+
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.argument("train_dir", type=_FOLDER)
 @click.argument("valid_dir", type=_FOLDER)
 @click.argument("out_dir", type=_FOLDER)
@@ -76,17 +92,13 @@ def train(
     processes: int,
     **given: Any,
 ) -> None:
-    """Train the network on shards made by `train-targets`.
+    """Train the network on shards of mixtures.
 
-    TRAIN_DIR and VALID_DIR hold the shards, OUT_DIR gets checkpoint.pt, model.safetensors, model-float16.safetensors,
-    history.csv and curves.png. A run can be stopped at any time; the same command goes on
-    where it was. Without --minutes and --steps it has an open end: add --decay-hours when it shall end.
-    Several machines share a run under torchrun.
-
-    \b
-    Example:
-        percepnet train shards/train shards/valid runs/lite --minutes 600
-    """  # noqa: D301  (click wants the control character)
+    TRAIN_DIR and VALID_DIR hold what `train-targets` made, OUT_DIR gets checkpoint.pt, model.safetensors, model-
+    float16.safetensors, history.csv and curves.png. A run can be stopped at any time; the same command goes on
+    where it was. Without --minutes and --steps it has an open end: add --decay-hours when it shall end. Several
+    machines share a run under torchrun.
+    """
     if preset is not None and widths is not None:
         raise click.UsageError("Give either --preset or --sizes.")
     if bidirectional and widths is None:
@@ -138,6 +150,8 @@ def _sizes(preset: str | None, widths: str | None, bidirectional: bool, init: Pa
 
 def _start_workers(processes: int) -> list[subprocess.Popen[bytes]]:
     """Start the same command for ranks 1.., as torchrun would, and let this process be rank 0."""
+    import socket
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

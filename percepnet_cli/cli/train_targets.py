@@ -35,8 +35,14 @@ EXAMPLES = """
     percepnet train-targets s3://runs/train --speech s3://voices/ --noise s3://noises/ --scheduler tcp://host:8786
 """
 
+OPTION_GROUPS = {
+    "Recordings": ["--speech", "--noise", "--music", "--rir", "--split", "--audio-cache"],
+    "Mixtures": ["--hours", "--recipe", "--seed", "--teacher"],
+    "Work": ["--jobs", "--scheduler", "--quiet"],
+}
 
-@click.command("train-targets", cls=CommandWithSections, examples=EXAMPLES)
+
+@click.command("train-targets", cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.argument("folder", metavar="OUTDIR", type=Place(file_okay=False))
 @click.option(
     "--speech", multiple=True, required=True, type=SOURCE, help="Clean speech: folder, table or list; repeatable."
@@ -100,7 +106,9 @@ def train_targets(
     scheduler: str | None,
     quiet: bool,
 ) -> None:
-    """Mix speech and noise, and write features and ideal gains to OUTDIR.
+    """Mix speech and noise into shards for training.
+
+    OUTDIR gets the features of the mixtures and the ideal gains of their bands.
 
     A source is a folder or the URL of one (its sub-folders count as speakers), a .tsv or .csv table
     with a column "path" (and, if known, "speaker", "bandwidth_hz", "seconds", "collection", "kind"),

@@ -9,19 +9,19 @@ import click
 from percepnet_cli.cli.options import CommandWithSections
 from percepnet_cli.cli.progress import prepare
 
+EXAMPLES = """
+    percepnet warmup
+"""
 
-@click.command(cls=CommandWithSections)
+
+@click.command(cls=CommandWithSections, examples=EXAMPLES)
 def warmup() -> None:
-    """Compile the kernels now, so that the first run starts at once.
+    """Compile the kernels ahead of the first run.
 
-    They are kept in the user's cache folder, or in the one that PERCEPNET_CACHE_DIR names, until the program, numba,
-    Python or the kind of CPU change: run it once after installing, or while an image is built (on the kind
-    of CPU that the image will run on).
-
-    \b
-    Example:
-        percepnet warmup
-    """  # noqa: D301  (click wants the control character)
+    Then the first run starts at once. The kernels are kept in the user's cache folder, or in the one that
+    PERCEPNET_CACHE_DIR names, until the program, numba, Python or the kind of CPU change: run it once after
+    installing, or while an image is built (on the kind of CPU that the image will run on).
+    """
     import numpy as np
 
     from percepnet_cli.compute.cpu import isa
