@@ -18,7 +18,9 @@ from percepnet_cli.audio.level import find_gain
 from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.errors import AudioError
 from percepnet_cli.metrics.blind import BlindMetrics, Measures
+from percepnet_cli.storage import remote
 
 if TYPE_CHECKING:
     from percepnet_cli.denoiser import Denoiser
@@ -57,6 +59,7 @@ def denoise_file(
     raw: RawFormat | None = None,
     threads: int | None = None,
     quality: float | None = None,
+    keep_times: bool = False,
     progress: Callable[[float, float | None], object] | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -85,6 +88,8 @@ def denoise_file(
         Channels that are worked on at the same time; None: as many as there are CPUs to run on.
     quality : float or None
         Of a lossy target, 0 (smallest) to 10 (best); None: about the bitrate of the source.
+    keep_times : bool
+        Give the target the modification time of the source; both must be files.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -114,7 +119,10 @@ def denoise_file(
     percepnet_cli.errors.AudioError: quieter.flac already exists; use force=True to replace it
     """
     begin = time.perf_counter()
-    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw, quality) as writer:
+    source, target = remote.local(str(source)), remote.local(str(target))
+    if keep_times and ("-" in (source, target) or not os.path.exists(source)):
+        raise AudioError(f"{source} -> {target}: only files have times that could be kept")
+    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw, quality, keep_times) as writer:
         rate = reader.sample_rate
         total = reader.seconds
         if progress:
@@ -152,8 +160,8 @@ def denoise_file(
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
     return FileReport(
-        str(source),
-        str(target),
+        source,
+        target,
         writer.frames / rate,
         rate,
         reader.channels,
@@ -163,22 +171,22 @@ def denoise_file(
     )
 
 
-def _open_source(source: str | Path, raw: RawFormat | None) -> Source:
-    if str(source) == "-":
+def _open_source(source: str, raw: RawFormat | None) -> Source:
+    if source == "-":
         return PipeReader(sys.stdin.buffer, STANDARD_INPUT, raw)
     if raw is None:
         return open_reader(source)
     size = readable_size(Path(source))
     frames = None if size is None else size // raw.frame_bytes
-    return PipeReader(open(source, "rb"), str(source), raw, frames)
+    return PipeReader(open(source, "rb"), source, raw, frames)
 
 
 def _open_target(
-    target: str | Path, like: Source, force: bool, raw: RawFormat | None, quality: float | None
+    target: str, like: Source, force: bool, raw: RawFormat | None, quality: float | None, keep_times: bool
 ) -> Writer | PipeWriter:
-    if str(target) == "-":
+    if target == "-":
         return PipeWriter(sys.stdout.buffer, like, raw)
-    return open_writer(target, like, force, quality)
+    return open_writer(target, like, force, quality, keep_times)
 
 
 def denoise_blocks(

@@ -118,3 +118,80 @@ def test_a_replaced_file_keeps_its_mode(tmp_path, kind, mode):
     pending.discard()
     assert (tmp_path / "a.wav").read_bytes() == b"sound"
     assert stat.S_IMODE((tmp_path / "a.wav").stat().st_mode) == mode
+
+
+LONG = [pytest.param("a" * 246 + ".wav", id="ascii"), pytest.param("ü" * 123 + ".wav", id="two bytes a letter")]
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_name_of_250_bytes_has_room_for_a_hidden_one(tmp_path, kind, name, replace):
+    target = tmp_path / name
+    if replace:
+        target.write_bytes(b"old")
+    pending = filled(target)
+    pending.place(replace)
+    pending.discard()
+    write_atomically(tmp_path / name.replace("wav", "csv"), lambda part: part.write_bytes(b"rows"))
+    assert target.read_bytes() == b"sound" and len(os.listdir(tmp_path)) == 2
+
+
+def test_leftovers_of_long_names_are_found_and_only_those(tmp_path):
+    target, like = tmp_path / ("a" * 246 + ".wav"), tmp_path / ("a" * 245 + "b.wav")
+    for path in (target, like):
+        atomic.hidden(path).touch()
+        atomic.hidden(path).touch()
+    atomic.remove_all_leftovers([target])
+    assert len(os.listdir(tmp_path)) == 2
+    atomic.remove_leftovers(like)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_replaced_file_keeps_its_extended_attributes(tmp_path, kind):
+    target = tmp_path / "a.wav"
+    target.write_bytes(b"old")
+    try:
+        os.setxattr(target, "user.source", "Röhre".encode())
+    except (AttributeError, OSError):
+        pytest.skip("no extended attributes here")
+    pending = filled(target)
+    pending.place(replace=True)
+    pending.discard()
+    assert target.read_bytes() == b"sound" and os.getxattr(target, "user.source").decode() == "Röhre"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_replaced_file_keeps_its_owner(tmp_path, kind):
+    target = tmp_path / "a.wav"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    os.chown(target, 1234, 2345)
+    pending = filled(target)
+    pending.place(replace=True)
+    pending.discard()
+    found = target.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o640)
+
+
+def test_what_cannot_be_kept_of_a_replaced_file_is_no_error(tmp_path, kind, monkeypatch):
+    def refuse(*arguments, **settings):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    (tmp_path / "a.wav").write_bytes(b"old")
+    for name in ("chown", "chmod", "setxattr", "listxattr"):
+        monkeypatch.setattr(os, name, refuse, raising=False)
+    pending = filled(tmp_path / "a.wav")
+    pending.place(replace=True)
+    pending.discard()
+    assert (tmp_path / "a.wav").read_bytes() == b"sound"
+
+
+def test_a_file_takes_the_time_of_another(tmp_path, kind):
+    source = tmp_path / "source.wav"
+    source.touch()
+    os.utime(source, ns=(10**18, 1_234_567_890_123_456_789))
+    pending = filled(tmp_path / "a.wav")
+    pending.keep_time(source)
+    pending.place(replace=False)
+    pending.discard()
+    assert (tmp_path / "a.wav").stat().st_mtime_ns == source.stat().st_mtime_ns

@@ -199,7 +199,7 @@ def test_hidden_files_of_killed_writers_go_where_there_are_names_only(recordings
     target = tmp_path / "0000.wav"
     pending = atomic.PendingFile(target)
     assert pending.path.name in os.listdir(tmp_path)
-    foreign = tmp_path / ".0001.wav.0123456789abcdef.part.wav"
+    foreign = tmp_path / ".0001.wav.0123456789abcdef.part"
     foreign.touch()
     assert denoise(recordings / "0000.wav", tmp_path).exit_code == 0
     assert sorted(os.listdir(tmp_path)) == [foreign.name, "0000.wav"]
@@ -209,7 +209,7 @@ def test_what_a_killed_process_left_of_a_file_goes_when_another_has_done_it(reco
     original = batch.denoise_file
 
     def after_a_kill(source, target, *arguments, **options):
-        Path(target).with_name(f".{Path(target).name}.0123456789abcdef.part.wav").touch()
+        Path(target).with_name(f".{Path(target).name}.0123456789abcdef.part").touch()
         return original(source, target, *arguments, **options)
 
     monkeypatch.setattr(batch, "denoise_file", after_a_kill)

@@ -410,3 +410,14 @@ def test_bar_is_shown_on_a_terminal(tmp_path):
     assert process.returncode == 0
     assert re.search(rb"[1-8]/8 s", shown)
     assert b"8.0 s, noise lowered by" in shown.splitlines()[-1]
+
+
+def test_times_are_kept_if_wanted(tmp_path):
+    source = make(tmp_path / "in.wav", tones(4800, 1, 48000))
+    os.utime(source, ns=(10**18, 1_234_567_890_123_456_789))
+    assert run(source, tmp_path / "a.wav", "--keep-times").exit_code == 0
+    assert run(source, tmp_path / "b.wav").exit_code == 0
+    assert (tmp_path / "a.wav").stat().st_mtime_ns == source.stat().st_mtime_ns
+    assert (tmp_path / "b.wav").stat().st_mtime_ns > source.stat().st_mtime_ns
+    result = run(source, "-", "--keep-times")
+    assert result.exit_code == 1 and "only files have times that could be kept" in result.stderr

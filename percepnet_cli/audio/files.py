@@ -21,6 +21,7 @@ from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES
 from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
+from percepnet_cli.storage.remote import local
 from percepnet_cli.storage.target import check_file, exists_sentence
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ __all__ = ["AudioError", "Writer", "open_reader", "open_writer"]
 def open_reader(path: str | Path) -> Source:
     """Open a sound file (or named pipe) of any format that libsndfile knows, or ffmpeg if it is installed.
 
+    Text may be a ``file://`` URL.
+
     ffmpeg reads also what libsndfile would read wrong: MP3 and Ogg files that go on where it stops, Opus files in which
     it loses its way.
 
@@ -41,7 +44,7 @@ def open_reader(path: str | Path) -> Source:
         If there is no such file, it is not sound, its rate is not 8 to 192 kHz, or it takes ffmpeg to read all of it
         and that is not installed.
     """
-    path = Path(path)
+    path = Path(local(path) if isinstance(path, str) else path)
     extent = framing.measure(path) if formats.readable_size(path) is not None else None
     if extent is not None and extent.trouble is not None:
         return _through_ffmpeg(path, extent, extent.trouble)
@@ -98,7 +101,9 @@ class Writer:
         What the input has beside its samples and this format cannot hold.
     """
 
-    def __init__(self, path: Path, like: Layout, force: bool, quality: float | None = None) -> None:
+    def __init__(
+        self, path: Path, like: Layout, force: bool, quality: float | None = None, keep_time: bool = False
+    ) -> None:
         self.left_out: list[str] = []
         self._tags: Tags | None = None
         self._kept: chunks.Kept | None = None
@@ -107,6 +112,7 @@ class Writer:
         self._source = like.path
         self._force = force
         self._quality = quality
+        self._keep_time = keep_time
 
         # What cannot be written is said before anything is made; a link's file is replaced, not the link
         self._target = Path(os.path.realpath(path))
@@ -211,6 +217,8 @@ class Writer:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
         self._check_target()
         try:
+            if self._keep_time:
+                self._pending.keep_time(Path(self._source))
             self._pending.place(self._force)
         except FileExistsError:
             raise AudioError(exists_sentence(self.path)) from None
@@ -229,7 +237,9 @@ class Writer:
             self._pending.discard()
 
 
-def open_writer(path: str | Path, like: Layout, force: bool = False, quality: float | None = None) -> Writer:
+def open_writer(
+    path: str | Path, like: Layout, force: bool = False, quality: float | None = None, keep_time: bool = False
+) -> Writer:
     """Begin a sound file that resembles the one of ``like``.
 
     Parameters
@@ -242,6 +252,8 @@ def open_writer(path: str | Path, like: Layout, force: bool = False, quality: fl
         Replace a file that exists; it may be the one that ``like`` reads.
     quality : float or None
         Of lossy encodings, 0 (smallest) to 10 (best); None: about the input's bitrate.
+    keep_time : bool
+        Give it the modification time of the file that ``like`` reads.
 
     Raises
     ------
@@ -249,4 +261,4 @@ def open_writer(path: str | Path, like: Layout, force: bool = False, quality: fl
         If the target exists, cannot be written, or its format cannot hold this sound. Leaving
         the ``with`` block raises it, too: if the target has been made by another meanwhile.
     """
-    return Writer(Path(path), like, force, quality)
+    return Writer(Path(local(path) if isinstance(path, str) else path), like, force, quality, keep_time)

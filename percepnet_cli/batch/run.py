@@ -10,6 +10,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 
 from percepnet_cli.batch.inputs import Item, collect
+from percepnet_cli.errors import AudioError
 from percepnet_cli.file_denoiser import FileReport, denoise_file
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.parallel import runner
@@ -34,6 +35,7 @@ class Settings:
     force: bool = False
     skip_existing: bool = False
     quality: float | None = None
+    keep_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Outcome:
 def do_item(settings: Settings, item: Item, progress: Callable[[float], object] = lambda share: None) -> Outcome:
     """Denoise one file of a batch. progress: gets how far it is, 0..1. Raises as ``denoise_file`` and the store do."""
     begin = time.process_time()
+    if settings.keep_times and (remote.is_url(item.source) or remote.is_url(item.target)):
+        raise AudioError(f"{item.source} -> {item.target}: only local files have times that could be kept")
     with remote.stored(item.target) as target, remote.fetched(item.source) as source:
         report = denoise_file(
             source,
@@ -63,6 +67,7 @@ def do_item(settings: Settings, item: Item, progress: Callable[[float], object] 
             linked=settings.linked,
             force=settings.force or item.again,
             quality=settings.quality,
+            keep_times=settings.keep_times,
             threads=None if parent_process() is None else 1,  # a process among others keeps to its core
             progress=lambda done, total: progress(done / total if total else 0.0),
         )

@@ -6,6 +6,7 @@ is the one place where errors that users can cause become one sentence and an ex
 
 from __future__ import annotations
 
+from percepnet_cli.cli import standard_streams  # noqa: F401
 from percepnet_cli.cli.interrupts import EXIT_INTERRUPTED, restore
 
 # isort: split

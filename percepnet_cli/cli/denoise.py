@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from percepnet_cli.cli import standard_streams
 from percepnet_cli.cli.options import (
     CommandWithSections,
     as_options,
@@ -78,7 +79,17 @@ EXAMPLES = """
 """
 
 OPTION_GROUPS = {
-    "Results": ["--output", "--format", "--quality", "--force", "--skip-existing", "--dry-run", "--report", "--raw"],
+    "Results": [
+        "--output",
+        "--format",
+        "--quality",
+        "--force",
+        "--keep-times",
+        "--skip-existing",
+        "--dry-run",
+        "--report",
+        "--raw",
+    ],
     "Sound": ["--model", "--attenuation-limit", "--amount", "--preset", "--post-filter", "--independent-channels"],
     "Work": ["--jobs", "--scheduler", "--quiet"],
 }
@@ -97,6 +108,7 @@ OPTION_GROUPS = {
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=PRESETS_HELP)
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
+@click.option("--keep-times", is_flag=True, help="Give each result the modification time of its input.")
 @click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
 @jobs_option
 @click.option(
@@ -139,6 +151,7 @@ def denoise(
     preset: str | None,
     dry_run: bool,
     force: bool,
+    keep_times: bool,
     skip_existing: bool,
     jobs: int | None,
     suffix: str | None,
@@ -178,6 +191,7 @@ def denoise(
         "linked": not independent_channels,
         "force": force,
         "quality": quality,
+        "keep_times": keep_times,
     }
     if report == STANDARD_OUTPUT:
         if target == "-":
@@ -264,6 +278,8 @@ def _means_folder(sources: Sequence[str], target: str) -> bool:
 def _refuse_terminals(source: str, target: str) -> None:
     if source == "-" and sys.stdin.isatty():
         raise click.UsageError("standard input is a terminal; sound is expected there.")
+    if target == "-" and 1 in standard_streams.closed:
+        raise click.UsageError("standard output is closed; sound is to go there.")
     if target == "-" and sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; redirect it.")
 

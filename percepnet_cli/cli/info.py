@@ -52,7 +52,9 @@ def _describe(path: str) -> dict[str, Any]:
 
     from percepnet_cli.errors import AudioError
     from percepnet_cli.network.modelfile import shipped_names
+    from percepnet_cli.storage import remote
 
+    path = remote.local(path)
     if (not os.path.exists(path) and path in shipped_names()) or path.lower().endswith(".safetensors"):
         return _describe_model(path)
     from percepnet_cli.audio import chunks, tags

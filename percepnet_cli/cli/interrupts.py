@@ -15,6 +15,11 @@ PROGRAMS = {"percepnet", "percepnet.exe", "percepnet-script.py", "__main__.py"}
 """Names of what runs the command line; who imports it for other reasons keeps the handler that he has."""
 
 
+def is_program() -> bool:
+    """Return whether this process is the command line, and not one that only imports it."""
+    return os.path.basename(sys.argv[0]) in PROGRAMS
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(EXIT_INTERRUPTED)  # nothing has been begun that would have to be cleaned up
 
@@ -26,7 +31,7 @@ def restore() -> None:
 
 
 if (
-    os.path.basename(sys.argv[0]) in PROGRAMS
+    is_program()
     and threading.current_thread() is threading.main_thread()
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 ):

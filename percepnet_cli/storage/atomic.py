@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -18,6 +19,9 @@ _OPEN_FILES = "/proc/self/fd"
 
 _LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part.*")
 """Names of hidden files."""
+
+_MOST_NAME_BYTES = 200
+"""Bytes of a file's name in that of its hidden file: a file system takes 255, of which what is added needs some."""
 
 
 class PendingFile:
@@ -45,11 +49,8 @@ class PendingFile:
                 self.descriptor = os.open(target.parent, flag | os.O_RDWR, 0o666)
         if self.descriptor is None or len(os.fsencode(target.name)) > 255:
             self.discard()
-            self.path = self._hidden()
+            self.path = hidden(target)
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-
-    def _hidden(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.{secrets.token_hex(8)}.part{self.target.suffix}")
 
     def open(self) -> BinaryIO:
         """Open the file again, to read and to change it."""
@@ -68,7 +69,7 @@ class PendingFile:
         """
         if not replace and os.path.lexists(self.target):
             raise FileExistsError
-        self._keep_mode()
+        self._keep_rights()
         if self.descriptor is None:
             assert self.path is not None
             sync(self.path)
@@ -78,19 +79,49 @@ class PendingFile:
             if not replace:
                 self._link(self.target)  # refuses, should a file have appeared meanwhile
             else:
-                hidden = self._hidden()
-                self._link(hidden)
-                os.replace(hidden, self.target)
+                between = hidden(self.target)
+                self._link(between)
+                os.replace(between, self.target)
         sync_folder(self.target.parent)
 
-    def _keep_mode(self) -> None:
-        """Let those read the new file who could read the one that it replaces, and nobody else."""
-        with suppress(OSError):  # there is none, or the file system knows no modes
+    def keep_time(self, source: Path) -> None:
+        """Give the file the modification time of another; what is written later changes it. Raises OSError."""
+        moment = os.stat(source)
+        os.utime(self._file, ns=(moment.st_atime_ns, moment.st_mtime_ns))
+
+    @property
+    def _file(self) -> int | Path:
+        """What the system's calls take for this file."""
+        file = self.descriptor if self.path is None else self.path
+        assert file is not None
+        return file
+
+    def _keep_rights(self) -> None:
+        """Let those read the new file who could read the one that it replaces, and nobody else.
+
+        Owner and group stay as far as this user may give files away, and so do extended attributes, access lists among
+        them; not those that the system gives by its own rules.
+        """
+        try:
             before = os.lstat(self.target)
-            if stat.S_ISREG(before.st_mode):
-                file = self.descriptor if self.path is None else self.path
-                assert file is not None
-                os.chmod(file, stat.S_IMODE(before.st_mode) & 0o777)
+        except OSError:  # there is none
+            return
+        if not stat.S_ISREG(before.st_mode):
+            return
+
+        # The owner first, since a change of it may change the mode, and the mode before lists that refine it
+        if hasattr(os, "chown"):
+            for owner, group in ((-1, before.st_gid), (before.st_uid, -1)):
+                with suppress(OSError):  # only root may give files away
+                    os.chown(self._file, owner, group)
+        with suppress(OSError):  # the file system knows no modes
+            os.chmod(self._file, stat.S_IMODE(before.st_mode) & 0o777)
+        if hasattr(os, "listxattr"):
+            with suppress(OSError):  # the file system knows none
+                for name in os.listxattr(self.target):
+                    if not name.startswith("security."):
+                        with suppress(OSError):
+                            os.setxattr(self._file, name, os.getxattr(self.target, name))
 
     def _link(self, path: Path) -> None:
         # with a folder's descriptor given, Python follows the link that stands for the open file
@@ -106,6 +137,23 @@ class PendingFile:
         if self.path is not None:
             with suppress(OSError):  # already in its place
                 self.path.unlink()
+
+
+def hidden(target: Path) -> Path:
+    """Return a new name beside a file for what is on its way there, short enough for any file system."""
+    return target.with_name(f".{_shortened(target.name)}.{secrets.token_hex(8)}.part")
+
+
+def _shortened(name: str) -> str:
+    """Return a file's name, a long one as its beginning and a digest: 250 bytes leave no room for what is added."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _MOST_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    kept = name
+    while len(os.fsencode(kept)) > _MOST_NAME_BYTES - len(digest) - 1:  # whole characters only
+        kept = kept[:-1]
+    return f"{kept}~{digest}"
 
 
 def sync(path: Path) -> None:
@@ -130,7 +178,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Whatever interrupts it, even SIGKILL or a power failure, ``path`` is the old file or the new one; other errors
     remove the temporary file and go on to the caller (OSError if the folder cannot be written).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = hidden(path)
     try:
         write(temporary)
         sync(temporary)  # the content must be on the disk before the name is
@@ -143,7 +191,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed writers of ``path`` left; nobody may be writing it now."""
-    for temporary in path.parent.glob(f".{escape(path.name)}.*part*"):
+    for temporary in path.parent.glob(f".{escape(_shortened(path.name))}.*part*"):
         temporary.unlink(missing_ok=True)
 
 
@@ -151,7 +199,7 @@ def remove_all_leftovers(paths: Iterable[Path]) -> None:
     """Do the same for ``PendingFile`` and many files at once, looking into each folder once."""
     names: dict[Path, set[str]] = {}
     for path in paths:
-        names.setdefault(path.parent, set()).add(path.name)
+        names.setdefault(path.parent, set()).add(_shortened(path.name))
     for folder, wanted in names.items():
         with suppress(OSError):  # no such folder yet
             for found in os.listdir(folder):

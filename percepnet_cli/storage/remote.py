@@ -7,16 +7,17 @@ disk and needs nothing.
 from __future__ import annotations
 
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import has_magic
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from percepnet_cli.errors import StorageError
 from percepnet_cli.extras import sentence
+from percepnet_cli.storage.atomic import hidden
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "r2", "memory"}
 """Stores where an object cannot be seen before it is complete."""
@@ -37,10 +38,11 @@ def is_pattern(path: str) -> bool:
 
 
 def local(path: str) -> str:
-    """Return the path of a file on the local disk, without its ``file://``."""
-    for scheme in ("file://", "local://"):
-        path = path.removeprefix(scheme)
-    return path
+    """Return the path of a file on the local disk, without its ``file://`` and what is percent-encoded in that."""
+    if path.startswith("file://"):
+        path = unquote(path.removeprefix("file://"), errors="surrogateescape")
+        return path.removeprefix("localhost") if path.startswith("localhost/") else path
+    return path.removeprefix("local://")
 
 
 def join(folder: str, name: str) -> str:
@@ -193,7 +195,7 @@ def stored(path: str) -> Iterator[str]:
                 return
 
             # Where a file appears piece by piece it gets another name until it is whole
-            part = f"{parent}/.{os.path.basename(inner)}.{secrets.token_hex(8)}.part"
+            part = f"{parent}/{hidden(Path(inner)).name}"
             try:
                 system.put_file(copy, part)
                 system.mv(part, inner)
