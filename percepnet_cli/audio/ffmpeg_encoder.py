@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -36,6 +37,12 @@ SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "w
 FAMILIES = {"mp4": "mov", "mov": "mov", "ipod": "mov", "matroska": "matroska", "webm": "matroska"}
 """Containers whose names ffprobe tells together."""
 
+CLOCK_SECONDS = 0.005
+"""By which the times in a container may be rounded."""
+
+READERS = {"mp4": "mov", "ipod": "mov", "webm": "matroska", "adts": "aac"}
+"""Names of containers where ffmpeg reads them, if they differ from those by which it writes them."""
+
 USUAL_BITS_PER_SECOND = 96000
 """Of a channel, if the input's bitrate is not known."""
 
@@ -61,7 +68,7 @@ class FfmpegEncoder:
     def __init__(self, pending: PendingFile, path: Path, like: Layout) -> None:
         if not ffmpeg.installed():
             raise AudioError(f"{path.suffix} needs ffmpeg, which is not installed")
-        container = FFMPEG_CONTAINERS[path.suffix.lower()]
+        self._container = container = FFMPEG_CONTAINERS[path.suffix.lower()]
         original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
         media = ffmpeg.probe(original) if original is not None else None
 
@@ -75,15 +82,16 @@ class FfmpegEncoder:
         # the same input gives the same bytes
         command += ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", container]
 
-        descriptors = () if pending.descriptor is None else (pending.descriptor,)
-        place = pending.path if pending.path is not None else Path(f"/proc/self/fd/{pending.descriptor}")
+        self._descriptors = () if pending.descriptor is None else (pending.descriptor,)
+        self._place = pending.path if pending.path is not None else Path(f"/proc/self/fd/{pending.descriptor}")
+        self._sample_rate = like.sample_rate
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by discard)
         self._process = subprocess.Popen(
-            [*command, ffmpeg.address(place)],
+            [*command, ffmpeg.address(self._place)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._messages,
-            pass_fds=descriptors,
+            pass_fds=self._descriptors,
         )
 
     def write(self, block: np.ndarray) -> None:
@@ -103,6 +111,11 @@ class FfmpegEncoder:
             raise AudioError(self._complaint()) from None
         if self._process.wait() != 0:
             raise AudioError(self._complaint())
+
+    def holds(self, file: BinaryIO, frames: int) -> bool:
+        """Return whether the finished file has packets of sound for so many frames."""
+        end = ffmpeg.sound_end(self._place, READERS.get(self._container, self._container), self._descriptors)
+        return end is not None and end + CLOCK_SECONDS >= frames / self._sample_rate
 
     def _complaint(self) -> str:
         self._process.wait()

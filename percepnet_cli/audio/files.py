@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -219,11 +219,16 @@ class Writer:
         try:
             if self._keep_time:
                 self._pending.keep_time(Path(self._source))
-            self._pending.place(self._force)
+            self._pending.place(self._force, self._check_content)
         except FileExistsError:
             raise AudioError(exists_sentence(self.path)) from None
         except OSError as error:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def _check_content(self, file: BinaryIO) -> None:
+        """Raise AudioError unless the file holds all frames: a disk may have been full at the last block."""
+        if not self._encoder.holds(file, self.frames):
+            raise AudioError(f"{self.path} did not get to the disk as a whole: is the disk full?")
 
     def __enter__(self) -> Writer:
         return self

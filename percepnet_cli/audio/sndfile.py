@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -24,6 +24,12 @@ UNREADABLE_SIZE = 65536
 
 WRITE_FRAMES = 16384
 """Frames handed to libsndfile at once: its Vorbis encoder keeps a copy of them on the stack."""
+
+LAST_FRAMES = 4096
+"""Frames decoded at the end of a new file, to see that it has them."""
+
+PADDED = {"MPEG_LAYER_III"}
+"""Encodings whose number of frames may come out larger than it was."""
 
 ADD_PEAK_CHUNK = 0x1050
 """Command of libsndfile (sndfile.h)."""
@@ -191,7 +197,7 @@ class Encoder:
     def __init__(
         self, pending: PendingFile, container: str, subtype: str, like: Layout, quality: float | None = None
     ) -> None:
-        self._bits = INTEGER_BITS.get(subtype)
+        self._bits, self._subtype = INTEGER_BITS.get(subtype), subtype
         lossy: dict[str, Any] = {}
         if subtype in bitrate.LOSSY and quality is not None:
             lossy["compression_level"] = min(1 - quality / 10, bitrate.MOST_COMPRESSED)
@@ -244,6 +250,22 @@ class Encoder:
             self._file.close()
         except soundfile.LibsndfileError as error:
             raise AudioError(error.error_string) from None
+
+    def holds(self, file: BinaryIO, frames: int) -> bool:
+        """Return whether the finished file, opened anew, has so many frames; the last ones are decoded.
+
+        What is lost in the middle is noticed when it is written; at the end, encoders write without being asked.
+        """
+        try:
+            with soundfile.SoundFile(file) as found:
+                # an MP3 of small frames has no room for its true length and counts the encoder's padding
+                if found.frames < frames or (found.frames > frames and self._subtype not in PADDED):
+                    return False
+                last = min(found.frames, LAST_FRAMES)
+                found.seek(found.frames - last)
+                return len(found.read(last + 1, dtype="float32", always_2d=True)) == last
+        except (soundfile.LibsndfileError, OSError):
+            return False
 
     def discard(self) -> None:
         """Close the file, whatever it holds; doing it twice is harmless."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import suppress
 from typing import BinaryIO
@@ -11,7 +12,7 @@ import numpy as np
 from percepnet_cli.audio.chunks import Kept
 from percepnet_cli.audio.formats import BYTES_PER_SAMPLE, Layout
 from percepnet_cli.audio.pipes import EXTENSIBLE, EXTENSIBLE_GUID
-from percepnet_cli.audio.riff import UNKNOWN_SIZE
+from percepnet_cli.audio.riff import UNKNOWN_SIZE, read_wave
 from percepnet_cli.audio.samples import ENCODINGS, compand, encode
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage.atomic import PendingFile
@@ -119,6 +120,15 @@ class WavEncoder:
         file.seek(self._start - 4)
         file.write(struct.pack("<I", UNKNOWN_SIZE if wide else self._size))
         file.close()
+
+    def holds(self, file: BinaryIO, frames: int) -> bool:
+        """Return whether the finished file, opened anew, has a whole header and so many frames behind it."""
+        end = file.seek(0, os.SEEK_END)
+        wave = read_wave(file, end)
+        if wave is None or wave.start != self._start:
+            return False
+        declared = wave.declared or self._size  # 0 if the true size is one that also stands for an unknown one
+        return declared == frames * self._frame_bytes <= end - wave.start
 
     def discard(self) -> None:
         """Close the file, whatever it holds; doing it twice is harmless."""

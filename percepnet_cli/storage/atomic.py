@@ -50,7 +50,7 @@ class PendingFile:
         if self.descriptor is None or len(os.fsencode(target.name)) > 255:
             self.discard()
             self.path = hidden(target)
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            _make(self.path)
 
     def open(self) -> BinaryIO:
         """Open the file again, to read and to change it."""
@@ -59,11 +59,18 @@ class PendingFile:
         assert self.descriptor is not None
         return os.fdopen(os.dup(self.descriptor), "rb+")
 
-    def place(self, replace: bool) -> None:
+    def place(self, replace: bool, check: Callable[[BinaryIO], object] | None = None) -> None:
         """Give the file its name. It must have been flushed and, if it has a name, closed.
 
         The content is on the disk before the name is, so that a power cut leaves the whole file or none; a disk that
         turns out to be full or broken is noticed before, too.
+
+        Parameters
+        ----------
+        replace : bool
+            Whether a file of this name may go.
+        check : callable or None
+            Gets the file, on the disk and opened anew; what it raises goes on to the caller, and there is no name.
 
         Raises FileExistsError if there is a file and it is not to be replaced; OSError if the system refuses.
         """
@@ -73,9 +80,11 @@ class PendingFile:
         if self.descriptor is None:
             assert self.path is not None
             sync(self.path)
+            self._check(check)
             os.replace(self.path, self.target)
         else:
             os.fsync(self.descriptor)
+            self._check(check)
             if not replace:
                 self._link(self.target)  # refuses, should a file have appeared meanwhile
             else:
@@ -83,6 +92,12 @@ class PendingFile:
                 self._link(between)
                 os.replace(between, self.target)
         sync_folder(self.target.parent)
+
+    def _check(self, check: Callable[[BinaryIO], object] | None) -> None:
+        if check is not None:
+            with self.open() as file:
+                file.seek(0)
+                check(file)
 
     def keep_time(self, source: Path) -> None:
         """Give the file the modification time of another; what is written later changes it. Raises OSError."""
@@ -139,6 +154,12 @@ class PendingFile:
                 self.path.unlink()
 
 
+def _make(path: Path) -> None:
+    """Make a new, empty file; refuse whatever lies there, links to other places too. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(path, flags, 0o666))
+
+
 def hidden(target: Path) -> Path:
     """Return a new name beside a file for what is on its way there, short enough for any file system."""
     return target.with_name(f".{_shortened(target.name)}.{secrets.token_hex(8)}.part")
@@ -180,6 +201,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     temporary = hidden(path)
     try:
+        _make(temporary)
         write(temporary)
         sync(temporary)  # the content must be on the disk before the name is
         os.replace(temporary, path)
