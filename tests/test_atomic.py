@@ -195,3 +195,46 @@ def test_a_file_takes_the_time_of_another(tmp_path, kind):
     pending.place(replace=False)
     pending.discard()
     assert (tmp_path / "a.wav").stat().st_mtime_ns == source.stat().st_mtime_ns
+
+
+def test_a_file_that_appears_at_the_last_moment_is_not_replaced_either(tmp_path, kind):
+    pending = filled(tmp_path / "a.wav")
+    with pytest.raises(FileExistsError):
+        pending.place(False, lambda file: (tmp_path / "a.wav").write_bytes(b"PRECIOUS"))
+    pending.discard()
+    assert (tmp_path / "a.wav").read_bytes() == b"PRECIOUS" and os.listdir(tmp_path) == ["a.wav"]
+
+
+def test_where_there_are_no_links_files_get_their_names_too(tmp_path, kind, monkeypatch):
+    def refuse(*arguments, **settings):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if kind == "hidden":
+        monkeypatch.setattr(os, "link", refuse)
+    pending = filled(tmp_path / "a.wav")
+    pending.place(replace=False)
+    pending.discard()
+    assert (tmp_path / "a.wav").read_bytes() == b"sound" and os.listdir(tmp_path) == ["a.wav"]
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path, monkeypatch):
+    """Even if somebody knew the name."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda count: "0" * 2 * count)
+    victim, target = tmp_path / "victim", tmp_path / "a.wav"
+    victim.write_bytes(b"PRECIOUS")
+    for attempt in (lambda: write_atomically(target, lambda part: part.write_bytes(b"new")), lambda: filled(target)):
+        atomic.hidden(target).symlink_to(victim)
+        with pytest.raises(FileExistsError):
+            attempt()
+        atomic.hidden(target).unlink(missing_ok=True)
+        assert victim.read_bytes() == b"PRECIOUS" and os.listdir(tmp_path) == ["victim"]
+
+
+def test_temporary_names_are_not_to_be_guessed_and_are_found_by_who_cleans_up(tmp_path):
+    names = {atomic.hidden(tmp_path / "a.wav") for _ in range(100)}
+    assert len(names) == 100
+    for name in names:
+        name.touch()
+    atomic.remove_leftovers(tmp_path / "a.wav")
+    assert os.listdir(tmp_path) == []

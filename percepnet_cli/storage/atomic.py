@@ -81,7 +81,8 @@ class PendingFile:
             assert self.path is not None
             sync(self.path)
             self._check(check)
-            os.replace(self.path, self.target)
+            if replace or not _linked(self.path, self.target):
+                os.replace(self.path, self.target)
         else:
             os.fsync(self.descriptor)
             self._check(check)
@@ -158,6 +159,17 @@ def _make(path: Path) -> None:
     """Make a new, empty file; refuse whatever lies there, links to other places too. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     os.close(os.open(path, flags, 0o666))
+
+
+def _linked(path: Path, name: Path) -> bool:
+    """Give a file a second name; return whether the file system can. Raises FileExistsError if the name is taken."""
+    try:
+        os.link(path, name)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def hidden(target: Path) -> Path:
