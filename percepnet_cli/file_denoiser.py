@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from percepnet_cli.audio.excerpt import Excerpt, Window, too_short
 from percepnet_cli.audio.files import Writer, open_reader, open_writer
-from percepnet_cli.audio.formats import Source, readable_size
+from percepnet_cli.audio.formats import Layout, Source, readable_size
 from percepnet_cli.audio.level import find_gain
 from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
 from percepnet_cli.audio.resample import Resampler
@@ -60,6 +63,8 @@ def denoise_file(
     threads: int | None = None,
     quality: float | None = None,
     keep_times: bool = False,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
     progress: Callable[[float, float | None], object] | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -90,6 +95,9 @@ def denoise_file(
         Of a lossy target, 0 (smallest) to 10 (best); None: about the bitrate of the source.
     keep_times : bool
         Give the target the modification time of the source; both must be files.
+    start_seconds, duration_seconds : float, float or None
+        Do only this part of a file, from so many seconds on and so long (None: to the end). It sounds as in the whole:
+        the denoiser hears what comes before it, too.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -106,7 +114,7 @@ def denoise_file(
     ModelError
         If the model cannot be loaded.
     ValueError
-        If the denoiser does not take a setting.
+        If the denoiser does not take a setting, or the times are none.
 
     Examples
     --------
@@ -122,9 +130,15 @@ def denoise_file(
     source, target = remote.local(str(source)), remote.local(str(target))
     if keep_times and ("-" in (source, target) or not os.path.exists(source)):
         raise AudioError(f"{source} -> {target}: only files have times that could be kept")
-    with _open_source(source, raw) as reader, _open_target(target, reader, force, raw, quality, keep_times) as writer:
+    _check_excerpt(source, start_seconds, duration_seconds)
+    with ExitStack() as stack:
+        reader = stack.enter_context(_open_source(source, raw))
+        excerpt = Excerpt.of(reader, start_seconds, duration_seconds)
+        like = excerpt.layout(reader)
+        writer = _open_target(target, like, force, raw, quality, keep_times)
+        stack.enter_context(writer)
         rate = reader.sample_rate
-        total = reader.seconds
+        total = excerpt.seconds(reader)
         if progress:
             progress(0.0, total)
 
@@ -146,17 +160,29 @@ def denoise_file(
         if raw is None and os.path.isfile(source):
             gain, blocks = find_gain(blocks, rate, lambda: open_reader(source), frames)
 
+        # Of an excerpt, the denoiser hears more than is kept
+        heard = Window(excerpt.begin, excerpt.stop)
+        first, end = excerpt.first - excerpt.begin, None if excerpt.end is None else excerpt.end - excerpt.begin
+        kept_in, kept_out = Window(first, end), Window(first, end)
+
         def raised() -> Iterator[np.ndarray]:
-            for block in blocks:
-                metrics.add_input(block)
-                yield block if gain == 1 else block * np.float32(gain)
+            for whole in blocks:
+                if len(block := heard.cut(whole)):
+                    metrics.add_input(kept_in.cut(block))
+                    yield block if gain == 1 else block * np.float32(gain)
+                if heard.passed:
+                    return
 
         for denoised in denoise_blocks(raised(), rate, reader.channels, denoiser):
-            block = denoised if gain == 1 else denoised * np.float32(1 / gain)
+            block = kept_out.cut(denoised)
+            if gain != 1:
+                block = block * np.float32(1 / gain)
             metrics.add_output(block)
             writer.write(block)
             if progress:
                 progress(writer.frames / rate, total)
+        if writer.frames == 0 and start_seconds > 0:
+            raise AudioError(too_short(reader, heard.position, start_seconds))
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
     return FileReport(
@@ -171,6 +197,16 @@ def denoise_file(
     )
 
 
+def _check_excerpt(source: str, start_seconds: float, duration_seconds: float | None) -> None:
+    """Raise an error if a part of a source that is wanted is none."""
+    if not 0 <= start_seconds < math.inf:
+        raise ValueError(f"start_seconds is {start_seconds}, it must be 0 or more")
+    if duration_seconds is not None and not 0 < duration_seconds < math.inf:
+        raise ValueError(f"duration_seconds is {duration_seconds}, it must be above 0")
+    if source == "-" and (start_seconds or duration_seconds is not None):
+        raise AudioError("a part can be taken of files, not of standard input")
+
+
 def _open_source(source: str, raw: RawFormat | None) -> Source:
     if source == "-":
         return PipeReader(sys.stdin.buffer, STANDARD_INPUT, raw)
@@ -182,7 +218,7 @@ def _open_source(source: str, raw: RawFormat | None) -> Source:
 
 
 def _open_target(
-    target: str, like: Source, force: bool, raw: RawFormat | None, quality: float | None, keep_times: bool
+    target: str, like: Layout, force: bool, raw: RawFormat | None, quality: float | None, keep_times: bool
 ) -> Writer | PipeWriter:
     if target == "-":
         return PipeWriter(sys.stdout.buffer, like, raw)

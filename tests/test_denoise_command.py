@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli import cli
-from percepnet_cli.cli.denoise import sources_and_target
+from percepnet_cli.cli.arguments import sources_and_target
 from percepnet_cli.errors import ModelError
 from percepnet_cli.file_denoiser import BLOCK_HOPS, denoise_blocks, denoise_file
 

@@ -29,8 +29,16 @@ TAGS = {"id3", "ID3", "LIST/INFO", "NAME", "AUTH", "(c)", "ANNO"}
 AIFF_TEXTS = {b"NAME", b"AUTH", b"(c) ", b"ANNO", b"APPL"}
 """What libsndfile writes for tags."""
 
+TIMED = {
+    "cue", "smpl", "inst", "INST", "plst", "ltxt", "LIST/adtl", "MARK", "COMT", "iXML", "axml", "chna", "acid", "umid",
+}  # fmt: skip
+"""Kinds that name moments of the sound, which are others in an excerpt."""
+
 LARGEST_BYTES = 2**26
 """Of all chunks together."""
+
+TIME_REFERENCE = 338
+"""Byte of a bext chunk that tells the time of its first sample, 64 bits of samples since midnight."""
 
 CODING_HISTORY = 602
 """Byte of a bext chunk (EBU Tech 3285) at which the story of the sound begins."""
@@ -56,10 +64,13 @@ class Kept:
     @property
     def kinds(self) -> list[str]:
         """Their kinds, in the order of the file; a LIST with the kind of its content."""
-        return [
-            f"LIST/{content[:4].decode('latin-1')}" if kind == b"LIST" else kind.decode("latin-1").strip()
-            for kind, content in self.before + self.after
-        ]
+        return [kind_of(chunk) for chunk in self.before + self.after]
+
+
+def kind_of(chunk: tuple[bytes, bytes]) -> str:
+    """Return the kind of a chunk, kind and content; a LIST with the kind of its content."""
+    kind, content = chunk
+    return f"LIST/{content[:4].decode('latin-1')}" if kind == b"LIST" else kind.decode("latin-1").strip()
 
 
 def read(path: Path, subtype: str) -> Kept | None:
@@ -87,6 +98,19 @@ def read(path: Path, subtype: str) -> Kept | None:
             content = file.read(chunk.size)
             (kept.before if chunk.start < start else kept.after).append((chunk.kind, content))
     return kept
+
+
+def fit_excerpt(kept: Kept, first_frame: int) -> None:
+    """Leave out what does not hold for an excerpt, and move the time of its first sample."""
+    for chunks in (kept.before, kept.after):
+        kept.left_out += [kind_of(chunk) for chunk in chunks if kind_of(chunk) in TIMED]
+        chunks[:] = [chunk for chunk in chunks if kind_of(chunk) not in TIMED]
+        for index, (kind, content) in enumerate(chunks):
+            if kind == b"bext" and len(content) >= CODING_HISTORY:
+                time = slice(TIME_REFERENCE, TIME_REFERENCE + 8)
+                moved = int.from_bytes(content[time], "little") + first_frame
+                moved_bytes = (moved % 2**64).to_bytes(8, "little")
+                chunks[index] = (kind, content[: time.start] + moved_bytes + content[time.stop :])
 
 
 def append_aiff(file: BinaryIO, kept: Kept) -> None:

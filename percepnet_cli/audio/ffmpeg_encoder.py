@@ -75,7 +75,11 @@ class FfmpegEncoder:
         command = [ffmpeg.PROGRAM, "-v", "error", "-y", "-f", "f32le", "-ar", str(like.sample_rate)]
         command += ["-ac", str(like.channels), "-i", "pipe:0"]
         if original is not None and media is not None:
+            if media.film and container in SUBTITLES and like.first_frame is not None:
+                raise AudioError("an excerpt has no picture; give OUT the extension of a sound file")
             command += [*ffmpeg.LOCAL_ONLY, "-i", ffmpeg.address(original), *_other_tracks(media, container)]
+            if like.first_frame is not None:
+                command += ["-map_chapters", "-1"]
         else:
             command += ["-map", "0:a"]
         command += _sound(media, container, like)

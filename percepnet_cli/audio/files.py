@@ -77,6 +77,8 @@ def _tags_of(original: Path | None, like: Layout) -> Tags:
     from percepnet_cli.audio import tags  # it takes its time to load
 
     found = tags.read(original) if original is not None else tags.Tags()
+    if like.first_frame is not None:
+        found.drop_chapters()
     for name, text in like.tags.items():
         if name != "software":
             found.text.setdefault(name, [text])
@@ -136,6 +138,8 @@ class Writer:
         """Open the new file; find what of the input goes along."""
         original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
         kept = chunks.read(original, like.subtype) if original is not None else None
+        if kept is not None and like.first_frame is not None:
+            chunks.fit_excerpt(kept, like.first_frame)
         if self.format == "MEDIA":
             return FfmpegEncoder(self._pending, self.path, like)
 

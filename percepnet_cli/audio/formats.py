@@ -39,6 +39,8 @@ class Layout:
         Container and encoding.
     tags : dict
         Text tags by soundfile's names: title, artist, comment...
+    first_frame : int or None
+        Of an excerpt, the frame of its file with which it begins; None: it is the whole.
     path : Path or str
         Its name for the user; what was never a file is "the recording".
     bits_per_second : float or None
@@ -51,6 +53,7 @@ class Layout:
     format: str
     subtype: str
     tags: dict[str, str] = field(default_factory=dict)
+    first_frame: int | None = None
     path: Path | str = field(default="the recording", init=False)
     bits_per_second: float | None = field(default=None, init=False)
 

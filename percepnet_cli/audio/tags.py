@@ -46,6 +46,14 @@ class Tags:
     id3: ID3 | None = None
     """The frames as they are, of what has such."""
 
+    def drop_chapters(self) -> None:
+        """Forget the chapters, in every form."""
+        self.chapters = []
+        self.text = {name: values for name, values in self.text.items() if not name.startswith("chapter")}
+        if self.id3 is not None:
+            self.id3.delall("CHAP")
+            self.id3.delall("CTOC")
+
 
 def read(path: Path) -> Tags:
     """Read the tags of a file of any kind; what cannot be read is none."""

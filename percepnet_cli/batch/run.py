@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
 
 from percepnet_cli.batch.inputs import Item, collect
 from percepnet_cli.errors import AudioError
@@ -26,7 +27,7 @@ DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all files of a batch."""
+    """What is the same for all files of a batch: what ``denoise_file`` takes, and what to do with earlier results."""
 
     model: Model
     post_filter: bool | None = None
@@ -36,6 +37,13 @@ class Settings:
     skip_existing: bool = False
     quality: float | None = None
     keep_times: bool = False
+    start_seconds: float = 0.0
+    duration_seconds: float | None = None
+
+    def of_each_file(self) -> dict[str, Any]:
+        """Return the options of ``denoise_file``."""
+        names = (field.name for field in fields(self) if field.name not in ("force", "skip_existing"))
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,8 @@ def do_item(settings: Settings, item: Item, progress: Callable[[float], object] 
         report = denoise_file(
             source,
             target,
-            model=settings.model,
-            post_filter=settings.post_filter,
-            attenuation_limit_db=settings.attenuation_limit_db,
-            linked=settings.linked,
+            **settings.of_each_file(),
             force=settings.force or item.again,
-            quality=settings.quality,
-            keep_times=settings.keep_times,
             threads=None if parent_process() is None else 1,  # a process among others keeps to its core
             progress=lambda done, total: progress(done / total if total else 0.0),
         )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli import standard_streams
+from percepnet_cli.cli.arguments import means_folder, refuse_terminals, say_what_would_be_done, sources_and_target
 from percepnet_cli.cli.options import (
     CommandWithSections,
+    Time,
     as_options,
     denoiser_options,
     jobs_option,
@@ -61,6 +60,9 @@ EXAMPLES = """
     percepnet denoise --amount 50% interview.mp3 interview.flac
     percepnet denoise --dry-run recordings/ clean/
 
+  A setting tried on ten seconds of two hours:
+    percepnet denoise --preset gentle --start 1:02:30 --duration 10 interview.mp3 try.wav
+
   A folder and all below it, on two cores; go on where an interrupted run stopped:
     percepnet denoise --jobs 2 --skip-existing --report clean.csv recordings/ clean/
 
@@ -90,7 +92,16 @@ OPTION_GROUPS = {
         "--report",
         "--raw",
     ],
-    "Sound": ["--model", "--attenuation-limit", "--amount", "--preset", "--post-filter", "--independent-channels"],
+    "Sound": [
+        "--model",
+        "--attenuation-limit",
+        "--amount",
+        "--preset",
+        "--post-filter",
+        "--independent-channels",
+        "--start",
+        "--duration",
+    ],
     "Work": ["--jobs", "--scheduler", "--quiet"],
 }
 
@@ -104,6 +115,21 @@ OPTION_GROUPS = {
     type=Percent(),
     metavar="PERCENT",
     help="How much of the noise goes, 0 to 100; 50 is --attenuation-limit 6, 90 is 20.  [default: 100]",
+)
+@click.option(
+    "--start",
+    "start_seconds",
+    type=Time(min=0),
+    default=0.0,
+    metavar="TIME",
+    help="Do only what comes from here on: seconds, MM:SS or HH:MM:SS.",
+)
+@click.option(
+    "--duration",
+    "duration_seconds",
+    type=Time(min=0, min_open=True),
+    metavar="TIME",
+    help="Do only so much. It sounds as it would in the whole.",
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=PRESETS_HELP)
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
@@ -148,6 +174,8 @@ def denoise(
     post_filter: bool | None,
     independent_channels: bool,
     amount: float | None,
+    start_seconds: float,
+    duration_seconds: float | None,
     preset: str | None,
     dry_run: bool,
     force: bool,
@@ -192,6 +220,8 @@ def denoise(
         "force": force,
         "quality": quality,
         "keep_times": keep_times,
+        "start_seconds": start_seconds,
+        "duration_seconds": duration_seconds,
     }
     if report == STANDARD_OUTPUT:
         if target == "-":
@@ -200,14 +230,14 @@ def denoise(
         from percepnet_cli.batch import report as reports
 
         reports.check(report, replace=force or skip_existing)
-    folder = _means_folder(sources, target)
+    folder = means_folder(sources, target)
     if dry_run:
-        _say_what_would_be_done(sources, target, folder, suffix, force, skip_existing)
+        say_what_would_be_done(sources, target, folder, suffix, force, skip_existing)
         return
     if "-" in (*sources, target) or raw is not None:
         if folder or skip_existing or scheduler:
             raise click.UsageError("'-' and --raw take one IN and one OUT, on this machine.")
-        _refuse_terminals(sources[0], target)
+        refuse_terminals(sources[0], target)
     elif folder or skip_existing or scheduler:
         from percepnet_cli.parallel import pool
 
@@ -221,67 +251,6 @@ def denoise(
         _many(items, model, settings | {"skip_existing": skip_existing}, jobs, scheduler, report, quiet)
         return
     _one(sources[0], target, model, settings | {"raw": raw}, report, quiet)
-
-
-def _say_what_would_be_done(
-    sources: list[str], target: str, folder: bool, suffix: str | None, force: bool, skip_existing: bool
-) -> None:
-    """Print a line for each file: its name, that of its result, and what happens to one that is there."""
-    from percepnet_cli.batch.inputs import Item, collect
-    from percepnet_cli.storage import remote
-
-    items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
-    there = remote.existing([item.target for item in items if item.target != "-"])
-    fate = "replaced" if force else "skipped" if skip_existing else "exists, so this fails; --force or --skip-existing"
-    for item in items:
-        click.echo(f"{item.source} -> {item.target}" + (f" ({fate})" if item.target in there else ""))
-
-
-def sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str | None) -> tuple[list[str], str]:
-    """Return what goes in and where it goes; a file or folder alone gets a name beside it."""
-    if output is not None:
-        return list(paths), output
-    if len(paths) > 1:
-        return list(paths[:-1]), paths[-1]
-    from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
-    from percepnet_cli.storage import remote
-
-    source = paths[0]
-    if source == "-":
-        return [source], "-"
-    if remote.is_pattern(source) or remote.is_url(source):
-        raise click.UsageError("OUT is needed for a glob or URL.")
-    path = remote.local(source)
-    if os.path.isdir(path):
-        return [source], os.path.join(os.path.abspath(path) + "-denoised", "")
-    stem, own = os.path.splitext(path)
-    kept = own if own.lower() in {*CONTAINERS, *FFMPEG_CONTAINERS} else ".wav"
-    return [source], f"{stem}-denoised{suffix or kept}"
-
-
-def _means_folder(sources: Sequence[str], target: str) -> bool:
-    """Return whether OUT is a folder. Raises AudioError if it must be one and is not."""
-    from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
-    from percepnet_cli.errors import AudioError
-    from percepnet_cli.storage import remote
-
-    path = remote.local(target)
-    if target != "-" and (path.endswith(("/", os.sep)) or os.path.isdir(path)):
-        return True
-    named = os.path.splitext(path)[1].lower() in {**CONTAINERS, **FFMPEG_CONTAINERS} or target == "-"
-    many = len(sources) > 1 or remote.is_pattern(sources[0]) or (os.path.isdir(remote.local(sources[0])) and not named)
-    if many and (os.path.exists(path) or named):
-        raise AudioError(f"{target} is a file; with several inputs, give a folder for the results")
-    return many or (remote.is_url(sources[0]) and not named)
-
-
-def _refuse_terminals(source: str, target: str) -> None:
-    if source == "-" and sys.stdin.isatty():
-        raise click.UsageError("standard input is a terminal; sound is expected there.")
-    if target == "-" and 1 in standard_streams.closed:
-        raise click.UsageError("standard output is closed; sound is to go there.")
-    if target == "-" and sys.stdout.isatty():
-        raise click.UsageError("standard output is a terminal; redirect it.")
 
 
 def _one(
@@ -359,7 +328,7 @@ def _say_what_is_left_out(left_out: dict[str, tuple[str, ...]]) -> None:
     files = [target for target, found in left_out.items() if found]
     if files:
         where = files[0] if len(files) == 1 else f"{len(files)} files"
-        click.echo(f"Note: {where} cannot hold all that stands beside the sound: {', '.join(kinds)}", err=True)
+        click.echo(f"Note: {where} does not hold all that stands beside the sound: {', '.join(kinds)}", err=True)
 
 
 def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:

@@ -100,6 +100,23 @@ class Number(click.FloatRange):
         return number
 
 
+class Time(Number):
+    """Seconds, as a number or as MM:SS or HH:MM:SS: 90, 1:30, 0:01:30.5."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds within the range."""
+        if isinstance(value, str) and ":" in value:
+            match = re.fullmatch(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", value.strip())
+            if match is None or float(match[3]) >= 60 or (match[1] and int(match[2]) >= 60):
+                self.fail(f"'{value}' is no time: give seconds, MM:SS or HH:MM:SS.", param, ctx)
+            value = 3600 * int(match[1] or 0) + 60 * int(match[2]) + float(match[3])
+        elif isinstance(value, str):
+            value = re.sub(r"\s*s$", "", value.strip())
+        return super().convert(value, param, ctx)
+
+
 class Decibels(Number):
     """A range of decibels, with the unit or without: 12, 12dB, "12 dB"."""
 
