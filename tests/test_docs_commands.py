@@ -77,11 +77,11 @@ def template(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(template, programs):
-    """The same folder when the README's training has been done in it, and measurements to compare."""
-    assert [calls(step.text)[0][0] for step in STEPS] == ["train-targets", "train-targets", "train", "quantize"]
+    """The same folder when the training of the guide has been done in it, and measurements to compare."""
+    assert [calls(step)[0][0] for step in STEPS] == ["train-targets", "train-targets", "train", "quantize"]
     (template / "mine.safetensors").unlink()
     for step in STEPS:
-        run(small(step.text), template, programs)
+        run(small(step), template, programs)
     shutil.copytree(template / "runs", template / "shards")
     shutil.copytree(template / "runs" / "mine", template / "runs" / "lite")
     run(small("percepnet bench --json > before.json"), template, programs)
@@ -158,13 +158,13 @@ def is_whole(command):
     return True
 
 
-STEPS = [c for c in COMMANDS if c.page == "README.md" and re.search("percepnet (train|quantize)", c.text)]
-"""The README's way from recordings to a model."""
+STEPS = re.findall(
+    r"^ {4}(percepnet (?:train|quantize).*)$", documented.section("docs/training.md", "The five steps"), re.M
+)
+"""The way from recordings to a model."""
 
 WHOLE = [c for c in COMMANDS if reason(c.text) is None and not c.text.startswith("make ") and is_whole(c)]
-RUNNABLE = list(
-    {small(c.text): c for c in reversed(WHOLE) if small(c.text) not in map(small, (s.text for s in STEPS))}.values()
-)
+RUNNABLE = list({small(c.text): c for c in reversed(WHOLE) if small(c.text) not in map(small, STEPS)}.values())
 """Of commands that differ in length only, one."""
 
 
@@ -217,8 +217,7 @@ def test_the_live_page_makes_a_virtual_microphone(programs, tmp_path):
     why = pulse.missing()
     if why:
         pytest.skip(why)
-    page = (ROOT / "docs" / "live.md").read_text("utf-8").replace("\\\n", " ")
-    section = page.partition("\n## Linux")[2].partition("\n## ")[0].partition("At every login")[0]
+    section = documented.section("docs/live.md", "Linux").replace("\\\n", " ").partition("At every login")[0]
     lines = re.findall(r"^ {4}((?:pactl|percepnet live) .*)$", section, re.MULTILINE)
     assert [line.split()[0] for line in lines] == ["pactl", "pactl", "percepnet", "pactl", "pactl"]
     with pulse.Server() as server:

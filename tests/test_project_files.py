@@ -83,6 +83,34 @@ def test_names_in_the_guide_exist():
     assert COLUMNS and NEEDED and SCORES and Options
 
 
+@pytest.fixture
+def setup_script():
+    """setup.py, which does nothing when it is imported."""
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_package_index_gets_a_readme_without_relative_links(setup_script):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    relative = r"\]\((?!https?:)"
+    assert re.search(relative, readme)
+
+    plain = setup_script.description(readme, PYPROJECT.replace("# [project.urls]", ""))
+    assert not re.search(relative, plain) and "![" not in plain and "listening page" in " ".join(plain.split())
+
+    project = PYPROJECT + '\n[project.urls]\nHome = "https://other.example"\nSource = "https://example.org/p/"\n'
+    linked = setup_script.description(readme, project)
+    assert not re.search(relative, linked)
+    assert "](https://example.org/p/raw/main/docs/images/before-after.png)" in linked
+    assert "](https://example.org/p/raw/main/examples/street.flac)" in linked
+    assert "](https://example.org/p/blob/main/docs/live.md)" in linked
+    assert linked.count("](https://example.org/p/") == len(re.findall(relative, readme))
+    # The rest stays as it is.
+    assert re.sub(r"\([^)]*\)", "", linked) == re.sub(r"\([^)]*\)", "", readme)
+
+
 def test_a_test_set_is_named_by_the_hash_that_a_shell_gives(tmp_path):
     spec = importlib.util.spec_from_file_location("hash_pairs", ROOT / "tests" / "quality" / "hash_pairs.py")
     script = importlib.util.module_from_spec(spec)

@@ -45,6 +45,9 @@ TOGETHER = (("pesq_wb", "dnsmos_ovrl"), ("stoi", "si_sdr"), ("dnsmos_sig", "dnsm
 Row = dict[str, Any]
 """One file's scores under the keys of ``score_pair``, and ``file`` and ``snr_db``."""
 
+System = dict[str, Any]
+"""What ``summary`` returns of the rows of a system."""
+
 
 def recordings(folder: Path) -> dict[str, Path]:
     """Audio files of a folder by name without suffix."""
@@ -82,47 +85,65 @@ def mean(rows: list[Row], score: str) -> float:
     return statistics.fmean(row[score] for row in rows)
 
 
-def spread(rows: list[Row], key: str, form: str) -> str:
+def summary(rows: list[Row]) -> System:
+    """Return what the tables show of a system: means, over all files and by SNR, and the spread of delay and length."""
+
+    def means(chosen: list[Row]) -> dict[str, float]:
+        return {score: round(mean(chosen, score), 6) for score in COLUMNS}
+
+    def spread(key: str) -> dict[str, float]:
+        values = [row[key] for row in rows]
+        return {"least": min(values), "median": statistics.median(values), "most": max(values)}
+
+    levels = sorted({row["snr_db"] for row in rows if not math.isnan(row["snr_db"])})
+    chosen = [(level, [row for row in rows if row["snr_db"] == level]) for level in levels]
+    return {
+        "mean": means(rows),
+        "delay_ms": spread("delay_ms"),
+        "length_difference": spread("length_difference"),
+        "by_snr": [{"snr_db": level, "recordings": len(some), "mean": means(some)} for level, some in chosen],
+    }
+
+
+def spread_text(values: dict[str, float], form: str) -> str:
     """Format the median, and the extremes when they differ from it."""
-    values = [row[key] for row in rows]
-    low, middle, high = (number(f(values), form) for f in (min, statistics.median, max))
+    low, middle, high = (number(values[key], form) for key in ("least", "median", "most"))
     return middle if low == middle == high else f"{middle} ({low} to {high})"
 
 
-def main_table(results: dict[str, list[Row]]) -> str:
+def main_table(systems: dict[str, System]) -> str:
     """Lay out means of all scores, medians of delay and length, one line per system."""
-    heading = ["", *(title for title, _ in COLUMNS.values()), "delay ms", "length difference"]
+    # Records that were written before a score was added do not have it.
+    columns = {
+        score: column for score, column in COLUMNS.items() if all(score in one["mean"] for one in systems.values())
+    }
+    heading = ["", *(title for title, _ in columns.values()), "delay ms", "length difference"]
     lines = [
         [
-            system,
-            *(number(mean(rows, score), form) for score, (_, form) in COLUMNS.items()),
-            spread(rows, "delay_ms", ".1f"),
-            spread(rows, "length_difference", ".0f"),
+            name,
+            *(number(system["mean"][score], form) for score, (_, form) in columns.items()),
+            spread_text(system["delay_ms"], ".1f"),
+            spread_text(system["length_difference"], ".0f"),
         ]
-        for system, rows in results.items()
+        for name, system in systems.items()
     ]
     return markdown(heading, lines)
 
 
-def snr_tables(results: dict[str, list[Row]]) -> str:
+def snr_tables(systems: dict[str, System]) -> str:
     """Lay out all scores but eSTOI, two in a table, one column per SNR."""
-    return "\n".join(_snr_table(results, two) for two in TOGETHER)
+    return "\n".join(_snr_table(systems, two) for two in TOGETHER)
 
 
-def _snr_table(results: dict[str, list[Row]], two: tuple[str, str]) -> str:
-    levels = sorted({row["snr_db"] for rows in results.values() for row in rows})
-    counts = [sum(row["snr_db"] == level for row in next(iter(results.values()))) for level in levels]
-    formats = [COLUMNS[score][1] for score in two]
+def _snr_table(systems: dict[str, System], two: tuple[str, str]) -> str:
     heading = [" / ".join(COLUMNS[score][0] for score in two)]
-    heading += [f"{level:g} dB ({n})" for level, n in zip(levels, counts, strict=True)]
+    heading += [f"{group['snr_db']:g} dB ({group['recordings']})" for group in next(iter(systems.values()))["by_snr"]]
     lines = []
-    for system, rows in results.items():
-        line = [system]
-        for level in levels:
-            chosen = [row for row in rows if row["snr_db"] == level]
-            cells = (number(mean(chosen, score), digits) for score, digits in zip(two, formats, strict=True))
-            line.append(" / ".join(cells))
-        lines.append(line)
+    for name, system in systems.items():
+        cells = [
+            " / ".join(number(group["mean"][score], COLUMNS[score][1]) for score in two) for group in system["by_snr"]
+        ]
+        lines.append([name, *cells])
     return markdown(heading, lines)
 
 
@@ -188,9 +209,10 @@ def main() -> None:
         seconds[name] = time.monotonic() - start
         print(f"{name}: {len(clean)} files in {seconds[name]:.0f} s", file=sys.stderr, flush=True)
 
-    text = main_table(results)
+    summaries = {name: summary(rows) for name, rows in results.items()}
+    text = main_table(summaries)
     if args.by_snr:
-        text += "\n" + snr_tables(results)
+        text += "\n" + snr_tables(summaries)
     print(text, end="")
     if args.markdown:
         args.markdown.write_text(text, encoding="utf-8")

@@ -3,8 +3,9 @@
     model_table.py --pairs DIR [--peers DIR]
 
 Every shipped model denoises ``DIR/noisy`` with and without the post-filter. ``--peers`` holds one folder of
-enhanced files of the same names for each other program. The tables go between the marks of models/README.md, the
-means of the shipped models to models/scores.json, where `percepnet models` reads them.
+enhanced files of the same names for each other program. What that gave goes to docs/quality.json, from which
+``docs/generate.py options`` makes the tables of the pages. The means of the shipped models go to models/scores.json,
+where `percepnet models` reads them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from percepnet_cli import Denoiser, load_model
 from percepnet_cli.network.modelfile import Model, shipped_names
 
 ROOT = Path(__file__).resolve().parents[2]
-CARD = ROOT / "models" / "README.md"
 SCORES = ROOT / "models" / "scores.json"
-BEGIN, END = "<!-- quality -->", "<!-- end -->"
+RECORD = ROOT / "docs" / "quality.json"
 KEPT = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
 
@@ -85,13 +85,15 @@ def main() -> None:
         for name, model in own.items()
     }
     SCORES.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
-    table = dev_table.main_table(results)
+    systems = {label: dev_table.summary(rows) for label, rows in results.items()}
+    record = json.loads(RECORD.read_text("utf-8")) | {"test_set": pairs.name, "systems": systems}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+    table = dev_table.main_table(systems)
     if clean.keys() <= snr.keys():
-        table += "\n" + dev_table.snr_tables(results)
-    before, _, rest = CARD.read_text("utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    CARD.write_text(f"{before}{BEGIN}\n{table}{END}{after}", "utf-8")
+        table += "\n" + dev_table.snr_tables(systems)
     print(table, end="")
+    print("now: python docs/generate.py options")
 
 
 if __name__ == "__main__":
