@@ -89,7 +89,7 @@ def test_no_page_is_read_to_make_another(scripts: None) -> None:
 
 def test_exit_codes_and_environment_stand_once() -> None:
     page = (ROOT / "docs" / "commands.md").read_text("utf-8")
-    for word in ("Exit codes", "Environment", "PERCEPNET_ISA", "| `130` |"):
+    for word in ("## Exit codes", "## Environment", "PERCEPNET_ISA", "| `130` |"):
         assert page.count(word) == 1, word
 
 
