@@ -48,6 +48,8 @@ class FileReport:
     """Time it took."""
     left_out: tuple[str, ...] = ()
     """What stands beside the samples of the source and the target cannot hold."""
+    ends_early: str | None = None
+    """How the source ends before it should, as the end of a sentence."""
 
 
 def denoise_file(
@@ -65,6 +67,7 @@ def denoise_file(
     keep_times: bool = False,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    strict: bool = False,
     progress: Callable[[float, float | None], object] | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -98,6 +101,8 @@ def denoise_file(
     start_seconds, duration_seconds : float, float or None
         Do only this part of a file, from so many seconds on and so long (None: to the end). It sounds as in the whole:
         the denoiser hears what comes before it, too.
+    strict : bool
+        Raise an error and write nothing if the source ends before it should; else the report says so.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -110,7 +115,7 @@ def denoise_file(
     Raises
     ------
     AudioError
-        If the source cannot be read or the target not be written.
+        If the source cannot be read or the target not be written; with ``strict``, if the source ends early.
     ModelError
         If the model cannot be loaded.
     ValueError
@@ -139,6 +144,8 @@ def denoise_file(
         stack.enter_context(writer)
         rate = reader.sample_rate
         total = excerpt.seconds(reader)
+        if strict:
+            _refuse_what_ends_early(source, reader)
         if progress:
             progress(0.0, total)
 
@@ -183,6 +190,8 @@ def denoise_file(
                 progress(writer.frames / rate, total)
         if writer.frames == 0 and start_seconds > 0:
             raise AudioError(too_short(reader, heard.position, start_seconds))
+        if strict:
+            _refuse_what_ends_early(source, reader)
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
     return FileReport(
@@ -194,6 +203,7 @@ def denoise_file(
         metrics.finish(),
         elapsed,
         tuple(getattr(writer, "left_out", ())),
+        reader.ends_early,
     )
 
 
@@ -205,6 +215,11 @@ def _check_excerpt(source: str, start_seconds: float, duration_seconds: float | 
         raise ValueError(f"duration_seconds is {duration_seconds}, it must be above 0")
     if source == "-" and (start_seconds or duration_seconds is not None):
         raise AudioError("a part can be taken of files, not of standard input")
+
+
+def _refuse_what_ends_early(source: str, reader: Source) -> None:
+    if reader.ends_early is not None:
+        raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {reader.ends_early}")
 
 
 def _open_source(source: str, raw: RawFormat | None) -> Source:

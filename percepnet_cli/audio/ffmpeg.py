@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from percepnet_cli.audio.formats import early
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.pipes import PipeReader
 from percepnet_cli.errors import AudioError, UnknownFormatError
@@ -25,6 +26,17 @@ LOCAL_ONLY = ("-protocol_whitelist", "file,pipe")
 FILL_GAPS = "aresample=async=1:min_hard_comp=0.1"
 FROM_ZERO = ":first_pts=0"
 """Fill with silence what a track leaves out, so that its sound stays in time with the picture."""
+
+SAYS_EARLY = (b"File ended prematurely", b": partial file")
+"""What ffmpeg says of containers that are cut short."""
+
+ROUNDED_SHARE, ROUNDED_SECONDS = 0.01, 0.5
+"""By which the length that a container tells may be wrong."""
+
+ESTIMATED = {
+    "aac", "ac3", "aea", "amr", "asf", "dts", "eac3", "loas", "mp3", "mpeg", "mpegts", "ogg", "truehd",
+}  # fmt: skip
+"""Containers that do not tell their length: what ffprobe says is an estimate."""
 
 BROADCAST = {"mpegts", "mpeg", "asf", "ogg"}
 """Containers whose times may jump: in these ffmpeg counts from the first sound and not from the first track."""
@@ -75,6 +87,14 @@ class Media:
         return [track for track in self.tracks if track.kind == "audio"]
 
     @property
+    def promised_seconds(self) -> float | None:
+        """Length of the first audio track, if the file tells that."""
+        track = self.audio[0] if self.audio else None
+        if track is None or self.container in ESTIMATED:
+            return None
+        return track.seconds if self.film or track.seconds is not None else self.seconds
+
+    @property
     def film(self) -> bool:
         """Whether there are moving pictures."""
         return any(track.kind == "video" and not track.is_picture for track in self.tracks)
@@ -119,7 +139,7 @@ def _track(stream: dict[str, Any]) -> Track:
         channels=stream.get("channels"),
         bits=bits or None,
         bits_per_second=int(stream["bit_rate"]) if stream.get("bit_rate", "").isdecimal() else None,
-        seconds=_number(stream.get("duration")),
+        seconds=_number(stream.get("duration")) or _clock(_tag(stream, "duration")),
         start_seconds=_number(stream.get("start_time")) or 0.0,
         is_picture=bool(stream.get("disposition", {}).get("attached_pic")),
     )
@@ -133,6 +153,15 @@ def _tag(part: dict[str, Any], name: str) -> str | None:
 def _number(text: str | None) -> float | None:
     try:
         return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _clock(text: str | None) -> float | None:
+    """Return the seconds of a time such as "00:01:02.5", in which Matroska tells how long a track is."""
+    try:
+        hours, minutes, seconds = (text or "").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     except ValueError:
         return None
 
@@ -222,6 +251,7 @@ class MediaReader(PipeReader):
 
     def __init__(self, path: Path, extent: Extent | None = None, strict: bool = False) -> None:
         self._strict = strict
+        self._bytes = 0
         self.sample_rate = 0
         self.media = None if extent else probe(path)
         track = self.media.audio[0] if self.media and self.media.audio else None
@@ -266,6 +296,7 @@ class MediaReader(PipeReader):
         if extent:
             self.bits_per_second = extent.bits_per_second
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames
+            self.ends_early = extent.ends_early
 
     @property
     def seconds(self) -> float | None:
@@ -274,9 +305,22 @@ class MediaReader(PipeReader):
 
     def _read_some(self, size: int) -> bytes:
         data = super()._read_some(size)
+        self._bytes += len(data)
         if not data and (self._process.wait() != 0 or (self._strict and os.fstat(self._messages.fileno()).st_size)):
             raise AudioError(f"{self.path} is damaged: ffmpeg says '{self._last_message()}'")
+        if not data and self.ends_early is None:
+            self._notice_end()
         return data
+
+    def _notice_end(self) -> None:
+        """Compare what came with what the file promised."""
+        seconds = self._bytes / self.raw.frame_bytes / self.sample_rate
+        expected = super().seconds if self.media is None else self.media.promised_seconds
+        self._messages.seek(0)
+        said = self._messages.read()
+        short = expected is not None and seconds < (1 - ROUNDED_SHARE) * expected - ROUNDED_SECONDS
+        if short or any(words in said for words in SAYS_EARLY):
+            self.ends_early = early(seconds, expected if short else None)
 
     def _last_message(self) -> str:
         self._messages.seek(0)

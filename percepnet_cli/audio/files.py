@@ -48,6 +48,8 @@ def open_reader(path: str | Path) -> Source:
     extent = framing.measure(path) if formats.readable_size(path) is not None else None
     if extent is not None and extent.trouble is not None:
         return _through_ffmpeg(path, extent, extent.trouble)
+
+    # libsndfile, or ffmpeg where that knows more
     try:
         reader = Reader(path, extent)
     except UnknownFormatError as error:
@@ -55,7 +57,9 @@ def open_reader(path: str | Path) -> Source:
             raise
         if ffmpeg.installed():
             with suppress(UnknownFormatError):  # the first error says it better
-                return ffmpeg.MediaReader(path)
+                media = ffmpeg.MediaReader(path)
+                media.ends_early = extent.ends_early if extent else None
+                return media
         elif path.suffix.lower() in FFMPEG_SUFFIXES:
             raise AudioError(f"{error} without ffmpeg; install that, or convert the file") from None
         raise

@@ -63,8 +63,25 @@ class Layout:
         return None if self.frames is None else self.frames / self.sample_rate
 
 
+def early(seconds: float, expected_seconds: float | None = None) -> str:
+    """Return how a source ends before it should, as the end of a sentence.
+
+    >>> early(4, 8)
+    'ends early, after 4.0 s of 8.0 s'
+    """
+    return f"ends early, after {seconds:.1f} s" + (f" of {expected_seconds:.1f} s" if expected_seconds else "")
+
+
 class Source(Layout):
-    """What can be read, once, from start to end; a context manager."""
+    """What can be read, once, from start to end; a context manager.
+
+    Attributes
+    ----------
+    ends_early : str or None
+        How it ends before it should, as the end of a sentence; known for certain when all has been read.
+    """
+
+    ends_early: str | None = None
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""

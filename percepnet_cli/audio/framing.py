@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from percepnet_cli.audio import formats
 from percepnet_cli.audio.formats import OPUS_SAMPLE_RATES
 
 MPEG_SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -31,6 +32,9 @@ MPEG_BITRATES = {
 
 VBRI_OFFSET = 32
 """Bytes from the head of a first frame to Fraunhofer's description of the file."""
+
+MISCOUNTED = 2
+"""Frames by which the header of a whole MP3 may be wrong."""
 
 SEARCHED_BYTES = 65536
 """In which a first frame is looked for, after tags."""
@@ -63,6 +67,8 @@ class Extent:
     """Samples by which decoders may differ from ``frames``: what they leave out at the ends."""
     sound_bytes: int
     """Bytes without tags."""
+    ends_early: str | None = None
+    """How it ends before it should, as the end of a sentence."""
 
     @property
     def bits_per_second(self) -> float | None:
@@ -147,7 +153,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
     if declared is not None:
         position += first.size
     counts: dict[tuple[int, int], int] = {}  # (samples of a frame, Hz) -> frames
-    sizes, sound_bytes = set(), 0
+    sizes, sound_bytes, cut_frame = set(), 0, False
     end = len(data)
     while position < end:
         frame = frame_at(position)
@@ -159,6 +165,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         sizes.add(frame.size - frame.padding)
         sound_bytes += frame.size
         position += frame.size
+        cut_frame = position > end
 
     number = sum(counts.values())
     total = sum(count * samples * first.sample_rate // rate for (samples, rate), count in counts.items())
@@ -168,6 +175,10 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
     elif not declared and len(sizes) > 1:
         trouble = "has a variable bitrate, and no header that tells its length"
     layer = ("III", "II", "I")[first.layer - 1]
+    ends_early = None
+    if cut_frame or number + MISCOUNTED < (declared or 0):
+        seconds = total / first.sample_rate
+        ends_early = formats.early(seconds, seconds * declared / number if declared and number < declared else None)
     return Extent(
         "MP3",
         f"MPEG_LAYER_{layer}",
@@ -177,6 +188,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         trouble,
         slack=2 * first.samples,
         sound_bytes=sound_bytes,
+        ends_early=ends_early,
     )
 
 
@@ -252,6 +264,8 @@ class _Stream:
     """Samples of the packet that has begun."""
     open_packet: bool = False
     """Whether the last page ended within a packet."""
+    finished: bool = False
+    """Whether its last page, marked as such, is all there."""
     regular: bool = True
     """Whether the positions on its pages are what their packets add up to."""
 
@@ -273,11 +287,14 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
         stream = by_serial.get(serial)
         if stream is None:
             continue
+        whole = body + sum(segments) <= len(data)
+        stream.finished = bool(flags & LAST_PAGE) and whole
         if granule > 0:  # headers have the position 0
             sound_bytes += sum(segments)
         if stream.subtype == "OPUS":
-            _count_opus_page(stream, data, segments, body)
-            _check_opus_position(stream, granule, bool(flags & LAST_PAGE))
+            if whole:
+                _count_opus_page(stream, data, segments, body)
+                _check_opus_position(stream, granule, bool(flags & LAST_PAGE))
         elif granule >= 0:
             stream.position = granule
     if not streams:
@@ -299,6 +316,7 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
         trouble,
         slack=LARGEST_VORBIS_BLOCK,
         sound_bytes=sound_bytes,
+        ends_early=None if all(one.finished for one in streams) else "ends early, without its last page",
     )
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from percepnet_cli.audio.formats import Layout, Source, check_sample_rate
+from percepnet_cli.audio.formats import Layout, Source, check_sample_rate, early
 from percepnet_cli.audio.samples import ENCODINGS, decode, encode
 from percepnet_cli.errors import AudioError
 
@@ -152,7 +152,7 @@ class PipeReader(Source):
 
         Yields float32 [n, channels], C-contiguous, n > 0; NaN and infinities have become 0.
         """
-        rest = b""
+        rest, done = b"", 0
         while self._left != 0:
             wanted = frames * self.raw.frame_bytes - len(rest)
             if self._left is not None:
@@ -171,8 +171,13 @@ class PipeReader(Source):
                 block = decode(data, self.raw.encoding).reshape(-1, self.channels)
                 if not np.isfinite(block).all():
                     np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+                done += len(block)
                 yield block
 
+        if self._left or rest:
+            missing = -(-((self._left or 0) + len(rest)) // self.raw.frame_bytes)
+            expected = (done + missing) / self.sample_rate if self._left else None
+            self.ends_early = early(done / self.sample_rate, expected)
         while self._read_some(65536):  # chunks after the samples: whoever writes them shall not find the pipe closed
             pass
 

@@ -186,6 +186,10 @@ class Excerpt(io.FileIO):
         self._start, self._size = start, size
         self.seek(0)
 
+    def is_whole(self) -> bool:
+        """Return whether the file still reaches to the excerpt's end."""
+        return os.fstat(self.fileno()).st_size >= self._start + self._size
+
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move; return the new position."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]

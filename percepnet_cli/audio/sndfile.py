@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.audio import bitrate, ffmpeg, formats, riff
-from percepnet_cli.audio.formats import Layout, Source, check_sample_rate
+from percepnet_cli.audio.formats import Layout, Source, check_sample_rate, early
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.samples import rounded
 from percepnet_cli.errors import AudioError, UnknownFormatError
@@ -33,6 +34,9 @@ PADDED = {"MPEG_LAYER_III"}
 
 ADD_PEAK_CHUNK = 0x1050
 """Command of libsndfile (sndfile.h)."""
+
+SIZES = re.compile(r"(\d+) \(?should be (\d+)")
+"""In libsndfile's notes: a size by the header, and what is there."""
 
 INTEGER_BITS = {
     "PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ALAC_16": 16, "ALAC_24": 24, "ALAC_32": 32,
@@ -76,6 +80,10 @@ class Reader(Source):
             rate, channels, container, subtype = known  # libsndfile does not know all chunks
             super().__init__(rate, channels, None, container, subtype)
         self.path = path
+        if wave and wave.declared > sound_bytes and wave.bytes_per_second:
+            self.ends_early = early(sound_bytes / wave.bytes_per_second, wave.declared / wave.bytes_per_second)
+        elif wave is None and self._file and _says_early(self._file.extra_info):
+            self.ends_early = early(self.frames / self.sample_rate if self.frames else 0.0)
         try:
             check_sample_rate(path, self.sample_rate)
             if known and wave:
@@ -92,6 +100,9 @@ class Reader(Source):
         if self.frames is not None and self.frames >= 2**62:  # how libsndfile says that a FLAC came from a pipe
             self.frames = None
         self.bits_per_second = extent.bits_per_second if extent else None
+        self._slack = extent.slack if extent else 0
+        if self.ends_early is None and extent is not None:
+            self.ends_early = extent.ends_early
         if self.frames is not None and extent is not None:
             self.cut_short = self.frames + extent.slack < extent.frames
             if self.frames > extent.frames + extent.slack:
@@ -140,8 +151,10 @@ class Reader(Source):
                 yield from self._go_on(done, frames, error.error_string.rstrip("."))
                 return
             if len(block) == 0:
-                if self._excerpt and done != self.frames:  # soundfile swallows what its callbacks raise
+                if self._excerpt and done != self.frames and self._excerpt.is_whole():  # soundfile swallows exceptions
                     raise AudioError(f"{self.path} cannot be read to its end")
+                if self.ends_early is None and self.frames is not None and done + self._slack < self.frames:
+                    self.ends_early = early(done / self.sample_rate, self.frames / self.sample_rate)
                 return
             done += len(block)
             if not np.isfinite(block).all():
@@ -271,6 +284,12 @@ class Encoder:
         """Close the file, whatever it holds; doing it twice is harmless."""
         with suppress(soundfile.LibsndfileError):  # what is thrown away need not be whole
             self._file.close()
+
+
+def _says_early(log: str) -> bool:
+    """Return whether libsndfile's notes on a header tell of more bytes than there are, beyond a chunk's padding."""
+    sizes = [(int(found[1]), int(found[2])) for found in SIZES.finditer(log)]
+    return "truncated" in log or any(declared - there > 8 for declared, there in sizes)
 
 
 def _native(path: Path) -> str | bytes:

@@ -19,8 +19,8 @@ from percepnet_cli.storage.target import check_file
 from percepnet_cli.version import __version__
 
 COLUMNS = (
-    "source", "target", "status", "error", "seconds", "sample_rate", "channels", "input_level_db", "output_level_db",
-    "snr_db", "speech_share", "gain_reduction_db", "elapsed_seconds", "cpu_seconds",
+    "source", "target", "status", "error", "warning", "seconds", "sample_rate", "channels", "input_level_db",
+    "output_level_db", "snr_db", "speech_share", "gain_reduction_db", "elapsed_seconds", "cpu_seconds",
 )  # fmt: skip
 """Names of the values of a file; empty, or null, where there is none."""
 
@@ -38,6 +38,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.report is not None:
         values |= asdict(outcome.report.measures)
+        values["warning"] = outcome.report.ends_early
         values |= {
             name: getattr(outcome.report, name) for name in ("seconds", "sample_rate", "channels", "elapsed_seconds")
         }

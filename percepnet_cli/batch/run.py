@@ -39,6 +39,7 @@ class Settings:
     keep_times: bool = False
     start_seconds: float = 0.0
     duration_seconds: float | None = None
+    strict: bool = False
 
     def of_each_file(self) -> dict[str, Any]:
         """Return the options of ``denoise_file``."""
@@ -161,6 +162,7 @@ def denoise_files(
     linked: bool = True,
     force: bool = False,
     skip_existing: bool = False,
+    strict: bool = False,
     suffix: str | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
@@ -176,7 +178,7 @@ def denoise_files(
         Files, folders (searched recursively, their tree is mirrored), globs, or URLs that fsspec knows.
     folder : str or Path
         Where the results go; made if needed.
-    model, post_filter, attenuation_limit_db, linked, force
+    model, post_filter, attenuation_limit_db, linked, force, strict
         See ``denoise_file``.
     skip_existing : bool
         Leave out what has a result already: an interrupted run goes on.
@@ -210,6 +212,6 @@ def denoise_files(
     """
     items = collect(map(str, sources), str(folder), suffix)
     loaded = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
-    settings = Settings(loaded, post_filter, attenuation_limit_db, linked, force, skip_existing)
+    settings = Settings(loaded, post_filter, attenuation_limit_db, linked, force, skip_existing, strict=strict)
     outcomes = {outcome.item: outcome for outcome in run(items, settings, jobs, scheduler)}
     return [outcomes[item] for item in items]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
     from percepnet_cli.batch.inputs import Item
     from percepnet_cli.batch.run import Outcome
+    from percepnet_cli.file_denoiser import FileReport
     from percepnet_cli.network.modelfile import Model
 
 
@@ -87,6 +88,7 @@ OPTION_GROUPS = {
         "--quality",
         "--force",
         "--keep-times",
+        "--strict",
         "--skip-existing",
         "--dry-run",
         "--report",
@@ -134,6 +136,7 @@ OPTION_GROUPS = {
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=PRESETS_HELP)
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
+@click.option("--strict", is_flag=True, help="Fail on an input that ends before it should; else it is warned of.")
 @click.option("--keep-times", is_flag=True, help="Give each result the modification time of its input.")
 @click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
 @jobs_option
@@ -180,6 +183,7 @@ def denoise(
     dry_run: bool,
     force: bool,
     keep_times: bool,
+    strict: bool,
     skip_existing: bool,
     jobs: int | None,
     suffix: str | None,
@@ -222,6 +226,7 @@ def denoise(
         "keep_times": keep_times,
         "start_seconds": start_seconds,
         "duration_seconds": duration_seconds,
+        "strict": strict,
     }
     if report == STANDARD_OUTPUT:
         if target == "-":
@@ -265,6 +270,7 @@ def _one(
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         shown.finish(done)
+    _say_what_ends_early({source: done})
     if not quiet:
         _say_what_is_left_out({target: done.left_out})
     if report is not None:
@@ -316,10 +322,18 @@ def _many(
         counts = f"{len(items) - len(failed) - skipped} files done, {skipped} there before, {len(failed)} failed"
         click.echo(f"{counts}; {bar.summary()}", err=True)
         _say_what_is_left_out({one.item.target: one.report.left_out for one in outcomes if one.report})
+    _say_what_ends_early({one.item.source: one.report for one in outcomes if one.report})
     for outcome in failed:
         click.echo(in_red(f"Error: {outcome.error}"), err=True)
     if failed:
         sys.exit(1)
+
+
+def _say_what_ends_early(reports: dict[str, FileReport]) -> None:
+    """Warn of inputs that end before they should; also where no progress is wanted. reports: by input."""
+    for source, report in reports.items():
+        if report.ends_early is not None:
+            click.echo(f"Warning: {'standard input' if source == '-' else source} {report.ends_early}", err=True)
 
 
 def _say_what_is_left_out(left_out: dict[str, tuple[str, ...]]) -> None:
