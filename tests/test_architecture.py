@@ -55,9 +55,9 @@ def test_few_modules_lie_at_the_root_of_the_package():
 def test_every_folder_is_a_package_that_is_built(monkeypatch):
     setuptools = pytest.importorskip("setuptools")
     built = []
-    monkeypatch.setattr(setuptools, "setup", lambda packages: built.extend(packages))
+    monkeypatch.setattr(setuptools, "setup", lambda packages, **settings: built.extend(packages))
     monkeypatch.chdir(ROOT)
-    runpy.run_path("setup.py")
+    runpy.run_path("setup.py", run_name="__main__")
     folders = {path.parent.relative_to(ROOT) for path in FILES}
     assert sorted(built) == sorted([*(".".join(folder.parts) for folder in folders), "percepnet_cli.models"])
 
