@@ -115,3 +115,8 @@ POSTFILTER_BETA = 0.02
 SILENCE_ENERGY = 1e-9
 """Band energies below this count as nothing: divisions are guarded by it. Digital silence has 0,
 one bit of a 24-bit recording some 1e-11."""
+
+# --- what can be asked for -------------------------------------------------------------------
+
+LOWEST_LUFS, HIGHEST_LUFS = -40.0, -10.0
+"""Loudness of a result by ITU-R BS.1770; podcasts have -16, broadcasts -23 (EBU R 128)."""

@@ -18,9 +18,10 @@ from percepnet_cli.audio.excerpt import Excerpt, Window, too_short
 from percepnet_cli.audio.files import Writer, open_reader, open_writer
 from percepnet_cli.audio.formats import Layout, Source, readable_size
 from percepnet_cli.audio.level import find_gain
+from percepnet_cli.audio.loudness import Leveler
 from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
 from percepnet_cli.audio.resample import Resampler
-from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.constants import HIGHEST_LUFS, HOP_SIZE, LOWEST_LUFS, SAMPLE_RATE
 from percepnet_cli.errors import AudioError
 from percepnet_cli.metrics.blind import BlindMetrics, Measures
 from percepnet_cli.storage import remote
@@ -50,6 +51,8 @@ class FileReport:
     """What stands beside the samples of the source and the target cannot hold."""
     ends_early: str | None = None
     """How the source ends before it should, as the end of a sentence."""
+    loudness_lufs: float | None = None
+    """Of the target, if one was wanted."""
 
 
 def denoise_file(
@@ -68,6 +71,7 @@ def denoise_file(
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
     strict: bool = False,
+    loudness_lufs: float | None = None,
     progress: Callable[[float, float | None], object] | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -103,6 +107,8 @@ def denoise_file(
         the denoiser hears what comes before it, too.
     strict : bool
         Raise an error and write nothing if the source ends before it should; else the report says so.
+    loudness_lufs : float or None
+        Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -138,11 +144,11 @@ def denoise_file(
     _check_excerpt(source, start_seconds, duration_seconds)
     with ExitStack() as stack:
         reader = stack.enter_context(_open_source(source, raw))
+        leveler = _leveler(target, reader, loudness_lufs)
         excerpt = Excerpt.of(reader, start_seconds, duration_seconds)
         like = excerpt.layout(reader)
         writer = _open_target(target, like, force, raw, quality, keep_times)
         stack.enter_context(writer)
-        rate = reader.sample_rate
         total = excerpt.seconds(reader)
         if strict:
             _refuse_what_ends_early(source, reader)
@@ -159,37 +165,13 @@ def denoise_file(
             linked=linked,
             threads=threads,
         )
-        metrics = BlindMetrics(rate)
-
-        # what is much too soft for the network is raised, and lowered again at the end; a pipe cannot wait for that
-        frames = BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE
-        gain, blocks = 1.0, reader.blocks(frames)
-        if raw is None and os.path.isfile(source):
-            gain, blocks = find_gain(blocks, rate, lambda: open_reader(source), frames)
-
-        # Of an excerpt, the denoiser hears more than is kept
-        heard = Window(excerpt.begin, excerpt.stop)
-        first, end = excerpt.first - excerpt.begin, None if excerpt.end is None else excerpt.end - excerpt.begin
-        kept_in, kept_out = Window(first, end), Window(first, end)
-
-        def raised() -> Iterator[np.ndarray]:
-            for whole in blocks:
-                if len(block := heard.cut(whole)):
-                    metrics.add_input(kept_in.cut(block))
-                    yield block if gain == 1 else block * np.float32(gain)
-                if heard.passed:
-                    return
-
-        for denoised in denoise_blocks(raised(), rate, reader.channels, denoiser):
-            block = kept_out.cut(denoised)
-            if gain != 1:
-                block = block * np.float32(1 / gain)
-            metrics.add_output(block)
+        metrics = BlindMetrics(reader.sample_rate)
+        rereadable = raw is None and os.path.isfile(source)
+        blocks = _denoised(reader, excerpt, denoiser, metrics, (lambda: open_reader(source)) if rereadable else None)
+        if progress:
+            blocks = _counted(blocks, lambda frames: progress(frames / reader.sample_rate, total))
+        for block in blocks if leveler is None else leveler.apply(blocks):
             writer.write(block)
-            if progress:
-                progress(writer.frames / rate, total)
-        if writer.frames == 0 and start_seconds > 0:
-            raise AudioError(too_short(reader, heard.position, start_seconds))
         if strict:
             _refuse_what_ends_early(source, reader)
         reader.close()  # some systems do not let an open file be replaced, should it be the target
@@ -197,14 +179,74 @@ def denoise_file(
     return FileReport(
         source,
         target,
-        writer.frames / rate,
-        rate,
+        writer.frames / reader.sample_rate,
+        reader.sample_rate,
         reader.channels,
         metrics.finish(),
         elapsed,
         tuple(getattr(writer, "left_out", ())),
         reader.ends_early,
+        None if leveler is None else leveler.reached_lufs,
     )
+
+
+def _denoised(
+    reader: Source, excerpt: Excerpt, denoiser: Denoiser, metrics: BlindMetrics, reopen: Callable[[], Source] | None
+) -> Iterator[np.ndarray]:
+    """Yield the denoised excerpt of a source, float32 [n, channels], n > 0, and measure it.
+
+    reopen: opens the source again, if that can be. Raises AudioError if the source ends before the excerpt.
+    """
+    rate = reader.sample_rate
+
+    # what is much too soft for the network is raised, and lowered again at the end; a pipe cannot wait for that
+    frames = BLOCK_HOPS * HOP_SIZE * rate // SAMPLE_RATE
+    gain, blocks = 1.0, reader.blocks(frames)
+    if reopen is not None:
+        gain, blocks = find_gain(blocks, rate, reopen, frames)
+
+    # Of an excerpt, the denoiser hears more than is kept
+    heard = Window(excerpt.begin, excerpt.stop)
+    first, end = excerpt.first - excerpt.begin, None if excerpt.end is None else excerpt.end - excerpt.begin
+    kept_in, kept_out = Window(first, end), Window(first, end)
+
+    def raised() -> Iterator[np.ndarray]:
+        for whole in blocks:
+            if len(block := heard.cut(whole)):
+                metrics.add_input(kept_in.cut(block))
+                yield block if gain == 1 else block * np.float32(gain)
+            if heard.passed:
+                return
+
+    for denoised in denoise_blocks(raised(), rate, reader.channels, denoiser):
+        block = kept_out.cut(denoised)
+        if gain != 1:
+            block = block * np.float32(1 / gain)
+        if len(block):
+            metrics.add_output(block)
+            yield block
+    if excerpt.first and kept_out.position <= first:
+        raise AudioError(too_short(reader, heard.position, excerpt.first / rate))
+
+
+def _counted(blocks: Iterable[np.ndarray], show: Callable[[int], object]) -> Iterator[np.ndarray]:
+    """Pass blocks on; after each, say how many frames have passed."""
+    frames = 0
+    for block in blocks:
+        frames += len(block)
+        yield block
+        show(frames)
+
+
+def _leveler(target: str, like: Layout, loudness_lufs: float | None) -> Leveler | None:
+    """Return what brings a result to a loudness, if that is wanted. Raises AudioError if it cannot."""
+    if loudness_lufs is None:
+        return None
+    if not LOWEST_LUFS <= loudness_lufs <= HIGHEST_LUFS:
+        raise ValueError(f"loudness_lufs is {loudness_lufs}, it must be {LOWEST_LUFS:g} to {HIGHEST_LUFS:g}")
+    if target == "-":
+        raise AudioError("loudness is known when a recording has ended: give a file as OUT")
+    return Leveler(Path(target), like.sample_rate, like.channels, loudness_lufs)
 
 
 def _check_excerpt(source: str, start_seconds: float, duration_seconds: float | None) -> None:

@@ -20,7 +20,7 @@ from percepnet_cli.version import __version__
 
 COLUMNS = (
     "source", "target", "status", "error", "warning", "seconds", "sample_rate", "channels", "input_level_db",
-    "output_level_db", "snr_db", "speech_share", "gain_reduction_db", "elapsed_seconds", "cpu_seconds",
+    "output_level_db", "snr_db", "speech_share", "gain_reduction_db", "loudness_lufs", "elapsed_seconds", "cpu_seconds",
 )  # fmt: skip
 """Names of the values of a file; empty, or null, where there is none."""
 
@@ -40,7 +40,8 @@ def row(outcome: Outcome) -> dict[str, Any]:
         values |= asdict(outcome.report.measures)
         values["warning"] = outcome.report.ends_early
         values |= {
-            name: getattr(outcome.report, name) for name in ("seconds", "sample_rate", "channels", "elapsed_seconds")
+            name: getattr(outcome.report, name)
+            for name in ("seconds", "sample_rate", "channels", "loudness_lufs", "elapsed_seconds")
         }
     rounded = {name: round(value, DECIMALS) if isinstance(value, float) else value for name, value in values.items()}
     return {name: rounded.get(name) for name in COLUMNS}

@@ -40,6 +40,7 @@ class Settings:
     start_seconds: float = 0.0
     duration_seconds: float | None = None
     strict: bool = False
+    loudness_lufs: float | None = None
 
     def of_each_file(self) -> dict[str, Any]:
         """Return the options of ``denoise_file``."""

@@ -11,20 +11,20 @@ import click
 from percepnet_cli.cli.arguments import means_folder, refuse_terminals, say_what_would_be_done, sources_and_target
 from percepnet_cli.cli.options import (
     CommandWithSections,
+    Loudness,
     Time,
     as_options,
     denoiser_options,
     jobs_option,
     scheduler_option,
 )
+from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_ends_early, say_what_is_missing, write_report
 from percepnet_cli.cli.presets import PRESETS, PRESETS_HELP, Percent, choose
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
     from percepnet_cli.batch.inputs import Item
     from percepnet_cli.batch.run import Outcome
-    from percepnet_cli.file_denoiser import FileReport
-    from percepnet_cli.network.modelfile import Model
 
 
 def _raw_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> RawFormat | None:
@@ -50,8 +50,6 @@ def _suffix(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     return suffix
 
 
-STANDARD_OUTPUT = Path("-")
-
 EXAMPLES = """
     percepnet denoise noisy.wav clean.wav
     percepnet denoise noisy.wav    # writes noisy-denoised.wav
@@ -60,6 +58,9 @@ EXAMPLES = """
   Half of the noise; what a run would do:
     percepnet denoise --amount 50% interview.mp3 interview.flac
     percepnet denoise --dry-run recordings/ clean/
+
+  As loud as podcasts are:
+    percepnet denoise --loudness -16 interview.wav podcast.mp3
 
   A setting tried on ten seconds of two hours:
     percepnet denoise --preset gentle --start 1:02:30 --duration 10 interview.mp3 try.wav
@@ -99,8 +100,10 @@ OPTION_GROUPS = {
         "--attenuation-limit",
         "--amount",
         "--preset",
+        "--loudness",
         "--post-filter",
         "--independent-channels",
+        "--loudness",
         "--start",
         "--duration",
     ],
@@ -132,6 +135,14 @@ OPTION_GROUPS = {
     type=Time(min=0, min_open=True),
     metavar="TIME",
     help="Do only so much. It sounds as it would in the whole.",
+)
+@click.option(
+    "--loudness",
+    "loudness_lufs",
+    type=Loudness(),
+    metavar="LUFS",
+    help="Loudness of the result by ITU-R BS.1770, such as -16, with peaks below -1 dBTP. Needs ffmpeg, a second pass, "
+    "and room for 4 bytes a sample beside OUT.",
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=PRESETS_HELP)
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
@@ -179,6 +190,7 @@ def denoise(
     amount: float | None,
     start_seconds: float,
     duration_seconds: float | None,
+    loudness_lufs: float | None,
     preset: str | None,
     dry_run: bool,
     force: bool,
@@ -227,6 +239,7 @@ def denoise(
         "start_seconds": start_seconds,
         "duration_seconds": duration_seconds,
         "strict": strict,
+        "loudness_lufs": loudness_lufs,
     }
     if report == STANDARD_OUTPUT:
         if target == "-":
@@ -270,15 +283,15 @@ def _one(
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         shown.finish(done)
-    _say_what_ends_early({source: done})
+    say_what_ends_early({source: done})
     if not quiet:
-        _say_what_is_left_out({target: done.left_out})
+        say_what_is_missing({target: done}, settings["loudness_lufs"])
     if report is not None:
         from percepnet_cli.batch.inputs import Item
         from percepnet_cli.batch.run import DONE, Outcome
         from percepnet_cli.network.modelfile import load_model
 
-        _write_report(report, [Outcome(Item(source, target, 0), DONE, done)], load_model(model))
+        write_report(report, [Outcome(Item(source, target, 0), DONE, done)], load_model(model))
 
 
 def _many(
@@ -315,56 +328,15 @@ def _many(
         run.close()
         bar.close()
         if report is not None:
-            _write_report(report, outcomes, loaded)
+            write_report(report, outcomes, loaded)
     failed = [outcome for outcome in outcomes if outcome.status == batch.FAILED]
     if not quiet:
         skipped = sum(outcome.status == batch.SKIPPED for outcome in outcomes)
         counts = f"{len(items) - len(failed) - skipped} files done, {skipped} there before, {len(failed)} failed"
         click.echo(f"{counts}; {bar.summary()}", err=True)
-        _say_what_is_left_out({one.item.target: one.report.left_out for one in outcomes if one.report})
-    _say_what_ends_early({one.item.source: one.report for one in outcomes if one.report})
+        say_what_is_missing({one.item.target: one.report for one in outcomes if one.report}, settings["loudness_lufs"])
+    say_what_ends_early({one.item.source: one.report for one in outcomes if one.report})
     for outcome in failed:
         click.echo(in_red(f"Error: {outcome.error}"), err=True)
     if failed:
         sys.exit(1)
-
-
-def _say_what_ends_early(reports: dict[str, FileReport]) -> None:
-    """Warn of inputs that end before they should; also where no progress is wanted. reports: by input."""
-    for source, report in reports.items():
-        if report.ends_early is not None:
-            click.echo(f"Warning: {'standard input' if source == '-' else source} {report.ends_early}", err=True)
-
-
-def _say_what_is_left_out(left_out: dict[str, tuple[str, ...]]) -> None:
-    """Say once for all files what their formats cannot hold."""
-    kinds = sorted({kind for found in left_out.values() for kind in found})
-    files = [target for target, found in left_out.items() if found]
-    if files:
-        where = files[0] if len(files) == 1 else f"{len(files)} files"
-        click.echo(f"Note: {where} does not hold all that stands beside the sound: {', '.join(kinds)}", err=True)
-
-
-def _write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
-    """Write the report; what an earlier one says of files that were there already stays."""
-    from percepnet_cli.batch import report
-    from percepnet_cli.batch.run import SKIPPED
-    from percepnet_cli.errors import AudioError
-
-    earlier = {}
-    if path != STANDARD_OUTPUT and any(outcome.status == SKIPPED for outcome in outcomes):
-        try:
-            earlier = report.read(path)
-        except AudioError as error:  # the new one must not be lost for it, nor the old file, whatever it is
-            aside = report.set_aside(path)
-            click.echo(f"{error}; it is kept as {aside}", err=True)
-    rows = []
-    for outcome in outcomes:
-        old = earlier.get(outcome.item.source)
-        kept = old is not None and outcome.status == SKIPPED and not old["error"]
-        rows.append(old if old is not None and kept else report.row(outcome))
-    described = {"name": model.name, "sha256": model.digest}
-    if path == STANDARD_OUTPUT:
-        click.echo(report.as_json(rows, described))
-    else:
-        report.write(path, rows, described)

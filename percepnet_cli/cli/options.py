@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from percepnet_cli.constants import HIGHEST_LUFS, LOWEST_LUFS
 from percepnet_cli.extras import missing, sentence
 
 EXIT_CODES = """
@@ -124,6 +125,21 @@ class Decibels(Number):
         """Return a finite number of the range."""
         if isinstance(value, str):
             value = re.sub(r"\s*db$", "", value.strip(), flags=re.IGNORECASE).replace("\N{MINUS SIGN}", "-")
+        return super().convert(value, param, ctx)
+
+
+class Loudness(Number):
+    """LUFS, with the unit or without: -16, "-16 LUFS"."""
+
+    name = "loudness"
+
+    def __init__(self) -> None:
+        super().__init__(min=LOWEST_LUFS, max=HIGHEST_LUFS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return a finite number of the range."""
+        if isinstance(value, str):
+            value = re.sub(r"\s*(lufs|lkfs)$", "", value.strip(), flags=re.IGNORECASE).replace("\N{MINUS SIGN}", "-")
         return super().convert(value, param, ctx)
 
 

@@ -62,6 +62,8 @@ def summary(target: str, report: FileReport, speed: float | None = None) -> str:
         parts.append(f"noise lowered by {measures.gain_reduction_db:.0f} dB")
     if measures.snr_db is not None:
         parts.append(f"estimated SNR {measures.snr_db:.0f} dB")
+    if report.loudness_lufs is not None:
+        parts.append(f"{report.loudness_lufs:.1f} LUFS")
     if speed is not None:
         parts.append(f"{speed:.0f} x real time")
     return f"{target}: {', '.join(parts)}"

@@ -1,0 +1,63 @@
+"""What ``percepnet denoise`` says and writes of files that are done: what they lack, and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from percepnet_cli.batch.run import Outcome
+    from percepnet_cli.file_denoiser import FileReport
+    from percepnet_cli.network.modelfile import Model
+
+STANDARD_OUTPUT = Path("-")
+
+AUDIBLE_LU = 0.5
+"""A result that lacks more of the loudness that was wanted is named."""
+
+
+def say_what_ends_early(reports: dict[str, FileReport]) -> None:
+    """Warn of inputs that end before they should; also where no progress is wanted. reports: by input."""
+    for source, report in reports.items():
+        if report.ends_early is not None:
+            click.echo(f"Warning: {'standard input' if source == '-' else source} {report.ends_early}", err=True)
+
+
+def say_what_is_missing(reports: dict[str, FileReport], wanted_lufs: float | None) -> None:
+    """Say once for all files what they do not hold, and which are not as loud as was wanted."""
+    for target, done in reports.items():
+        reached = done.loudness_lufs
+        if wanted_lufs is not None and reached is not None and reached < wanted_lufs - AUDIBLE_LU:
+            click.echo(f"Note: {target} has {reached:.1f} LUFS; more would only press its peaks", err=True)
+    kinds = sorted({kind for done in reports.values() for kind in done.left_out})
+    files = [target for target, done in reports.items() if done.left_out]
+    if files:
+        where = files[0] if len(files) == 1 else f"{len(files)} files"
+        click.echo(f"Note: {where} does not hold all that stands beside the sound: {', '.join(kinds)}", err=True)
+
+
+def write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
+    """Write the report; what an earlier one says of files that were there already stays."""
+    from percepnet_cli.batch import report
+    from percepnet_cli.batch.run import SKIPPED
+    from percepnet_cli.errors import AudioError
+
+    earlier = {}
+    if path != STANDARD_OUTPUT and any(outcome.status == SKIPPED for outcome in outcomes):
+        try:
+            earlier = report.read(path)
+        except AudioError as error:  # the new one must not be lost for it, nor the old file, whatever it is
+            aside = report.set_aside(path)
+            click.echo(f"{error}; it is kept as {aside}", err=True)
+    rows = []
+    for outcome in outcomes:
+        old = earlier.get(outcome.item.source)
+        kept = old is not None and outcome.status == SKIPPED and not old["error"]
+        rows.append(old if old is not None and kept else report.row(outcome))
+    described = {"name": model.name, "sha256": model.digest}
+    if path == STANDARD_OUTPUT:
+        click.echo(report.as_json(rows, described))
+    else:
+        report.write(path, rows, described)
