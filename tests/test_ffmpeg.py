@@ -57,11 +57,64 @@ def test_words_are_no_sound_for_ffmpeg_either(tmp_path):
         open_reader(tmp_path / "text.mp4")
 
 
+LISTS = {
+    "address": "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{secret}.ts\n#EXT-X-ENDLIST\n",
+    "hls by its URL": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{secret}.ts\n#EXT-X-ENDLIST\n",
+    "hls of parts": '#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXT-X-MAP:URI="{secret}.mp4"\n#EXTINF:9,\n{secret}.mp4\n',
+    "hls of lists": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\n{folder}/inner.m3u8\n",
+    "concat": "ffconcat version 1.0\nfile {secret}.wav\n",
+    "concat beside": "ffconcat version 1.0\nfile secret.wav\n",
+    "dash": '<?xml version="1.0"?><MPD type="static" mediaPresentationDuration="PT1S"><Period><AdaptationSet '
+    'mimeType="audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>{secret}.mp4</BaseURL></Representation>'
+    "</AdaptationSet></Period></MPD>",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9999 RTP/AVP 0\n",
+}
+"""Texts that make ffmpeg open other files, or addresses."""
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    """A folder with sounds that lists could lead to."""
+    folder = tmp_path_factory.mktemp("secrets")
+    run_ffmpeg(
+        "-f", "lavfi", "-i", "sine=duration=1", *(folder / f"secret.{suffix}" for suffix in ("ts", "wav", "mp4"))
+    )
+    (folder / "inner.m3u8").write_text(LISTS["hls"].format(secret=folder / "secret"))
+    return folder
+
+
 @needs_ffmpeg
-def test_a_list_of_addresses_is_not_followed(tmp_path):
-    (tmp_path / "list.m4a").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
-    with pytest.raises(AudioError, match="is not a sound file"):
-        open_reader(tmp_path / "list.m4a")
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists_are_not_followed(secrets, kind):
+    own = {"concat": "ffconcat", "dash": "mpd", "sdp": "sdp"}.get(kind.split()[0], "m3u8")
+    for suffix in ("mp4", own):
+        path = secrets / f"list.{suffix}"
+        path.write_text(LISTS[kind].format(secret=secrets / "secret", folder=secrets))
+        with pytest.raises(AudioError, match=r"is not a sound file that can be read$"):
+            open_reader(path)
+        assert ffmpeg.probe(path) is None  # nor for its pictures, when a film is written
+
+
+@needs_ffmpeg
+def test_a_name_is_no_pattern(tmp_path):
+    """ffmpeg takes names like these for numbered pictures."""
+    for name in ("a%03d.mp4", "a*.mp4", "a:b.mp4", "-i.mp4"):
+        run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", f"file:{tmp_path}/{name}")
+        with open_reader(tmp_path / name) as reader:
+            assert reader.seconds == pytest.approx(1, abs=0.1)
+
+
+@needs_ffmpeg
+def test_what_may_be_read_is_known_to_ffmpeg():
+    """A misspelled name would shut out a container that was read before."""
+    shown = subprocess.run(["ffmpeg", "-v", "error", "-demuxers"], capture_output=True, text=True, check=True).stdout
+    known = {name for line in shown.splitlines() if len(line.split()) > 1 for name in line.split()[1].split(",")}
+    if "imf" not in known:
+        pytest.skip("an ffmpeg of another age")
+    assert set(ffmpeg.READ.split(",")) - known == set()
+    lists = {"concat", "concatf", "dash", "hls", "imf", "image2", "lavfi", "mlv", "rtsp", "sap", "sdp", "vobsub"}
+    assert not lists & set(ffmpeg.READ.split(","))
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.wav"])

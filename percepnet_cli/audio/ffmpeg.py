@@ -20,8 +20,21 @@ from percepnet_cli.errors import AudioError, UnknownFormatError
 PROGRAM = "ffmpeg"
 PROBE = "ffprobe"
 
-LOCAL_ONLY = ("-protocol_whitelist", "file,pipe")
-"""Playlists do not make ffmpeg open addresses."""
+READ = (
+    "3dostr,aa,aac,aax,ac3,ace,act,adx,aea,aiff,alaw,amr,amrnb,amrwb,apc,ape,aptx,asf,asf_o,ast,au,avi,avr,avs,caf,"
+    "codec2,daud,dsf,dss,dts,dtshd,dv,dxa,ea,eac3,epaf,flac,flv,gsm,gxf,h264,hevc,iff,ilbc,ircam,ivf,kux,live_flv,loas,"
+    "lvf,lxf,m4v,matroska,mca,mlp,mmf,mods,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,msf,mtaf,mtv,mulaw,mxf,nc,nistsphere,"
+    "nsv,nut,ogg,oma,paf,pmp,pva,pvf,qcp,rm,roq,rso,sbc,sds,sln,smjpeg,smk,sol,sox,spdif,svag,swf,tak,thp,truehd,tta,"
+    "ty,vivo,voc,vqf,w64,wav,wc3movie,wsd,wsvqa,wtv,wv,xa,xmv,xvag,xwma"
+)
+"""The containers that ffmpeg may read, by its names of them: each is one file.
+
+Playlists and scripts are not among them, whatever they call themselves: they would bring other files' sound into the
+result.
+"""
+
+ONE_FILE = ("-protocol_whitelist", "file", "-format_whitelist", READ)
+"""Options of an input that is the file of this name and nothing else."""
 
 FILL_GAPS = "aresample=async=1:min_hard_comp=0.1"
 FROM_ZERO = ":first_pts=0"
@@ -105,7 +118,7 @@ def probe(path: Path) -> Media | None:
     if shutil.which(PROBE) is None:
         return None
 
-    command = [PROBE, "-v", "error", *LOCAL_ONLY, "-of", "json"]
+    command = [PROBE, "-v", "error", *ONE_FILE, "-of", "json"]
     command += ["-show_streams", "-show_format", "-show_chapters", address(path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     try:
@@ -190,7 +203,7 @@ def sound_end(path: Path, container: str, descriptors: tuple[int, ...] = ()) -> 
     Packets are counted, not decoded. container: what the file is, by the name of ffmpeg's reader of it; descriptors:
     open files that the path needs.
     """
-    command = [PROGRAM, "-nostdin", "-v", "error", *LOCAL_ONLY, "-f", container, "-i", address(path)]
+    command = [PROGRAM, "-nostdin", "-v", "error", *ONE_FILE, "-f", container, "-i", address(path)]
     command += ["-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-"]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=descriptors
@@ -260,7 +273,7 @@ class MediaReader(PipeReader):
         codec = extent.subtype.lower() if extent else track.codec if track else ""
 
         # Float samples of the first track, as a WAV into a pipe
-        command = [PROGRAM, "-nostdin", "-v", "error", *LOCAL_ONLY, *_decoder(codec), "-i", address(path)]
+        command = [PROGRAM, "-nostdin", "-v", "error", *ONE_FILE, *_decoder(codec), "-i", address(path)]
         command += ["-map", "0:a:0"]
         if extent:  # parts may differ from the first
             command += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]

@@ -77,7 +77,7 @@ class FfmpegEncoder:
         if original is not None and media is not None:
             if media.film and container in SUBTITLES and like.first_frame is not None:
                 raise AudioError("an excerpt has no picture; give OUT the extension of a sound file")
-            command += [*ffmpeg.LOCAL_ONLY, "-i", ffmpeg.address(original), *_other_tracks(media, container)]
+            command += [*ffmpeg.ONE_FILE, "-i", ffmpeg.address(original), *_other_tracks(media, container)]
             if like.first_frame is not None:
                 command += ["-map_chapters", "-1"]
         else:
