@@ -36,6 +36,9 @@ VBRI_OFFSET = 32
 MISCOUNTED = 2
 """Frames by which the header of a whole MP3 may be wrong."""
 
+DECODER_DELAY = 529
+"""Samples that a decoder of MP3 gives before the first one of its encoder."""
+
 SEARCHED_BYTES = 65536
 """In which a first frame is looked for, after tags."""
 
@@ -149,28 +152,33 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
             return None
 
     # the first frame may describe the file and hold no sound
-    declared, cut = _description(data, position, first.side_bytes)
+    declared, delay, padding = _description(data, position, first.side_bytes)
     if declared is not None:
         position += first.size
     counts: dict[tuple[int, int], int] = {}  # (samples of a frame, Hz) -> frames
-    sizes, sound_bytes, cut_frame = set(), 0, False
+    sizes, sound_bytes, cut_frame, number = set(), 0, False, 0
     end = len(data)
     while position < end:
         frame = frame_at(position)
         if frame is None:
             position = _after_mpeg_tag(data, position) or _next_mpeg_frame(data, position + 1, frame_at, end)
             continue
+        # so may the first frame of a file that was appended
+        if declared and number >= declared and _description(data, position, frame.side_bytes)[0] is not None:
+            position += frame.size
+            continue
         kind = (frame.samples, frame.sample_rate)
         counts[kind] = counts.get(kind, 0) + 1
+        number += 1
         sizes.add(frame.size - frame.padding)
         sound_bytes += frame.size
         position += frame.size
         cut_frame = position > end
 
-    number = sum(counts.values())
     total = sum(count * samples * first.sample_rate // rate for (samples, rate), count in counts.items())
-    trouble = None
+    cut, trouble = delay + padding, None
     if declared and number > declared + 1:
+        cut = delay + DECODER_DELAY if delay else 0  # ffmpeg, which will read it, keeps what is padded within
         trouble = f"goes on after the {declared * first.samples / first.sample_rate:.1f} s that its header declares"
     elif not declared and len(sizes) > 1:
         trouble = "has a variable bitrate, and no header that tells its length"
@@ -192,27 +200,27 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
     )
 
 
-def _description(data: mmap.mmap, start: int, side_bytes: int) -> tuple[int | None, int]:
+def _description(data: mmap.mmap, start: int, side_bytes: int) -> tuple[int | None, int, int]:
     """Read what may stand in a first frame.
 
-    Returns the number of frames, 0 if it is not told, None if the frame is one of sound; and the samples that decoders
-    leave out at both ends.
+    Returns the number of frames, 0 if it is not told, None if the frame is one of sound; and the samples that the
+    encoder added in front and at the end.
     """
     at = start + 4 + side_bytes
     if data[at : at + 4] not in (b"Xing", b"Info"):
         vbri = start + 4 + VBRI_OFFSET
         if data[vbri : vbri + 4] == b"VBRI":
-            return int.from_bytes(data[vbri + 14 : vbri + 18], "big"), 0
-        return None, 0
+            return int.from_bytes(data[vbri + 14 : vbri + 18], "big"), 0, 0
+        return None, 0, 0
     flags = int.from_bytes(data[at + 4 : at + 8], "big")
     frames = int.from_bytes(data[at + 8 : at + 12], "big") if flags & 1 else 0
     # frames, bytes, table of contents and quality come before the encoder's own part, each if its bit is set
     sizes = (4, 4, 100, 4)
     encoder = at + 8 + sum(size for bit, size in enumerate(sizes) if flags >> bit & 1)
     if data[encoder : encoder + 4] not in (b"LAME", b"Lavf", b"Lavc"):
-        return frames, 0
+        return frames, 0, 0
     both = int.from_bytes(data[encoder + 21 : encoder + 24], "big")
-    return frames, (both >> 12) + (both & 0xFFF)
+    return frames, both >> 12, both & 0xFFF
 
 
 def _after_mpeg_tag(data: mmap.mmap, position: int) -> int | None:

@@ -1,10 +1,10 @@
-"""Read many kinds of files and compare their lengths with what ffmpeg decodes.
+"""Denoise many kinds of files in one batch and compare the lengths of the results with what ffmpeg decodes.
 
-    mixed_files.py [--folder DIR] [--files 300] [FILE ...]
+    mixed_files.py [--folder DIR] [--files 300] [--jobs 1]
 
-Without FILE it makes files of every container and codec below that this ffmpeg can write, mono to 7.1 and 8 to 192 kHz,
-and reads each. Prints those that differ by more than a codec's frame, or cannot be read, and how many there were; a
-table of all with --all. The exit code is 1 if a file lost sound in silence.
+Makes files of every container and codec below that this ffmpeg can write, mono to 7.1 and 8 to 192 kHz, and denoises
+the folder. Prints a table of all kinds, the files that differ by more than a codec's frame, and those that failed. The
+exit code is 1 if sound was lost in silence: a length that is less than ffmpeg's and no error.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from percepnet_cli.audio.files import open_reader
-from percepnet_cli.errors import AudioError
+from percepnet_cli import denoise_files
 
 FRAME = 2048
 """Samples of the largest frame of the codecs."""
@@ -65,34 +66,56 @@ def decoded_seconds(path: Path) -> float:
     return len(done.stdout) / 2 / 48000
 
 
+@dataclass
+class Kind:
+    """What became of the files of one container and codec."""
+
+    files: int = 0
+    failed: int = 0
+    differences: list[float] = field(default_factory=list)
+    """Frames by which results are longer than ffmpeg's decoding of their inputs."""
+
+
 def main() -> None:
-    """Make, read, compare and print."""
+    """Make, denoise, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("paths", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--files", type=int, default=300)
-    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--model", default="lite")
     args = parser.parse_args()
+
+    kinds: dict[str, Kind] = defaultdict(Kind)
+    lost = 0
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.folder or Path(temporary)
+        folder = args.folder or Path(temporary) / "in"
         folder.mkdir(exist_ok=True)
-        paths, lost, refused = args.paths or make(folder, args.files), 0, 0
-        for path in paths:
-            expected = decoded_seconds(path)
-            try:
-                with open_reader(path) as reader:
-                    rate, stated = reader.sample_rate, reader.seconds
-                    seconds = sum(len(block) for block in reader.blocks(48000)) / rate
-            except AudioError as error:
-                print(f"refused: {error}")
-                refused += 1
+        paths = make(folder, args.files)
+        for outcome in denoise_files([folder], Path(temporary) / "out", model=args.model, jobs=args.jobs):
+            source = Path(outcome.item.source)
+            codec, rate, _ = source.stem.rsplit("-", 2)
+            kind = kinds[f"{source.suffix[1:]} {codec}"]
+            kind.files += 1
+            if outcome.report is None:
+                kind.failed += 1
+                print(f"failed: {outcome.error}")
                 continue
-            differs = abs(seconds - expected) * rate > FRAME
-            lost += differs and seconds < expected
-            if differs or args.all:
-                length = "unknown" if stated is None else f"{stated:.3f} s"
-                print(f"{path.name}: {seconds:.3f} s, stated {length}, ffmpeg {expected:.3f} s")
-    print(f"{len(paths)} files, {refused} refused with a sentence, {lost} shorter than ffmpeg's decoding")
+
+            # Both lengths, that of the work and that of the file that came of it, beside ffmpeg's
+            expected = decoded_seconds(source)
+            lengths = (outcome.report.seconds, decoded_seconds(Path(outcome.item.target)))
+            differences = [(length - expected) * int(rate) for length in lengths]
+            kind.differences += differences
+            if max(map(abs, differences)) > FRAME:
+                print(f"{source.name}: {lengths[0]:.4f} s, written {lengths[1]:.4f} s, ffmpeg {expected:.4f} s")
+                lost += min(differences) < -FRAME
+
+    print("\n| container, codec | files | failed | frames too many or too few |\n| :-- | --: | --: | --: |")
+    for name, kind in sorted(kinds.items()):
+        span = f"{min(kind.differences):+.0f} to {max(kind.differences):+.0f}" if kind.differences else ""
+        print(f"| {name} | {kind.files} | {kind.failed} | {span} |")
+    failed = sum(kind.failed for kind in kinds.values())
+    print(f"\n{len(paths)} files, {failed} failed with a sentence, {lost} lost sound in silence")
     sys.exit(lost > 0)
 
 
