@@ -20,6 +20,7 @@ from percepnet_cli.training.data.generate import generate
 pytest.importorskip("distributed")
 from percepnet_cli.errors import ClusterError
 from percepnet_cli.parallel import cluster as module
+from percepnet_cli.parallel import runner
 
 pytestmark = pytest.mark.service
 
@@ -32,7 +33,13 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # a worker that is gone is noticed by its connection; nobody's home folder is asked for settings
-        self._environment = {**os.environ, "DASK_CONFIG": str(folder / "none.yaml"), "PYTHONWARNINGS": "default"}
+        modules = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": modules,
+            "DASK_CONFIG": str(folder / "none.yaml"),
+            "PYTHONWARNINGS": "default",
+        }
         self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", folder / "scheduler.json")
         self.workers: list[subprocess.Popen] = []
         self.address = wait_for(self._published_address)
@@ -95,6 +102,50 @@ def test_a_killed_worker_changes_nothing(cluster, recordings, expected, tmp_path
     assert digests(out) == expected
     rows = json.loads(report.read_text())["files"]
     assert {row["status"] for row in rows} == {"done"} and len(rows) == len(expected)
+
+
+def test_a_file_that_appears_during_the_work_is_not_replaced(cluster, recordings, expected, tmp_path):
+    """Even if a worker dies; and what the dead one had written and not told of is done again."""
+    cluster.add_workers(1)
+    out = tmp_path / "out"
+    process = start("--scheduler", cluster.address, recordings, out)
+    wait_for(lambda: count(out) >= 2, 200)
+    last = sorted(expected)[-1]
+    assert not (out / last).exists(), "too late to tell anything"
+    (out / last).parent.mkdir(parents=True, exist_ok=True)
+    (out / last).write_bytes(b"PRECIOUS")
+    cluster.kill_a_worker()
+    assert process.wait(300) == 1
+    assert (out / last).read_bytes() == b"PRECIOUS"
+    found = digests(out)
+    assert {name for name in expected if found.get(name) != expected[name]} == {last}
+
+
+def take(context, task, progress):
+    """A task that makes its file and dies, all before anybody knows."""
+    path, again = task
+    if path.exists() and not again:
+        raise ValueError("already exists")
+    first = not path.exists()
+    path.write_text("again" if again else "first")
+    if first and path.name == "dies":
+        os._exit(1)
+    return path.name
+
+
+def once_more(task):
+    return (task[0], True)
+
+
+def test_only_what_was_given_out_before_is_done_otherwise(cluster, tmp_path):
+    cluster.add_workers(1)
+    (tmp_path / "there").write_text("PRECIOUS")
+    tasks = [(tmp_path / name, False) for name in ("dies", "there", "new")]
+    results = runner.run(take, None, tasks, scheduler=cluster.address, again=once_more)
+    done = {result.number: result for result in results}
+    assert done[0] == runner.Done(0, "dies") and (tmp_path / "dies").read_text() == "again"
+    assert isinstance(done[1], runner.Failed) and (tmp_path / "there").read_text() == "PRECIOUS"
+    assert done[2] == runner.Done(2, "new") and (tmp_path / "new").read_text() == "first"
 
 
 def test_failures_come_back_as_sentences(cluster, recordings, expected, tmp_path):

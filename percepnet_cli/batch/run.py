@@ -79,6 +79,11 @@ def do_item(settings: Settings, item: Item, progress: Callable[[float], object] 
     return Outcome(item, DONE, report, cpu_seconds=time.process_time() - begin)
 
 
+def _given_out_again(item: Item) -> Item:
+    """Return the task for an item whose process died: maybe after its file was whole and before that was known."""
+    return replace(item, again=True)
+
+
 def run(
     items: Sequence[Item],
     settings: Settings,
@@ -126,11 +131,6 @@ def run(
     targets = [Path(remote.local(item.target)) for item in waiting if not remote.is_url(item.target)]
     atomic.remove_all_leftovers(targets)
 
-    # A worker may die after its file is whole and before that is known; who does it again replaces it. A process of
-    # this machine sees it in its task; a cluster gives tasks out again as they were.
-    if scheduler is not None:
-        settings = replace(settings, force=True)
-
     progressed = None if progress is None else (lambda number, share: progress(waiting[number], share))
 
     results = runner.run(
@@ -141,7 +141,7 @@ def run(
         scheduler,
         progressed,
         label=lambda item: str(item.source),
-        again=lambda item: replace(item, again=True),
+        again=_given_out_again,
     )
     try:
         for result in results:

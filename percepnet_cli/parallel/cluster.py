@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, KilledWorker, WorkerPlugin, as_completed
+from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
+from distributed.utils import sync
 
 from percepnet_cli.errors import ClusterError
 from percepnet_cli.version import __version__
@@ -49,6 +50,20 @@ def _call(function: Callable[[Any, Any], Any], key: str, version: tuple[str, str
             "install the same everywhere"
         )
     return function(contexts[key], task)
+
+
+def given_out_before() -> bool:
+    """Return, in a worker, whether the task that it is at was given to another one before, which then was gone.
+
+    The scheduler remembers that; should it not answer, nothing is known to have gone before.
+    """
+    worker = get_worker()
+    try:
+        story = sync(worker.loop, worker.scheduler.get_story, keys_or_stimuli=[worker.get_current_task()])
+    except Exception:  # of whatever kind the connection has
+        return False
+    # (key, state before, state after, ...): work that led to no result
+    return any(change[1] == "processing" and change[2] not in ("memory", "erred") for change in story)
 
 
 @cache

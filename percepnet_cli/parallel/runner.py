@@ -68,7 +68,8 @@ def run(
     label : callable
         (task) -> its name, put before a reason that does not say itself what it is about.
     again : callable or None
-        (task) -> what is given out instead after a process of this machine died over the task; None: the same.
+        (task) -> what is done instead after a process died over the task; None: the same. For a cluster, a function of
+        a module.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def _results(
     if scheduler is not None:
         from percepnet_cli.parallel import cluster
 
-        yield from cluster.run(scheduler, _guarded, work, tasks)
+        yield from cluster.run(scheduler, _in_cluster, (*work, again), tasks)
     elif min(jobs, len(tasks)) <= 1:
         for number, task in enumerate(tasks):
             yield number, _guarded(work, task, partial(progress or _ignore, number))
@@ -124,3 +125,15 @@ def _guarded(
         return Failed(-1, str(error))
     except Exception as error:  # one task must not end the others
         return Failed(-1, f"unexpected {type(error).__name__}: {error}", expected=False)
+
+
+def _in_cluster(work: tuple[Function, Any, Callable[[Any], Any] | None], task: Any) -> Done | Failed:
+    """Do one task in a worker. What fails may do so for what a worker left that died over the same task."""
+    function, context, again = work
+    result = _guarded((function, context), task)
+    if isinstance(result, Failed) and again is not None:
+        from percepnet_cli.parallel import cluster
+
+        if cluster.given_out_before():
+            return _guarded((function, context), again(task))
+    return result
