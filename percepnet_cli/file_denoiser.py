@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from percepnet_cli.audio.excerpt import Excerpt, Window, too_short
-from percepnet_cli.audio.files import Writer, open_reader, open_writer
-from percepnet_cli.audio.formats import Layout, Source, readable_size
+from percepnet_cli.audio.excerpt import Excerpt, Window, check_excerpt, too_short
+from percepnet_cli.audio.ffmpeg import MediaReader
+from percepnet_cli.audio.ffmpeg_encoder import TrackSound
+from percepnet_cli.audio.files import open_reader
+from percepnet_cli.audio.formats import Source
 from percepnet_cli.audio.level import find_gain
-from percepnet_cli.audio.loudness import Leveler
-from percepnet_cli.audio.pipes import STANDARD_INPUT, PipeReader, PipeWriter, RawFormat
+from percepnet_cli.audio.loudness import Leveler, new_leveler
+from percepnet_cli.audio.pipes import RawFormat
+from percepnet_cli.audio.places import open_source, open_target, refuse_what_ends_early
 from percepnet_cli.audio.resample import Resampler
-from percepnet_cli.constants import HIGHEST_LUFS, HOP_SIZE, LOWEST_LUFS, SAMPLE_RATE
+from percepnet_cli.audio.suffixes import FILMS
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.errors import AudioError
 from percepnet_cli.metrics.blind import BlindMetrics, Measures
 from percepnet_cli.storage import remote
+from percepnet_cli.storage.atomic import PendingFile
+from percepnet_cli.storage.target import check_file
 
 if TYPE_CHECKING:
     from percepnet_cli.denoiser import Denoiser
     from percepnet_cli.network.modelfile import Model
+
+Progress = Callable[[float, float | None], object]
+"""Gets seconds of audio done and expected."""
 
 BLOCK_HOPS = 128
 """Hops read at once, 1.28 s: enough for the kernels to work in batches, little memory."""
@@ -72,7 +79,8 @@ def denoise_file(
     duration_seconds: float | None = None,
     strict: bool = False,
     loudness_lufs: float | None = None,
-    progress: Callable[[float, float | None], object] | None = None,
+    all_tracks: bool = False,
+    progress: Progress | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
 
@@ -109,6 +117,8 @@ def denoise_file(
         Raise an error and write nothing if the source ends before it should; else the report says so.
     loudness_lufs : float or None
         Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
+    all_tracks : bool
+        Denoise all audio tracks of a film, not only the first, which is the one that is reported on.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -141,39 +151,52 @@ def denoise_file(
     source, target = remote.local(str(source)), remote.local(str(target))
     if keep_times and ("-" in (source, target) or not os.path.exists(source)):
         raise AudioError(f"{source} -> {target}: only files have times that could be kept")
-    _check_excerpt(source, start_seconds, duration_seconds)
+    check_excerpt(source, start_seconds, duration_seconds)
     with ExitStack() as stack:
-        reader = stack.enter_context(_open_source(source, raw))
-        leveler = _leveler(target, reader, loudness_lufs)
+        reader = stack.enter_context(open_source(source, raw))
         excerpt = Excerpt.of(reader, start_seconds, duration_seconds)
-        like = excerpt.layout(reader)
-        writer = _open_target(target, like, force, raw, quality, keep_times)
-        stack.enter_context(writer)
-        total = excerpt.seconds(reader)
         if strict:
-            _refuse_what_ends_early(source, reader)
-        if progress:
-            progress(0.0, total)
+            refuse_what_ends_early(source, reader)
 
-        from percepnet_cli.denoiser import Denoiser
+        def new_denoiser(channels: int) -> Denoiser:
+            from percepnet_cli.denoiser import Denoiser  # when all checks have passed: it takes its time
 
-        denoiser = Denoiser(
-            model,
-            channels=reader.channels,
-            post_filter=post_filter,
-            attenuation_limit_db=attenuation_limit_db,
-            linked=linked,
-            threads=threads,
-        )
+            return Denoiser(
+                model,
+                channels=channels,
+                post_filter=post_filter,
+                attenuation_limit_db=attenuation_limit_db,
+                linked=linked,
+                threads=threads,
+            )
+
+        # Of a film the other tracks come first, since ffmpeg takes them as files
+        tracks = _number_of_tracks(reader, target, excerpt) if all_tracks else 1
+        shown = _Shown(progress, excerpt.seconds(reader), tracks)
+        others: list[TrackSound] = []
+        if tracks > 1:
+            check_file(Path(os.path.realpath(target)), force, error=AudioError, shown=Path(target))
+        for number in range(1, tracks):
+            waiting = PendingFile(Path(os.path.realpath(target)))
+            stack.callback(waiting.discard)
+            with MediaReader(Path(source), number=number) as track, waiting.open() as file:
+                track_leveler = new_leveler(target, track, loudness_lufs)
+                blocks = _denoised(track, excerpt, new_denoiser(track.channels), BlindMetrics(track.sample_rate), None)
+                for block in _leveled(shown.passing(blocks, track.sample_rate), track_leveler):
+                    _put(file, block, target)
+            others.append(TrackSound(waiting, track))
+
+        leveler = new_leveler(target, reader, loudness_lufs)
+        writer = open_target(target, excerpt.layout(reader), force, raw, quality, keep_times, others)
+        stack.enter_context(writer)
+        shown.begin()
         metrics = BlindMetrics(reader.sample_rate)
-        rereadable = raw is None and os.path.isfile(source)
-        blocks = _denoised(reader, excerpt, denoiser, metrics, (lambda: open_reader(source)) if rereadable else None)
-        if progress:
-            blocks = _counted(blocks, lambda frames: progress(frames / reader.sample_rate, total))
-        for block in blocks if leveler is None else leveler.apply(blocks):
+        reopen = (lambda: open_reader(source)) if raw is None and os.path.isfile(source) else None
+        blocks = _denoised(reader, excerpt, new_denoiser(reader.channels), metrics, reopen)
+        for block in _leveled(shown.passing(blocks, reader.sample_rate), leveler):
             writer.write(block)
         if strict:
-            _refuse_what_ends_early(source, reader)
+            refuse_what_ends_early(source, reader)
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
     return FileReport(
@@ -229,57 +252,53 @@ def _denoised(
         raise AudioError(too_short(reader, heard.position, excerpt.first / rate))
 
 
-def _counted(blocks: Iterable[np.ndarray], show: Callable[[int], object]) -> Iterator[np.ndarray]:
-    """Pass blocks on; after each, say how many frames have passed."""
-    frames = 0
-    for block in blocks:
-        frames += len(block)
-        yield block
-        show(frames)
+class _Shown:
+    """What is said of the progress of a file: seconds that are done, of all its tracks together."""
+
+    def __init__(self, progress: Progress | None, seconds: float | None, tracks: int) -> None:
+        self._progress = progress
+        self._total = None if seconds is None else seconds * tracks
+        self._done = 0.0
+        self._begun = False
+
+    def begin(self) -> None:
+        """Say, once, that all checks have passed."""
+        if self._progress and not self._begun:
+            self._progress(0.0, self._total)
+        self._begun = True
+
+    def passing(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+        """Pass the blocks of a track on; after each, say how far it is."""
+        self.begin()
+        before, frames = self._done, 0
+        for block in blocks:
+            frames += len(block)
+            yield block
+            self._done = before + frames / sample_rate
+            if self._progress:
+                self._progress(self._done, self._total)
 
 
-def _leveler(target: str, like: Layout, loudness_lufs: float | None) -> Leveler | None:
-    """Return what brings a result to a loudness, if that is wanted. Raises AudioError if it cannot."""
-    if loudness_lufs is None:
-        return None
-    if not LOWEST_LUFS <= loudness_lufs <= HIGHEST_LUFS:
-        raise ValueError(f"loudness_lufs is {loudness_lufs}, it must be {LOWEST_LUFS:g} to {HIGHEST_LUFS:g}")
-    if target == "-":
-        raise AudioError("loudness is known when a recording has ended: give a file as OUT")
-    return Leveler(Path(target), like.sample_rate, like.channels, loudness_lufs)
+def _number_of_tracks(reader: Source, target: str, excerpt: Excerpt) -> int:
+    """Return how many audio tracks of a film are to be denoised if all are. Raises AudioError if that cannot be."""
+    if Path(target).suffix.lower() not in FILMS:
+        raise AudioError(f"{target} holds one track; all go into {' '.join(FILMS)}")
+    if not excerpt.whole:
+        raise AudioError("an excerpt has one track")
+    return len(reader.media.audio) if isinstance(reader, MediaReader) and reader.media else 1
 
 
-def _check_excerpt(source: str, start_seconds: float, duration_seconds: float | None) -> None:
-    """Raise an error if a part of a source that is wanted is none."""
-    if not 0 <= start_seconds < math.inf:
-        raise ValueError(f"start_seconds is {start_seconds}, it must be 0 or more")
-    if duration_seconds is not None and not 0 < duration_seconds < math.inf:
-        raise ValueError(f"duration_seconds is {duration_seconds}, it must be above 0")
-    if source == "-" and (start_seconds or duration_seconds is not None):
-        raise AudioError("a part can be taken of files, not of standard input")
+def _put(file: BinaryIO, block: np.ndarray, target: str) -> None:
+    """Append float32 samples to a file. Raises AudioError if the disk is full."""
+    try:
+        file.write(np.asarray(block, "<f4").tobytes())
+        file.flush()
+    except OSError as error:
+        raise AudioError(f"{target} cannot be written: {error.strerror}") from None
 
 
-def _refuse_what_ends_early(source: str, reader: Source) -> None:
-    if reader.ends_early is not None:
-        raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {reader.ends_early}")
-
-
-def _open_source(source: str, raw: RawFormat | None) -> Source:
-    if source == "-":
-        return PipeReader(sys.stdin.buffer, STANDARD_INPUT, raw)
-    if raw is None:
-        return open_reader(source)
-    size = readable_size(Path(source))
-    frames = None if size is None else size // raw.frame_bytes
-    return PipeReader(open(source, "rb"), source, raw, frames)
-
-
-def _open_target(
-    target: str, like: Layout, force: bool, raw: RawFormat | None, quality: float | None, keep_times: bool
-) -> Writer | PipeWriter:
-    if target == "-":
-        return PipeWriter(sys.stdout.buffer, like, raw)
-    return open_writer(target, like, force, quality, keep_times)
+def _leveled(blocks: Iterable[np.ndarray], leveler: Leveler | None) -> Iterable[np.ndarray]:
+    return blocks if leveler is None else leveler.apply(blocks)
 
 
 def denoise_blocks(

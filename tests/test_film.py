@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from batch_files import EXAMPLE
 from rewritten import rewrite
 from signals import tone
 
+from percepnet_cli import denoise_file
 from percepnet_cli.audio import ffmpeg
 from percepnet_cli.audio.files import open_reader
 from percepnet_cli.errors import AudioError
@@ -109,3 +111,59 @@ def test_without_ffmpeg_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(ffmpeg, "installed", lambda: False)
     with pytest.raises(AudioError, match=r"a.m4a cannot be written: .m4a needs ffmpeg, which is not installed"):
         rewrite(tmp_path / "a.wav", tmp_path / "a.m4a", 0.5)
+
+
+def film_of_two(folder: Path, suffix: str, video: bool = True) -> Path:
+    """A film whose second track has another rate, more channels, another language and more speech."""
+    street = soundfile.read(EXAMPLE, dtype="float32", frames=96000)[0]
+    soundfile.write(folder / "one.wav", street, 48000)
+    soundfile.write(folder / "two.wav", np.stack([street[::-2], 0.5 * street[::-2]], axis=1), 24000)
+    path = folder / f"two.{suffix}"
+    picture = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=2"] if video else []
+    maps = ["-map", "0:v", "-map", "1:a", "-map", "2:a"] if video else ["-map", "0:a", "-map", "1:a"]
+    inputs = [*picture, "-i", folder / "one.wav", "-i", folder / "two.wav", *maps]
+    names = ["-metadata:s:a:0", "language=deu", "-metadata:s:a:1", "language=fra"]
+    audio = "flac" if suffix != "mp4" else "alac"
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, *names, "-c:a", audio, path], check=True)
+    return path
+
+
+def tracks_of(path: Path) -> list[np.ndarray]:
+    media = ffmpeg.probe(path)
+    found = []
+    for number in range(len(media.audio)):
+        with ffmpeg.MediaReader(path, number=number) as reader:
+            found.append(np.concatenate(list(reader.blocks(5000))))
+    return found
+
+
+@pytest.mark.parametrize(("suffix", "video"), [("mkv", True), ("mp4", True), ("mka", False)])
+def test_all_tracks_are_denoised_if_wanted(tmp_path, suffix, video):
+    source = film_of_two(tmp_path, suffix, video)
+    steps = []
+    report = denoise_file(
+        source, tmp_path / f"out.{suffix}", all_tracks=True, model="lite", progress=lambda *step: steps.append(step)
+    )
+    before, after = ffmpeg.probe(source), ffmpeg.probe(tmp_path / f"out.{suffix}")
+    described = [(track.kind, track.codec, track.language, track.channels) for track in before.tracks]
+    assert [(track.kind, track.codec, track.language, track.channels) for track in after.tracks] == described
+    for number, (was, found) in enumerate(zip(tracks_of(source), tracks_of(tmp_path / f"out.{suffix}"), strict=True)):
+        soundfile.write(tmp_path / f"{number}.wav", was, (48000, 24000)[number], subtype="FLOAT")
+        denoise_file(tmp_path / f"{number}.wav", tmp_path / f"{number}-out.wav", model="lite")
+        expected = soundfile.read(tmp_path / f"{number}-out.wav", always_2d=True)[0]
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < 2e-3  # the tracks have 16 bits
+    assert report.seconds == 2 and steps[0][0] == 0 and steps[-1] == pytest.approx((4, 4), abs=0.1)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_all_tracks_need_a_place(tmp_path):
+    source = film_of_two(tmp_path, "mkv")
+    with pytest.raises(AudioError, match=r"out.wav holds one track; all go into .mp4 "):
+        denoise_file(source, tmp_path / "out.wav", all_tracks=True)
+    with pytest.raises(AudioError, match="an excerpt has one track"):
+        denoise_file(source, tmp_path / "out.mkv", all_tracks=True, duration_seconds=1)
+    (tmp_path / "out.mkv").touch()
+    with pytest.raises(AudioError, match=r"out.mkv already exists"):
+        denoise_file(source, tmp_path / "out.mkv", all_tracks=True)
+    assert (tmp_path / "out.mkv").stat().st_size == 0

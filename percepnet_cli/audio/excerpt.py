@@ -105,3 +105,13 @@ class Excerpt:
 def too_short(source: Source, frames: int, start_seconds: float) -> str:
     """Return what to say of a recording of so many frames that ends before an excerpt begins."""
     return f"{source.path} ends after {frames / source.sample_rate:.3f} s, before the start at {start_seconds:.10g} s"
+
+
+def check_excerpt(source: str, start_seconds: float, duration_seconds: float | None) -> None:
+    """Raise an error if a part of a source that is wanted is none."""
+    if not 0 <= start_seconds < math.inf:
+        raise ValueError(f"start_seconds is {start_seconds}, it must be 0 or more")
+    if duration_seconds is not None and not 0 < duration_seconds < math.inf:
+        raise ValueError(f"duration_seconds is {duration_seconds}, it must be above 0")
+    if source == "-" and (start_seconds or duration_seconds is not None):
+        raise AudioError("a part can be taken of files, not of standard input")

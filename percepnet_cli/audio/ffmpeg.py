@@ -234,16 +234,16 @@ def _subtype(track: Track | None) -> str:
     return "PCM_24" if (track.bits or 0) > 16 else "MEDIA"
 
 
-def _in_time(media: Media | None) -> str:
-    """Return the filter that keeps the sound of a film in time with its picture."""
+def _in_time(media: Media | None, number: int) -> str:
+    """Return the filter that keeps an audio track of a film in time with its picture."""
     if media is None or media.container not in BROADCAST:
         return FILL_GAPS + FROM_ZERO
-    late = round(1e6 * max(0.0, media.audio[0].start_seconds - media.start_seconds))
+    late = round(1e6 * max(0.0, media.audio[number].start_seconds - media.start_seconds))
     return f"{FILL_GAPS},adelay=delays={late / 1000:.3f}:all=1" if late else FILL_GAPS
 
 
 class MediaReader(PipeReader):
-    """The first audio track of a file, decoded by ffmpeg; a context manager with the face of ``audio.Reader``.
+    """An audio track of a file, decoded by ffmpeg; a context manager with the face of ``audio.Reader``.
 
     Parameters
     ----------
@@ -253,6 +253,8 @@ class MediaReader(PipeReader):
         Of an MP3 or Ogg file that libsndfile would read wrong.
     strict : bool
         Whether anything that ffmpeg complains about is damage.
+    number : int
+        Which of the audio tracks.
 
     Raises
     ------
@@ -262,23 +264,23 @@ class MediaReader(PipeReader):
         If it holds no sound, or none that ffmpeg can decode.
     """
 
-    def __init__(self, path: Path, extent: Extent | None = None, strict: bool = False) -> None:
+    def __init__(self, path: Path, extent: Extent | None = None, strict: bool = False, number: int = 0) -> None:
         self._strict = strict
         self._bytes = 0
         self.sample_rate = 0
         self.media = None if extent else probe(path)
-        track = self.media.audio[0] if self.media and self.media.audio else None
+        track = self.media.audio[number] if self.media and self.media.audio else None
         if self.media and not track:
             raise AudioError(f"{path} holds no track of sound")
         codec = extent.subtype.lower() if extent else track.codec if track else ""
 
-        # Float samples of the first track, as a WAV into a pipe
+        # Float samples of the track, as a WAV into a pipe
         command = [PROGRAM, "-nostdin", "-v", "error", *ONE_FILE, *_decoder(codec), "-i", address(path)]
-        command += ["-map", "0:a:0"]
+        command += ["-map", f"0:a:{number}"]
         if extent:  # parts may differ from the first
             command += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
         elif self.media is None or self.media.film:
-            command += ["-af", _in_time(self.media)]
+            command += ["-af", _in_time(self.media, number)]
         command += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
 
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +49,26 @@ USUAL_BITS_PER_SECOND = 96000
 """Of a channel, if the input's bitrate is not known."""
 
 
+@dataclass(frozen=True)
+class TrackSound:
+    """The new sound of one more track of a film."""
+
+    samples: PendingFile
+    """float32 [frames, channels], nothing else."""
+    layout: Layout
+
+    @property
+    def options(self) -> list[str]:
+        """What names it as an input of ffmpeg."""
+        rate, channels = self.layout.sample_rate, self.layout.channels
+        return ["-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", ffmpeg.address(_place(self.samples))]
+
+
+def _place(pending: PendingFile) -> Path:
+    """Return the name by which a child finds a file that may have none."""
+    return pending.path if pending.path is not None else Path(f"/proc/self/fd/{pending.descriptor}")
+
+
 class FfmpegEncoder:
     """Writes the samples of a new file through ffmpeg; picture, subtitles, chapters and tags come from the input.
 
@@ -58,6 +80,8 @@ class FfmpegEncoder:
         Its name later, which decides on the container.
     like : Layout
         The input: rate, channels, bitrate; its file, if it is one.
+    others : sequence of TrackSound
+        What replaces the audio tracks after the first; if there is none, those of the input stay.
 
     Raises
     ------
@@ -65,7 +89,7 @@ class FfmpegEncoder:
         If ffmpeg is not installed.
     """
 
-    def __init__(self, pending: PendingFile, path: Path, like: Layout) -> None:
+    def __init__(self, pending: PendingFile, path: Path, like: Layout, others: Sequence[TrackSound] = ()) -> None:
         if not ffmpeg.installed():
             raise AudioError(f"{path.suffix} needs ffmpeg, which is not installed")
         self._container = container = FFMPEG_CONTAINERS[path.suffix.lower()]
@@ -77,17 +101,25 @@ class FfmpegEncoder:
         if original is not None and media is not None:
             if media.film and container in SUBTITLES and like.first_frame is not None:
                 raise AudioError("an excerpt has no picture; give OUT the extension of a sound file")
-            command += [*ffmpeg.ONE_FILE, "-i", ffmpeg.address(original), *_other_tracks(media, container)]
+            command += [
+                *ffmpeg.ONE_FILE,
+                "-i",
+                ffmpeg.address(original),
+            ]
+            command += [option for other in others for option in other.options]
+            command += _other_tracks(media, container, len(others))
             if like.first_frame is not None:
                 command += ["-map_chapters", "-1"]
         else:
             command += ["-map", "0:a"]
-        command += _sound(media, container, like)
+        for number, layout in enumerate((like, *(other.layout for other in others))):
+            command += _sound(media, container, layout, number)
         # the same input gives the same bytes
         command += ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", container]
 
-        self._descriptors = () if pending.descriptor is None else (pending.descriptor,)
-        self._place = pending.path if pending.path is not None else Path(f"/proc/self/fd/{pending.descriptor}")
+        files = (pending, *(other.samples for other in others))
+        self._descriptors = tuple(file.descriptor for file in files if file.descriptor is not None)
+        self._place = _place(pending)
         self._sample_rate = like.sample_rate
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by discard)
         self._process = subprocess.Popen(
@@ -138,13 +170,18 @@ class FfmpegEncoder:
         self._messages.close()
 
 
-def _other_tracks(media: ffmpeg.Media, container: str) -> list[str]:
-    """Return the options that bring everything but the first audio track from the original."""
-    options = ["-map", "0:a"]
+def _other_tracks(media: ffmpeg.Media, container: str, replaced: int) -> list[str]:
+    """Return the options that bring everything but the first audio track from the original.
+
+    replaced: how many audio tracks after the first have new sound, 0 or all.
+    """
+    new = ["-map", "0:a", *(option for number in range(replaced) for option in ("-map", f"{2 + number}:a"))]
+    kept = [] if replaced else ["-map", "1:a?", "-map", "-1:a:0"]
+    options = new
     family = FAMILIES.get(container, container)
     film = media.film and container in SUBTITLES
     if film:
-        options = ["-map", "1:v", "-map", "0:a", "-map", "1:a?", "-map", "-1:a:0", "-map", "1:s?", "-c", "copy"]
+        options = ["-map", "1:v", *new, *kept, "-map", "1:s?", "-c", "copy"]
         if family not in media.container:
             options += ["-c:s", SUBTITLES[container]]
         if family == "matroska" and family in media.container:
@@ -152,18 +189,20 @@ def _other_tracks(media: ffmpeg.Media, container: str) -> list[str]:
     elif family == "mov" and any(track.is_picture for track in media.tracks):
         options += ["-map", "1:v:0", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
     options += ["-map_metadata", "1", "-map_chapters", "1"]
-    if media.audio and film:
-        options += ["-map_metadata:s:a:0", "1:s:a:0", "-disposition:a:0", "default"]
+    if media.audio and (film or replaced):
+        for number in range(1 + replaced):
+            options += [f"-map_metadata:s:a:{number}", f"1:s:a:{number}"]
+        options += ["-disposition:a:0", "default"]
     return options
 
 
-def _sound(media: ffmpeg.Media | None, container: str, like: Layout) -> list[str]:
-    """Return the options of the audio encoder: the input's codec and bitrate, if the container takes that."""
+def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int) -> list[str]:
+    """Return the options of an audio track's encoder: the input's codec and bitrate, if the container takes that."""
     codecs = CODECS[container]
-    used = media.audio[0].codec if media and media.audio else like.subtype.lower()
+    used = media.audio[number].codec if media and media.audio else like.subtype.lower()
     codec = used if used in codecs else codecs[0]
-    options = ["-c:a:0", ENCODERS[codec]]
+    options = [f"-c:a:{number}", ENCODERS[codec]]
     if codec not in LOSSLESS:
         rate = like.bits_per_second or USUAL_BITS_PER_SECOND * like.channels
-        options += ["-b:a:0", str(round(rate))]
+        options += [f"-b:a:{number}", str(round(rate))]
     return options

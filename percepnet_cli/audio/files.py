@@ -7,6 +7,7 @@ nothing. Samples are float32 [frames, channels] with a full scale of +-1 everywh
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from percepnet_cli.audio import chunks, ffmpeg, formats, framing
-from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder
+from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder, TrackSound
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.audio.sndfile import Encoder, Reader
 from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES
@@ -108,7 +109,13 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, like: Layout, force: bool, quality: float | None = None, keep_time: bool = False
+        self,
+        path: Path,
+        like: Layout,
+        force: bool,
+        quality: float | None = None,
+        keep_time: bool = False,
+        others: Sequence[TrackSound] = (),
     ) -> None:
         self.left_out: list[str] = []
         self._tags: Tags | None = None
@@ -119,6 +126,7 @@ class Writer:
         self._force = force
         self._quality = quality
         self._keep_time = keep_time
+        self._others = others
 
         # What cannot be written is said before anything is made; a link's file is replaced, not the link
         self._target = Path(os.path.realpath(path))
@@ -145,7 +153,7 @@ class Writer:
         if kept is not None and like.first_frame is not None:
             chunks.fit_excerpt(kept, like.first_frame)
         if self.format == "MEDIA":
-            return FfmpegEncoder(self._pending, self.path, like)
+            return FfmpegEncoder(self._pending, self.path, like, self._others)
 
         # Chunks go along in a container of the same family, tags where the format has tags
         wave = self.format in CONTAINERS
@@ -251,7 +259,12 @@ class Writer:
 
 
 def open_writer(
-    path: str | Path, like: Layout, force: bool = False, quality: float | None = None, keep_time: bool = False
+    path: str | Path,
+    like: Layout,
+    force: bool = False,
+    quality: float | None = None,
+    keep_time: bool = False,
+    others: Sequence[TrackSound] = (),
 ) -> Writer:
     """Begin a sound file that resembles the one of ``like``.
 
@@ -267,6 +280,8 @@ def open_writer(
         Of lossy encodings, 0 (smallest) to 10 (best); None: about the input's bitrate.
     keep_time : bool
         Give it the modification time of the file that ``like`` reads.
+    others : sequence of TrackSound
+        New sound of all audio tracks of a film after the first.
 
     Raises
     ------
@@ -274,4 +289,4 @@ def open_writer(
         If the target exists, cannot be written, or its format cannot hold this sound. Leaving
         the ``with`` block raises it, too: if the target has been made by another meanwhile.
     """
-    return Writer(Path(local(path) if isinstance(path, str) else path), like, force, quality, keep_time)
+    return Writer(Path(local(path) if isinstance(path, str) else path), like, force, quality, keep_time, others)

@@ -19,6 +19,8 @@ from typing import IO
 import numpy as np
 
 from percepnet_cli.audio import ffmpeg
+from percepnet_cli.audio.formats import Layout
+from percepnet_cli.constants import HIGHEST_LUFS, LOWEST_LUFS
 from percepnet_cli.errors import AudioError
 
 HIGHEST_PEAK_DB = -1.0
@@ -169,3 +171,14 @@ def _limiter(sample_rate: int, limit_db: float) -> str:
     limit = 10 ** (max(limit_db, LOWEST_LIMIT_DB) / 20)
     limiter = f"alimiter=limit={limit:.6f}:level=false:latency=true"
     return f"aresample={LIMITER_SAMPLE_RATE},{limiter},aresample={sample_rate}"
+
+
+def new_leveler(target: str, like: Layout, loudness_lufs: float | None) -> Leveler | None:
+    """Return what brings a result to a loudness, if that is wanted. Raises AudioError if it cannot."""
+    if loudness_lufs is None:
+        return None
+    if not LOWEST_LUFS <= loudness_lufs <= HIGHEST_LUFS:
+        raise ValueError(f"loudness_lufs is {loudness_lufs}, it must be {LOWEST_LUFS:g} to {HIGHEST_LUFS:g}")
+    if target == "-":
+        raise AudioError("loudness is known when a recording has ended: give a file as OUT")
+    return Leveler(Path(target), like.sample_rate, like.channels, loudness_lufs)

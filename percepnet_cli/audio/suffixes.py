@@ -15,6 +15,9 @@ FFMPEG_CONTAINERS = {
 }  # fmt: skip
 """What ffmpeg writes for an extension, by its own names."""
 
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mka")
+"""Extensions of what holds several tracks of sound."""
+
 FFMPEG_SUFFIXES = {
     ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dts", ".eac3", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv",
     ".mov", ".mp2", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".tta", ".webm", ".wma", ".wmv", ".wv",

@@ -41,6 +41,7 @@ class Settings:
     duration_seconds: float | None = None
     strict: bool = False
     loudness_lufs: float | None = None
+    all_tracks: bool = False
 
     def of_each_file(self) -> dict[str, Any]:
         """Return the options of ``denoise_file``."""

@@ -71,8 +71,8 @@ EXAMPLES = """
   Films, to FLAC (with ffmpeg installed):
     percepnet denoise --format flac 'talks/**/*.mp4' clean/
 
-  A film with its sound replaced:
-    percepnet denoise talk.mp4 talk-clean.mp4
+  A film with its sound replaced, that of all its languages:
+    percepnet denoise --all-tracks talk.mp4 talk-clean.mp4
 
   In a pipe, as the sound comes:
     ffmpeg -v error -i talk.mkv -f wav - | percepnet denoise - - | ffmpeg -i - talk.opus
@@ -89,6 +89,7 @@ OPTION_GROUPS = {
         "--quality",
         "--force",
         "--keep-times",
+        "--all-tracks",
         "--strict",
         "--skip-existing",
         "--dry-run",
@@ -146,6 +147,7 @@ OPTION_GROUPS = {
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=PRESETS_HELP)
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
+@click.option("--all-tracks", is_flag=True, help="Denoise all audio tracks of a film, not only the first.")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 @click.option("--strict", is_flag=True, help="Fail on an input that ends before it should; else it is warned of.")
 @click.option("--keep-times", is_flag=True, help="Give each result the modification time of its input.")
@@ -191,6 +193,7 @@ def denoise(
     start_seconds: float,
     duration_seconds: float | None,
     loudness_lufs: float | None,
+    all_tracks: bool,
     preset: str | None,
     dry_run: bool,
     force: bool,
@@ -240,6 +243,7 @@ def denoise(
         "duration_seconds": duration_seconds,
         "strict": strict,
         "loudness_lufs": loudness_lufs,
+        "all_tracks": all_tracks,
     }
     if report == STANDARD_OUTPUT:
         if target == "-":
