@@ -15,6 +15,7 @@ from percepnet_cli.batch.run import SKIPPED, Outcome
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import untrusted
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.storage.spreadsheet import from_cell, text_cell
 from percepnet_cli.storage.target import check_file
 from percepnet_cli.version import __version__
 
@@ -66,7 +67,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
                 table = csv.DictReader(file)
                 if "source" not in (table.fieldnames or []):
                     raise ValueError("no such column")
-                rows = [{name: value or None for name, value in found.items()} for found in table]
+                rows = [{name: from_cell(value) if value else None for name, value in found.items()} for found in table]
         return {found["source"]: {name: found.get(name) for name in COLUMNS} for found in rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
         raise AudioError(f"{path} is not a report of an earlier run") from None
@@ -98,7 +99,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> 
             else:
                 table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 table.writeheader()
-                table.writerows(rows)
+                table.writerows({name: text_cell(value) for name, value in found.items()} for found in rows)
 
     try:
         write_atomically(path, fill)

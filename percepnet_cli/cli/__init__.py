@@ -26,6 +26,7 @@ from typing import Any
 import click
 
 from percepnet_cli.cli.options import ENVIRONMENT, EXIT_CODES, CommandWithSections, as_options
+from percepnet_cli.cli.printed import printable
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import PercepnetError, os_sentence
 from percepnet_cli.version import __version__
@@ -124,14 +125,17 @@ class LazyGroup(CommandWithSections, click.Group):
             if pool := sys.modules.get("percepnet_cli.parallel.pool"):
                 pool.abandon()
             said = str(interrupt)
-            click.echo(f"\n{said}" if said else "", err=True)
+            click.echo(f"\n{printable(said)}" if said else "", err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except PercepnetError as error:
-            raise click.ClickException(as_options(str(error))) from error
+            raise click.ClickException(printable(as_options(str(error)))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
                 raise
-            raise click.ClickException(os_sentence(error)) from error
+            raise click.ClickException(printable(os_sentence(error))) from error
+        except click.ClickException as error:
+            error.message = printable(error.message, lines=True)  # type: ignore[misc]
+            raise
 
 
 def _means_denoise(argument: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from percepnet_cli.cli import standard_streams
+from percepnet_cli.cli.printed import echo
 
 
 def say_what_would_be_done(
@@ -22,7 +23,7 @@ def say_what_would_be_done(
     there = remote.existing([item.target for item in items if item.target != "-"])
     fate = "replaced" if force else "skipped" if skip_existing else "exists, so this fails; --force or --skip-existing"
     for item in items:
-        click.echo(f"{item.source} -> {item.target}" + (f" ({fate})" if item.target in there else ""))
+        echo(f"{item.source} -> {item.target}" + (f" ({fate})" if item.target in there else ""))
 
 
 def sources_and_target(paths: tuple[str, ...], output: str | None, suffix: str | None) -> tuple[list[str], str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
+from percepnet_cli.cli.printed import echo
 
 EXAMPLES = """
     percepnet bench
@@ -82,7 +83,7 @@ def bench(
     from percepnet_cli.benchmark.report import compared, draw, read, text_of
 
     if compare:
-        click.echo(compared(*(read(path) for path in compare)))
+        echo(compared(*(read(path) for path in compare)))
         return
 
     from percepnet_cli.benchmark.measure import measure, measure_hours, random_model
@@ -94,19 +95,17 @@ def bench(
     if hours is not None:
         each = measure_hours(network, samples, hours)
         if as_json:
-            click.echo(json.dumps({"model": network.name, "digest": network.digest[:12], "hours": each}, indent=2))
+            echo(json.dumps({"model": network.name, "digest": network.digest[:12], "hours": each}, indent=2))
             return
-        click.echo(f"model {network.name}; one stream of {hours:g} h of audio, one channel, one thread")
+        echo(f"model {network.name}; one stream of {hours:g} h of audio, one channel, one thread")
         for number, hour in enumerate(each, 1):
             memory = "" if hour["memory_mib"] is None else f"  memory {hour['memory_mib']:6.1f} MiB"
-            click.echo(f"hour {number:3d}  CPU {hour['cpu_seconds']:7.2f} s{memory}")
+            echo(f"hour {number:3d}  CPU {hour['cpu_seconds']:7.2f} s{memory}")
         return
     report = measure(network, samples, runs, live)
-    click.echo(json.dumps(report.json(), indent=2) if as_json else text_of(report))
+    echo(json.dumps(report.json(), indent=2) if as_json else text_of(report))
     if report.noisy_machine:
-        click.echo(
-            "something else keeps this machine busy: the runs differ, or had to wait, by more than 10 %", err=True
-        )
+        echo("something else keeps this machine busy: the runs differ, or had to wait, by more than 10 %", err=True)
     if plot is not None:
         draw(report, plot)
 

@@ -20,6 +20,7 @@ from percepnet_cli.cli.options import (
 )
 from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_ends_early, say_what_is_missing, write_report
 from percepnet_cli.cli.presets import PRESETS, PRESETS_HELP, Percent, choose
+from percepnet_cli.cli.printed import echo, printable
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
@@ -104,7 +105,6 @@ OPTION_GROUPS = {
         "--loudness",
         "--post-filter",
         "--independent-channels",
-        "--loudness",
         "--start",
         "--duration",
     ],
@@ -337,10 +337,10 @@ def _many(
     if not quiet:
         skipped = sum(outcome.status == batch.SKIPPED for outcome in outcomes)
         counts = f"{len(items) - len(failed) - skipped} files done, {skipped} there before, {len(failed)} failed"
-        click.echo(f"{counts}; {bar.summary()}", err=True)
+        echo(f"{counts}; {bar.summary()}", err=True)
         say_what_is_missing({one.item.target: one.report for one in outcomes if one.report}, settings["loudness_lufs"])
     say_what_ends_early({one.item.source: one.report for one in outcomes if one.report})
     for outcome in failed:
-        click.echo(in_red(f"Error: {outcome.error}"), err=True)
+        click.echo(in_red(f"Error: {printable(outcome.error or '')}"), err=True)
     if failed:
         sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.printed import echo
 
 EXAMPLES = """
     percepnet devices
@@ -27,12 +28,12 @@ def devices(as_json: bool) -> None:
 
     found = list_devices()
     if as_json:
-        click.echo(json.dumps([asdict(device) for device in found], indent=2))
+        echo(json.dumps([asdict(device) for device in found], indent=2))
         return
     if not found:
-        click.echo("no sound devices", err=True)
+        echo("no sound devices", err=True)
         return
-    click.echo(f"{'':>7}  {'in':>3} {'out':>3} {'Hz':>6}  {'latency in':>11} {'latency out':>11}  name, host API")
+    echo(f"{'':>7}  {'in':>3} {'out':>3} {'Hz':>6}  {'latency in':>11} {'latency out':>11}  name, host API")
     for d in found:
         marks = ("<" if d.default_input else " ") + (">" if d.default_output else " ") + ("v" if d.virtual else " ")
         latencies = [
@@ -40,7 +41,7 @@ def devices(as_json: bool) -> None:
             for pair, channels in ((d.input_latency_ms, d.inputs), (d.output_latency_ms, d.outputs))
         ]
         name = f"{d.name} [{d.server_name}]" if d.server_name else d.name
-        click.echo(
+        echo(
             f"{marks} {d.index:>3}  {d.inputs or '-':>3} {d.outputs or '-':>3} {d.sample_rate:>6}  "
             f"{latencies[0]:>11} {latencies[1]:>11}  {name}, {d.host_api}"
         )

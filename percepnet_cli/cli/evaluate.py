@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, jobs_option, post_filter_option
+from percepnet_cli.cli.printed import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -135,19 +136,19 @@ def evaluate(
     if len({*labels, *compared}) < len(labels) + len(compared):
         raise click.UsageError("two systems have the same name.")
     for text in evaluation.unpaired(pairs, filter(None, (noisy, *compared.values()))):
-        click.echo(text, err=True)
+        echo(text, err=True)
     groups, lacking = scores.available()
     if lacking:
-        click.echo(f"left out: {lacking}", err=True)
+        echo(f"left out: {lacking}", err=True)
     words = not no_wer
     if words and missing("pocketsphinx"):
         words = False
         if not quiet:
-            click.echo(f"left out: {sentence('the word error rate', ['pocketsphinx'])}", err=True)
+            echo(f"left out: {sentence('the word error rate', ['pocketsphinx'])}", err=True)
     transcripts = all(pair.text is not None for pair in pairs)
     if words and not quiet:
         against = "what is spoken" if transcripts else "what it hears in the clean recordings: they have no text"
-        click.echo(f"words: {recognition.NAME}, against {against}", err=True)
+        echo(f"words: {recognition.NAME}, against {against}", err=True)
     settings = evaluation.Settings(
         dict(zip(labels, chosen, strict=True)),
         post_filter,
@@ -172,15 +173,15 @@ def evaluate(
     if rows:
         table = report.Table(rows, transcripts, draws, seed)
         if not quiet:
-            click.echo(table.by_file())
+            echo(table.by_file())
             if len(table.levels()) > 1:
-                click.echo(table.by_snr())
-        click.echo(table.summary() + "\n" + table.notes())
+                echo(table.by_snr())
+        echo(table.summary() + "\n" + table.notes())
         if csv_path is not None:
             report.write_csv(rows, csv_path)
         if json_path is not None:
             report.write_json(table.json() | {"failed": failures}, json_path)
     for text in failures:
-        click.echo(f"Error: {text}", err=True)
+        echo(f"Error: {text}", err=True)
     if failures:
         sys.exit(1)

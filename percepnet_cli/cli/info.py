@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.printed import echo, printable
 
 EXAMPLES = """
     percepnet info noisy.wav talk.mp4
@@ -36,12 +37,12 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         except (AudioError, ModelError) as error:
             errors.append(str(error))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
     else:
         for description in found:
             _print(description)
     for text in errors:
-        click.echo(f"Error: {text}", err=True)
+        echo(f"Error: {text}", err=True)
     if errors:
         sys.exit(1)
 
@@ -123,12 +124,12 @@ def _print(description: dict[str, Any], indent: str = "  ") -> None:
     """Print one value a line, under the first, which is the name; what holds values itself stands further in."""
     name, *rest = description.items()
     if indent == "  ":
-        click.echo(name[1])
+        echo(printable(str(name[1])))
     for key, value in rest if indent == "  " else description.items():
-        label = f"{indent}{key.replace('_', ' ')}"
+        label = printable(f"{indent}{key.replace('_', ' ')}")
         if isinstance(value, dict) and value:
-            click.echo(label)
+            echo(label)
             _print(value, indent + "  ")
         elif value not in (None, {}, []):
             text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            click.echo(f"{label:<22} {f'{text:.3f}' if isinstance(text, float) else text}")
+            echo(f"{label:<22} {f'{text:.3f}' if isinstance(text, float) else printable(str(text))}")

@@ -11,13 +11,14 @@ from types import FrameType
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
-PROGRAMS = {"percepnet", "percepnet.exe", "percepnet-script.py", "__main__.py"}
+PROGRAMS = {"percepnet", "percepnet.exe", "percepnet-script.py"}
 """Names of what runs the command line; who imports it for other reasons keeps the handler that he has."""
 
 
 def is_program() -> bool:
     """Return whether this process is the command line, and not one that only imports it."""
-    return os.path.basename(sys.argv[0]) in PROGRAMS
+    folder, name = os.path.split(sys.argv[0])
+    return name in PROGRAMS or (name == "__main__.py" and os.path.basename(folder) == "percepnet_cli")
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Decibels
+from percepnet_cli.cli.printed import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -80,7 +81,7 @@ def oracle(
     groups, lacking = scores.available()
     no_picture = plots.lacking()
     for note in (*notes, *(f"left out: {text}" for text in (lacking, no_picture) if text)):
-        click.echo(note, err=True)
+        echo(note, err=True)
     prepare(quiet)
     found = oracle_stages.all_stages(noisy, clean, loaded)
     mono = {name: samples.mean(axis=1) for name, samples in found.items()}
@@ -114,7 +115,7 @@ def oracle(
         lines = [
             [f"{row['stage']}: {row['meaning']}", *(number(row[k], COLUMNS[k][1]) for k in columns)] for row in rows
         ]
-        click.echo(markdown(["", *(COLUMNS[key][0] for key in columns)], lines), nl=False)
+        echo(markdown(["", *(COLUMNS[key][0] for key in columns)], lines), nl=False)
 
 
 def _title(row: dict[str, Any], model: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from percepnet_cli.cli.printed import echo
 
 if TYPE_CHECKING:
     from percepnet_cli.batch.run import Outcome
@@ -22,7 +22,7 @@ def say_what_ends_early(reports: dict[str, FileReport]) -> None:
     """Warn of inputs that end before they should; also where no progress is wanted. reports: by input."""
     for source, report in reports.items():
         if report.ends_early is not None:
-            click.echo(f"Warning: {'standard input' if source == '-' else source} {report.ends_early}", err=True)
+            echo(f"Warning: {'standard input' if source == '-' else source} {report.ends_early}", err=True)
 
 
 def say_what_is_missing(reports: dict[str, FileReport], wanted_lufs: float | None) -> None:
@@ -30,12 +30,12 @@ def say_what_is_missing(reports: dict[str, FileReport], wanted_lufs: float | Non
     for target, done in reports.items():
         reached = done.loudness_lufs
         if wanted_lufs is not None and reached is not None and reached < wanted_lufs - AUDIBLE_LU:
-            click.echo(f"Note: {target} has {reached:.1f} LUFS; more would only press its peaks", err=True)
+            echo(f"Note: {target} has {reached:.1f} LUFS; more would only press its peaks", err=True)
     kinds = sorted({kind for done in reports.values() for kind in done.left_out})
     files = [target for target, done in reports.items() if done.left_out]
     if files:
         where = files[0] if len(files) == 1 else f"{len(files)} files"
-        click.echo(f"Note: {where} does not hold all that stands beside the sound: {', '.join(kinds)}", err=True)
+        echo(f"Note: {where} does not hold all that stands beside the sound: {', '.join(kinds)}", err=True)
 
 
 def write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
@@ -50,7 +50,7 @@ def write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
             earlier = report.read(path)
         except AudioError as error:  # the new one must not be lost for it, nor the old file, whatever it is
             aside = report.set_aside(path)
-            click.echo(f"{error}; it is kept as {aside}", err=True)
+            echo(f"{error}; it is kept as {aside}", err=True)
     rows = []
     for outcome in outcomes:
         old = earlier.get(outcome.item.source)
@@ -58,6 +58,6 @@ def write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
         rows.append(old if old is not None and kept else report.row(outcome))
     described = {"name": model.name, "sha256": model.digest}
     if path == STANDARD_OUTPUT:
-        click.echo(report.as_json(rows, described))
+        echo(report.as_json(rows, described))
     else:
         report.write(path, rows, described)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number, post_filter_option
+from percepnet_cli.cli.printed import echo
 
 LEAD_SECONDS = 3.0
 """What the network has heard before the segment that is drawn, if there is so much."""
@@ -106,9 +107,9 @@ def plot(
             failures.append(str(error))
             continue
         if not quiet:
-            click.echo(str(target))
+            echo(str(target))
     for text in failures:
-        click.echo(f"Error: {text}", err=True)
+        echo(f"Error: {text}", err=True)
     if failures:
         sys.exit(1)
 

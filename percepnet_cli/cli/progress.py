@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from percepnet_cli.cli.printed import printable
+
 if TYPE_CHECKING:
     from percepnet_cli.batch.inputs import Item
     from percepnet_cli.batch.run import Outcome
@@ -66,7 +68,7 @@ def summary(target: str, report: FileReport, speed: float | None = None) -> str:
         parts.append(f"{report.loudness_lufs:.1f} LUFS")
     if speed is not None:
         parts.append(f"{speed:.0f} x real time")
-    return f"{target}: {', '.join(parts)}"
+    return f"{printable(target)}: {', '.join(parts)}"
 
 
 class Speed:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.printed import echo
 
 EXAMPLES = """
     percepnet quantize runs/lite/model.safetensors lite.safetensors --audio noisy.wav
@@ -58,17 +59,17 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written ({error.strerror})") from None
     small = load_model(target, "int8" if bits == "8" else "float")
-    click.echo(f"{target}: {small.num_weights:,} weights, {len(data):,} bytes, sha256 {small.digest[:12]}")
+    echo(f"{target}: {small.num_weights:,} weights, {len(data):,} bytes, sha256 {small.digest[:12]}")
     if recordings:
         from percepnet_cli.evaluation.quantization import compare
 
-        click.echo(f"{'float against 8 bits':<40} |dg| mean  p99    |dr| mean  p99    output SNR")
+        echo(f"{'float against 8 bits':<40} |dg| mean  p99    |dr| mean  p99    output SNR")
         for path, samples in recordings:
             try:
                 d = compare(model, small, samples)
             except ValueError as error:
                 raise click.ClickException(f"{path}: {error}") from None
-            click.echo(
+            echo(
                 f"{path.name[:40]:<40} {d.gain_mean:8.4f} {d.gain_p99:6.3f} {d.strength_mean:9.4f} "
                 f"{d.strength_p99:6.3f} {d.snr_db:9.1f} dB"
             )

@@ -1,11 +1,13 @@
 """Standard streams that are closed, and names that are not text. Imported before anything is opened.
 
 A stream that was closed (``2>&-``) leaves its number to the next file that is opened: a result, say, into which a C
-library would then write its warnings. Here such numbers lead to nothing.
+library would then write its warnings. Here such numbers lead to nothing. Some libraries print to standard output by
+themselves, where our results may go: they are given standard error for it.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -33,7 +35,16 @@ def _open_what_is_closed() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
 
 
+def _keep_output_to_ourselves() -> None:
+    """Give standard output another number; what C libraries print goes to standard error, and never into the sound."""
+    sys.stdout.flush()
+    ours = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = io.TextIOWrapper(ours, sys.stdout.encoding, sys.stdout.errors, line_buffering=ours.isatty())
+
+
 if is_program():
     _open_what_is_closed()
+    _keep_output_to_ourselves()
     if sys.stdout.errors == "strict":  # a name of a file that is not UTF-8 comes out as the bytes that it is
         sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
+from percepnet_cli.cli.printed import echo
 from percepnet_cli.extras import sentence
 from percepnet_cli.network.graph import PRESETS, Sizes
 from percepnet_cli.training.options import (
@@ -112,7 +113,7 @@ def train(
     workers = _start_workers(processes) if processes > 1 and "RANK" not in os.environ else []
     try:
         options = Options(sizes=_sizes(preset, widths, bidirectional, given["init"]), **given)
-        result = run(train_dir, valid_dir, out_dir, options, log=click.echo)
+        result = run(train_dir, valid_dir, out_dir, options, log=echo)
     except (ValueError, OSError, RuntimeError) as error:
         for worker in workers:
             worker.kill()
@@ -123,9 +124,9 @@ def train(
         worker.wait()
     if os.environ.get("RANK", "0") == "0":
         if result.finished:
-            click.echo(f"Finished after {result.step} steps: {out_dir / 'model.safetensors'}")
+            echo(f"Finished after {result.step} steps: {out_dir / 'model.safetensors'}")
         else:
-            click.echo(f"Stopped after {result.step} steps; the same command goes on from there.")
+            echo(f"Stopped after {result.step} steps; the same command goes on from there.")
     if not result.finished and result.signal is not None:
         raise click.exceptions.Exit(128 + result.signal)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number, jobs_option, scheduler_option
+from percepnet_cli.cli.printed import echo
 
 
 class Place(click.ParamType):
@@ -128,7 +129,7 @@ def train_targets(
     try:
         plan = make_plan(speech, noise, rir, split, seed, RECIPES[recipe], teachers, audio_cache, music)
         if not quiet:
-            click.echo(
+            echo(
                 f"{len(plan.speech)} recordings of {len({r.group for r in plan.speech})} speakers, "
                 f"{len(plan.noise)} of noise, {len(plan.rirs)} RIRs",
                 err=True,
@@ -145,7 +146,7 @@ def train_targets(
         if unreadable:
             names = sorted(unreadable)
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            click.echo(
+            echo(
                 f"{len(names)} recordings could not be read or are silent, and were left out: "
                 f"{', '.join(names[:NAMED])}{more}",
                 err=True,

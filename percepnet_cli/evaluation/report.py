@@ -16,6 +16,7 @@ from percepnet_cli.errors import AudioError
 from percepnet_cli.evaluation.score import CLEAN, SNR_STEP_DB, Row
 from percepnet_cli.metrics.bootstrap import CONFIDENCE, DRAWS, Estimate, interval
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.storage.spreadsheet import text_cell
 from percepnet_cli.version import __version__
 
 COLUMNS = {
@@ -274,7 +275,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             table = csv.DictWriter(file, names, lineterminator="\n")
             table.writeheader()
-            table.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)
+            table.writerows({name: text_cell(_rounded(value)) for name, value in row.items()} for row in rows)
 
     _write(path, fill)
 
