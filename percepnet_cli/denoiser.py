@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array, to_float
+from percepnet_cli.channel.predictor import Predictor
+from percepnet_cli.channel.stream import ChannelStream
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
 from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
-from percepnet_cli.signal_path import MAX_HOPS, Analysis, ChannelStream, Clock, Predictor
+from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock
 
 THREADED_HOPS = 8
 """Fewer hops of several channels are done on one thread."""
@@ -258,6 +260,17 @@ class Denoiser:
     def _process_hops(self, samples: np.ndarray, out: np.ndarray) -> None:
         """Run up to ``_max_hops`` whole hops. samples, out: float32 [hops * 480, channels]."""
         channels, each = range(self.channels), self._each(len(samples) // HOP_SIZE)
+
+        # Channels that need nothing of each other, and nobody who looks on: all in one compiled call
+        if not self._linked and self._observer is None and self._channels[0].is_one_call:
+
+            def process(channel: int) -> float:
+                stream = self._channels[channel]
+                out[:, channel], voicing = stream.process(samples[:, channel], self._post_filter, self._dry)
+                return voicing
+
+            self._voicing = max(each(process, channels))
+            return
 
         def analyze(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
             return self._channels[channel].analyze(samples[:, channel])

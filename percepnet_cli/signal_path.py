@@ -17,9 +17,11 @@
       |  synthesis              dsp.stft                    samples, 1440 behind
       v
 
-``Analyzer`` is all before the network, ``Synthesizer`` all after it, for one channel. Both take any number of hops at
-a time; the result never depends on how a stream was cut. ``analyze_signal`` and ``synthesize_signal`` do a whole
-recording. The denoiser, training targets, the oracle and the plots all use these.
+``analyze`` is all before the network, ``synthesize`` all after it, ``process`` the whole way, compiled into one
+function without Python between the stages. They work on one channel and take any number of hops at a time; the result
+never depends on how a stream was cut. What they remember lies in ``Analyzer``, ``Synthesizer`` and ``Path``.
+``analyze_signal`` and ``synthesize_signal`` do a whole recording. The denoiser, training targets, the oracle and the
+plots all use these.
 
 When a hop has come in, the newest window ends with it. Its band energies are features at once; all else is done for
 the window LOOKAHEAD_HOPS (2) before it, of which comb and pitch tracker then know the future. Overlap-add completes
@@ -29,11 +31,15 @@ the first half of that window: together 3 hops = 1440 samples of delay. docs/how
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.callback import call_if as tick
+from percepnet_cli.compute.callback import callback
+from percepnet_cli.compute.delay_line import DelayLine, extend, last
+from percepnet_cli.compute.jit import kernel, part
+from percepnet_cli.compute.struct import Struct
 from percepnet_cli.constants import (
     COMB_PERIODS,
     HOP_SIZE,
@@ -46,6 +52,7 @@ from percepnet_cli.constants import (
     WINDOW_SIZE,
 )
 from percepnet_cli.dsp import bands, comb, features, gains, highpass, pitch, stft
+from percepnet_cli.network.percepnet import State, predict
 
 MAX_HOPS = 64
 """Hops that are processed at once; longer input is taken in turns. Large enough that a weight read from
@@ -54,6 +61,24 @@ memory serves many hops, small enough that a block's spectra stay in cache."""
 HISTORY = (LOOKAHEAD_HOPS + 1) * HOP_SIZE + COMB_PERIODS * PERIOD_MAX
 """Samples kept before a new hop: the window lies 3 hops behind it, the comb 5 periods behind that."""
 
+
+STAGES = (
+    "high-pass",
+    "window",
+    "transform",
+    "bands",
+    "pitch",
+    "comb",
+    "features",
+    "network",
+    "post-filter",
+    "mix and scale",
+    "synthesis",
+    "rest",
+)
+"""All that a clock hears of, in order; ``rest`` is what lies between the stages."""
+HIGH_PASS, WINDOW, TRANSFORM, BANDS, PITCH, COMB, FEATURES, NETWORK = range(8)
+POST_FILTER, MIX_AND_SCALE, SYNTHESIS, REST = range(8, 12)
 
 Clock = Callable[[str], object]
 """Called with the name of a stage whenever one is done, and with ``rest`` before the first one, to measure
@@ -86,123 +111,146 @@ class Analysis(NamedTuple):
     """Input of the network, float32 [hops, 70]."""
 
 
-class Analyzer:
+class Analyzer(Struct):
     """Everything before the network, for one channel: the memories of the stages, and room for their results.
 
     max_hops: the most that one call may bring. clock: see ``Clock``.
     """
 
+    highpass: np.ndarray
+    signal: DelayLine
+    Y: DelayLine
+    E: DelayLine
+    tracker: pitch.Tracker
+    samples: np.ndarray
+    windows: np.ndarray
+    C: np.ndarray
+    P: np.ndarray
+    Ep: np.ndarray
+    coherence: np.ndarray
+    period: np.ndarray
+    correlation: np.ndarray
+    noise_gain: np.ndarray
+    features: np.ndarray
+    clock: int
+
     def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
-        self.max_hops = max_hops
-        self._clock = clock
+        address, self._keep = callback(clock, STAGES)
 
         # What a stage keeps for the next call. Spectra and band energies wait for their look-ahead
-        self._highpass = highpass.new_state()
-        self._signal = DelayLine(HISTORY, max_hops * HOP_SIZE)
-        self._Y = DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BINS,), np.complex64)
-        self._E = DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BANDS,))
-        self._pitch = pitch.Tracker(max_hops)
+        memories = {
+            "highpass": highpass.new_state(),
+            "signal": DelayLine(HISTORY, max_hops * HOP_SIZE),
+            "Y": DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BINS,), np.complex64),
+            "E": DelayLine(LOOKAHEAD_HOPS, max_hops, (NUM_BANDS,)),
+            "tracker": pitch.Tracker(max_hops),
+        }
 
-        # Results, and two that are used on the way: windows, and cross terms of Y and P per band
-        self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
-        self._C = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._P = np.zeros((max_hops, NUM_BINS), np.complex64)
-        self._Ep = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._coherence = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._period = np.zeros(max_hops, np.int32)
-        self._correlation = np.zeros(max_hops, np.float32)
-        self._noise_gain = np.zeros(max_hops, np.float32)
-        self._features = np.zeros((max_hops, NUM_FEATURES), np.float32)
+        # What comes in, and two that are used on the way: windows, and cross terms of Y and P per band
+        working = {
+            "samples": np.zeros((max_hops, HOP_SIZE), np.float32),
+            "windows": np.zeros((max_hops, WINDOW_SIZE), np.float32),
+            "C": np.zeros((max_hops, NUM_BANDS), np.float32),
+        }
 
-    def analyze(self, samples: np.ndarray, period: np.ndarray | None = None) -> Analysis:
+        results = {
+            "P": np.zeros((max_hops, NUM_BINS), np.complex64),
+            "Ep": np.zeros((max_hops, NUM_BANDS), np.float32),
+            "coherence": np.zeros((max_hops, NUM_BANDS), np.float32),
+            "period": np.zeros(max_hops, np.int32),
+            "correlation": np.zeros(max_hops, np.float32),
+            "noise_gain": np.zeros(max_hops, np.float32),
+            "features": np.zeros((max_hops, NUM_FEATURES), np.float32),
+        }
+        super().__init__(**memories, **working, **results, clock=address)
+        self.max_hops = max_hops
+
+    def analyze(self, samples: np.ndarray) -> Analysis:
         """Take new hops and describe the windows LOOKAHEAD_HOPS behind them.
 
-        samples: float32 [hops, 480], 1..max_hops hops, C-contiguous. period: int32 [hops], to filter by a
-        given period instead of the tracked one (experiments only).
+        samples: float32 [hops, 480], 1..max_hops hops.
         """
-        hops, done = len(samples), self._clock
-        newest = slice(LOOKAHEAD_HOPS, None)
-        done and done("rest")
+        hops = len(samples)
+        self.samples[:hops] = samples
+        analyze(self, hops)
+        return self.newest(hops)
 
-        # High-pass: what all later stages see
-        signal = self._signal.extend(hops * HOP_SIZE)
-        highpass.filter_hops(samples, self._highpass, signal[HISTORY:].reshape(hops, HOP_SIZE))
-        done and done("high-pass")
-
-        # Windows, transform, band energies of the newest hops
-        windows = self._windows[:hops]
-        Y, E = self._Y.extend(hops), self._E.extend(hops)
-        stft.window_hops(signal, HISTORY - HOP_SIZE, stft.WINDOW, windows)
-        done and done("window")
-        stft.transform(windows, Y[newest])
-        done and done("transform")
-        bands.energy(Y[newest], E[newest])
-        done and done("bands")
-
-        # Pitch: the path is followed back, so it describes the windows LOOKAHEAD_HOPS behind
-        self._pitch.track(signal, HISTORY, hops, self._period[:hops], self._correlation[:hops])
-        if period is not None:
-            self._period[:hops] = period
-        done and done("pitch")
-
-        # Comb filter on the windows LOOKAHEAD_HOPS behind, whose future is known by now
-        P = self._P[:hops]
-        comb.filter_hops(
-            signal,
-            HISTORY - LATENCY_SAMPLES,
-            self._period[:hops],
-            comb.TAPS,
-            stft.WINDOW,
-            windows,
-            self._noise_gain[:hops],
-        )
-        done and done("comb")
-        stft.transform(windows, P)
-        done and done("transform")
-
-        # How periodic each band is: its coherence with its comb-filtered copy
-        newest_E, Y, E = E[newest], Y[:hops], E[:hops]
-        bands.energy(P, self._Ep[:hops])
-        bands.cross(Y, P, self._C[:hops])
-        bands.coherence(self._C[:hops], E, self._Ep[:hops], self._coherence[:hops])
-        done and done("bands")
-
-        # Features: energies of the newest windows, pitch and coherence of those behind
-        features.pack(
-            newest_E,
-            self._coherence[:hops],
-            self._period[:hops],
-            self._correlation[:hops],
-            self._features[:hops],
-        )
-        done and done("features")
-
-        return Analysis(
-            Y,
-            P,
-            E,
-            self._Ep[:hops],
-            self._coherence[:hops],
-            self._period[:hops],
-            self._correlation[:hops],
-            self._noise_gain[:hops],
-            self._features[:hops],
-        )
+    def newest(self, hops: int) -> Analysis:
+        """Return what the last call of ``analyze``, with so many hops, has found."""
+        results = (self.Ep, self.coherence, self.period, self.correlation, self.noise_gain, self.features)
+        return Analysis(self.Y.last(hops), self.P[:hops], self.E.last(hops), *(result[:hops] for result in results))
 
 
-class Synthesizer:
+@part
+def analyze(a: Analyzer, hops: int) -> None:
+    """Describe the windows LOOKAHEAD_HOPS behind the newest hops.
+
+    a: its ``samples`` hold the new hops, up to max_hops; the results are written into it, and ``Y``, ``E`` hold those
+    windows in front of the newest ones.
+    """
+    tick(a.clock, REST)
+
+    # High-pass: what all later stages see
+    signal = extend(a.signal, hops * HOP_SIZE)
+    highpass.filter_hops(a.samples[:hops], a.highpass, signal[HISTORY:].reshape(hops, HOP_SIZE))
+    tick(a.clock, HIGH_PASS)
+
+    # Windows, transform, band energies of the newest hops
+    windows, Y, E = a.windows[:hops], extend(a.Y, hops), extend(a.E, hops)
+    stft.window_hops(signal, HISTORY - HOP_SIZE, stft.WINDOW, windows)
+    tick(a.clock, WINDOW)
+    stft.transform(windows, Y[LOOKAHEAD_HOPS:])
+    tick(a.clock, TRANSFORM)
+    bands.energy(Y[LOOKAHEAD_HOPS:], E[LOOKAHEAD_HOPS:])
+    tick(a.clock, BANDS)
+
+    # Pitch: the path is followed back, so it describes the windows LOOKAHEAD_HOPS behind
+    period, correlation = a.period[:hops], a.correlation[:hops]
+    pitch.track(a.tracker, signal, HISTORY, hops, period, correlation)
+    tick(a.clock, PITCH)
+
+    # Comb filter on the windows LOOKAHEAD_HOPS behind, whose future is known by now
+    P, noise_gain = a.P[:hops], a.noise_gain[:hops]
+    comb.filter_hops(signal, HISTORY - LATENCY_SAMPLES, period, comb.TAPS, stft.WINDOW, windows, noise_gain)
+    tick(a.clock, COMB)
+    stft.transform(windows, P)
+    tick(a.clock, TRANSFORM)
+
+    # How periodic each band is: its coherence with its comb-filtered copy
+    Ep, C, coherence = a.Ep[:hops], a.C[:hops], a.coherence[:hops]
+    bands.energy(P, Ep)
+    bands.cross(Y[:hops], P, C)
+    bands.coherence(C, E[:hops], Ep, coherence)
+    tick(a.clock, BANDS)
+
+    # Features: energies of the newest windows, pitch and coherence of those behind
+    features.pack(E[LOOKAHEAD_HOPS:], coherence, period, correlation, a.features[:hops])
+    tick(a.clock, FEATURES)
+
+
+class Synthesizer(Struct):
     """Everything after the network, for one channel: room for results, and half a window that waits for the next.
 
     max_hops: the most that one call may bring. clock: see ``Clock``.
     """
 
+    renderer: gains.Renderer
+    sharpened: np.ndarray
+    spectra: np.ndarray
+    windows: np.ndarray
+    overlap: np.ndarray
+    clock: int
+
     def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
-        self._clock = clock
-        self._renderer = gains.Renderer()
-        self._sharpened = np.zeros((max_hops, NUM_BANDS), np.float32)
-        self._spectra = np.zeros((max_hops, NUM_BINS), np.complex64)
-        self._windows = np.zeros((max_hops, WINDOW_SIZE), np.float32)
-        self._overlap = np.zeros(HOP_SIZE, np.float32)
+        address, self._keep = callback(clock, STAGES)
+        super().__init__(
+            renderer=gains.Renderer(),
+            sharpened=np.zeros((max_hops, NUM_BANDS), np.float32),
+            spectra=np.zeros((max_hops, NUM_BINS), np.complex64),
+            windows=np.zeros((max_hops, WINDOW_SIZE), np.float32),
+            overlap=np.zeros(HOP_SIZE, np.float32),
+            clock=address,
+        )
 
     def synthesize(
         self,
@@ -220,23 +268,105 @@ class Synthesizer:
         float32 [hops, 34], the band energies by which the post-filter weighs, of all linked channels together; None is
         without post-filter.
         """
-        hops, done = len(gain), self._clock
-        done and done("rest")
+        a, post_filter = analysis, post_filter_energy is not None
+        energy = a.E if post_filter_energy is None else post_filter_energy
+        synthesize(self, a.Y, a.P, a.E, a.noise_gain, gain, strength, energy, post_filter, np.float32(dry), out)
 
-        # Post-filter: bands that are mostly noise go further down
-        if post_filter_energy is not None:
-            gains.postfilter_hops(gain, post_filter_energy, self._sharpened[:hops])
-            gain = self._sharpened[:hops]
-        done and done("post-filter")
 
-        # Mix with the comb-filtered copy, scale the bands
-        spectra = self._spectra[:hops]
-        self._renderer.render(analysis.Y, analysis.P, analysis.E, analysis.noise_gain, gain, strength, dry, spectra)
-        done and done("mix and scale")
+@part
+def synthesize(
+    s: Synthesizer,
+    Y: np.ndarray,
+    P: np.ndarray,
+    E: np.ndarray,
+    noise_gain: np.ndarray,
+    gain: np.ndarray,
+    strength: np.ndarray,
+    post_filter_energy: np.ndarray,
+    post_filter: bool,
+    dry: np.float32,
+    out: np.ndarray,
+) -> None:
+    """Turn gains and strengths into samples; arguments as those of ``Synthesizer.synthesize``."""
+    hops = len(gain)
+    tick(s.clock, REST)
 
-        # Inverse transform, window, overlap-add
-        stft.synthesize(spectra, self._overlap, self._windows[:hops], out)
-        done and done("synthesis")
+    # Post-filter: bands that are mostly noise go further down
+    if post_filter:
+        gains.postfilter_hops(gain, post_filter_energy, s.sharpened[:hops])
+        gain = s.sharpened[:hops]
+    tick(s.clock, POST_FILTER)
+
+    # Mix with the comb-filtered copy, scale the bands
+    spectra = s.spectra[:hops]
+    gains.render_hops(s.renderer, Y, P, E, noise_gain, gain, strength, dry, spectra)
+    tick(s.clock, MIX_AND_SCALE)
+
+    # Inverse transform, window, overlap-add
+    stft.synthesize(spectra, s.overlap, s.windows[:hops], out)
+    tick(s.clock, SYNTHESIS)
+
+
+class Ends(Struct):
+    """One channel's way from samples to samples but for the network: both ends, and room for what is between.
+
+    max_hops: the most that one call may bring. clock: see ``Clock``.
+    """
+
+    analyzer: Analyzer
+    synthesizer: Synthesizer
+    gain: np.ndarray
+    strength: np.ndarray
+    energy: np.ndarray
+    """What the post-filter weighs bands by: of one channel, or of all that are linked."""
+    out: np.ndarray
+
+    def __init__(self, max_hops: int = MAX_HOPS, clock: Clock | None = None, **more: Struct) -> None:
+        per_band = {name: np.zeros((max_hops, NUM_BANDS), np.float32) for name in ("gain", "strength", "energy")}
+        super().__init__(
+            analyzer=Analyzer(max_hops, clock),
+            synthesizer=Synthesizer(max_hops, clock),
+            **per_band,
+            out=np.zeros((max_hops, HOP_SIZE), np.float32),
+            **more,
+        )
+
+
+class Path(Ends):
+    """The whole way, through a causal network."""
+
+    network: State
+
+    def __init__(self, network: State, max_hops: int = MAX_HOPS, clock: Clock | None = None) -> None:
+        super().__init__(max_hops, clock, network=network)
+
+
+@kernel
+def predict_gains(path: Path, hops: int) -> None:
+    """Analyze new hops, which lie in the analyzer's ``samples``; write the network's gains, strengths and energies."""
+    a = path.analyzer
+    analyze(a, hops)
+    predict(path.network, a.features[:hops], path.gain[:hops], path.strength[:hops])
+    E = last(a.E, hops)
+    for hop in range(hops):
+        path.energy[hop] = E[hop]
+    tick(a.clock, NETWORK)
+
+
+@kernel
+def finish(path: Path, hops: int, post_filter: bool, dry: np.float32) -> None:
+    """Turn gains, strengths and energies, linked or not, into ``out``."""
+    a, s, energy = path.analyzer, path.synthesizer, path.energy[:hops]
+    Y, P, E, noise_gain = last(a.Y, hops), a.P[:hops], last(a.E, hops), a.noise_gain[:hops]
+    gain, strength, out = path.gain[:hops], path.strength[:hops], path.out[:hops]
+    synthesize(s, Y, P, E, noise_gain, gain, strength, energy, post_filter, dry, out)
+
+
+@kernel
+def process(path: Path, hops: int, post_filter: bool, dry: np.float32) -> None:
+    """Do all for a channel of its own: from the analyzer's ``samples`` to ``out``, one call for any number of hops."""
+    predict_gains(path, hops)
+    finish(path, hops, post_filter, dry)
 
 
 def analyze_blocks(samples: np.ndarray) -> Iterator[Analysis]:
@@ -278,93 +408,3 @@ def synthesize_signal(
         energy = part.E if post_filter else None
         synthesizer.synthesize(part, gain[rows], strength[rows], dry, out[rows], energy)
     return out[1:].reshape(-1)  # window 0 completes the hop before the recording
-
-
-class Predictor(Protocol):
-    """Something that turns features into gains and strengths: the network, or its float twin."""
-
-    @property
-    def latency_hops(self) -> int:
-        """Hops by which gains and strengths are behind the features."""
-
-    def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Read features, float32 [hops, 70]; write gain and strength, float32 [hops, 34], 0..1.
-
-        Those of the hops ``latency_hops`` back, and anything for hops before the first.
-        """
-
-    def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Write gain and strength of the stream's last hops, float32 [latency_hops, 34]; not called if those are 0."""
-
-
-class AnalysisDelay:
-    """Keeps analyses until a network that looks ahead has their gains, in memory that does not grow."""
-
-    def __init__(self, hops: int, max_hops: int = MAX_HOPS) -> None:
-        self._hops, self._max_hops = hops, max_hops
-        self._lines: list[DelayLine] = []
-
-    def exchange(self, analysis: Analysis) -> Analysis:
-        """Take the next windows and return as many, those of ``hops`` before; zeros before the first."""
-        if not self._lines:
-            self._lines = [DelayLine(self._hops, self._max_hops, part.shape[1:], part.dtype.type) for part in analysis]
-        delayed = []
-        for line, part in zip(self._lines, analysis, strict=True):
-            rows = line.extend(len(part))
-            rows[self._hops :] = part
-            delayed.append(rows[: len(part)])
-        return Analysis(*delayed)
-
-    def rest(self) -> Analysis:
-        """Return the last ``hops`` windows, which have not come back yet."""
-        return Analysis(*(line.extend(0) for line in self._lines))
-
-
-class ChannelStream:
-    """One channel of a stream: the stages around a network, with their memories and working space.
-
-    max_hops: the most that one call may bring.
-    """
-
-    def __init__(self, predictor: Predictor, clock: Clock | None = None, max_hops: int = MAX_HOPS) -> None:
-        self._analyzer, self._synthesizer = Analyzer(max_hops, clock), Synthesizer(max_hops, clock)
-        self._predictor, self._clock = predictor, clock
-        self.latency_hops = predictor.latency_hops
-        self._delay = AnalysisDelay(self.latency_hops, max_hops) if self.latency_hops else None
-        self._hops = np.zeros((max_hops, HOP_SIZE), np.float32)
-        self._out = np.zeros((max_hops, HOP_SIZE), np.float32)
-        self._gain, self._strength = np.zeros((2, max_hops, NUM_BANDS), np.float32)
-
-    def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
-        """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""
-        hops = self._hops[: len(samples) // HOP_SIZE]
-        hops.reshape(-1)[:] = samples
-        analysis = self._analyzer.analyze(hops)
-
-        # A network that looks ahead answers for earlier hops: their analyses have waited for that
-        gain, strength = self._gain[: len(hops)], self._strength[: len(hops)]
-        self._predictor.run(analysis.features, gain, strength)
-        if self._clock is not None:
-            self._clock("network")
-        if self._delay is not None:
-            analysis = self._delay.exchange(analysis)
-        return analysis, gain, strength
-
-    def end(self) -> tuple[Analysis, np.ndarray, np.ndarray]:
-        """Return the analyses that wait for the end of the stream with gain and strength, float32 [hops, 34]."""
-        assert self._delay is not None
-        gain, strength = np.zeros((2, self.latency_hops, NUM_BANDS), np.float32)
-        self._predictor.end(gain, strength)
-        return self._delay.rest(), gain, strength
-
-    def render(
-        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, energy: np.ndarray | None, dry: float
-    ) -> np.ndarray:
-        """Return the samples, float32 [hops * 480], valid until the next call.
-
-        gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by; None is
-        without post-filter. dry: share of the input left in, 0..1.
-        """
-        out = self._out[: len(gain)]
-        self._synthesizer.synthesize(analysis, gain, strength, dry, out, energy)
-        return out.reshape(-1)

@@ -375,9 +375,9 @@ def test_after_a_decay_only_zeros_or_normal_numbers_are_left(random_model, mono)
     for array in arrays:
         magnitude = np.abs(np.stack((array.real, array.imag)))
         assert not np.any((magnitude > 0) & (magnitude < np.finfo(np.float32).tiny))
-    channel = denoiser._channels[0]
-    spectra, windows, overlap = (vars(channel._synthesizer)[f"_{name}"] for name in ("spectra", "windows", "overlap"))
-    for array in float_arrays([channel._analyzer._signal, spectra, windows, overlap], set()):
+    ends = denoiser._channels[0]._ends
+    tail = ends.synthesizer
+    for array in float_arrays([ends.analyzer.signal, tail.spectra, tail.windows, tail.overlap], set()):
         assert not array.any()
     assert not denoiser.process(np.zeros(HOP_SIZE, np.float32)).any()
 
@@ -388,6 +388,20 @@ def test_linked_channels_keep_the_stereo_image(random_model, mono):
     assert snr_db(0.25 * out[:, 0], out[:, 1]) > 90
     apart = run(Denoiser(random_model, channels=2, linked=False), both)
     assert snr_db(0.25 * apart[:, 0], apart[:, 1]) < 40
+
+
+@pytest.mark.parametrize("post_filter", [False, True])
+def test_one_compiled_call_gives_the_same_bits_as_its_parts(random_model, mono, post_filter):
+    options = {"post_filter": post_filter, "attenuation_limit_db": 20}
+    seen = []
+    whole, parted = (
+        Denoiser(random_model, **options),
+        Denoiser(random_model, **options, observer=lambda *x: seen.append(1)),
+    )
+    for part in np.split(mono, [480, 5000, 40000]):
+        assert whole.process(part).tobytes() == parted.process(part).tobytes()
+        assert whole.voicing == parted.voicing
+    assert seen and whole._channels[0].is_one_call
 
 
 def test_unlinked_channels_are_two_mono_streams(random_model, stereo):
@@ -473,7 +487,8 @@ def test_a_long_run_of_single_hops_keeps_no_memory(either_model):
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 4096
+    # Less than a twentieth of the samples; numba asks for attributes by strings that Python's cache of them keeps, 4096
+    assert after - before < 65_536
     # The output and small change; once in 64 hops what is kept moves: 21 KB of signal, and the spectra that wait
     assert peak - before < 40_000 + 8 * 481 * either_model.latency_hops
     assert out.shape == (480,)

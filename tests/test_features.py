@@ -70,13 +70,3 @@ def test_doubling_the_input_doubles_spectra_and_nothing_else(mono):
     loud = one.E > 1e-7
     assert np.abs(one.coherence - two.coherence)[loud].max() < 1e-6
     assert np.abs(one.correlation - two.correlation).max() < 1e-3
-
-
-def test_a_given_period_replaces_the_tracked_one(mono):
-    wanted = np.arange(100, 164, dtype=np.int32)
-    hops = mono[: 64 * HOP_SIZE].reshape(64, HOP_SIZE)
-    found = Analyzer().analyze(hops, wanted)
-    assert np.array_equal(found.period, wanted)
-    expected = reference.analyze(hops.ravel(), wanted)
-    assert snr_db(expected[1], found.P) > 100
-    assert np.allclose(found.features[:, 68], np.log2(wanted / 96), atol=1e-6)

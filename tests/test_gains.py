@@ -25,7 +25,7 @@ def render(Y, P, noise_gain, gain, strength, dry=0.0):
     out = np.full(Y.shape, np.nan, np.complex64)
     per_hop = (np.broadcast_to(np.asarray(x, np.float32), (len(Y), 34)).copy() for x in (gain, strength))
     noise_gain = np.broadcast_to(np.float32(noise_gain), len(Y)).copy()
-    gains.Renderer().render(Y, P, energies(Y), noise_gain, *per_hop, dry, out)
+    gains.render_hops(gains.Renderer(), Y, P, energies(Y), noise_gain, *per_hop, np.float32(dry), out)
     return out
 
 

@@ -91,7 +91,7 @@ def helpers(kernels):
     for path in PACKAGE.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(function, ast.FunctionDef) and any(
-                getattr(d, "id", None) == "kernel" for d in function.decorator_list
+                getattr(d, "id", None) in ("kernel", "part") for d in function.decorator_list
             ):
                 for node in ast.walk(function):
                     if isinstance(node, ast.Call):
@@ -102,8 +102,8 @@ def helpers(kernels):
 def test_every_kernel_is_compiled_for_one_set_of_types(runs):
     for kernels in runs:
         assert len(kernels) > 25
-        several = {name: k["signatures"] for name, k in kernels.items() if len(k["signatures"]) > 1}
-        assert not several
+        several = {name.rpartition(".")[2] for name, k in kernels.items() if len(k["signatures"]) > 1}
+        assert several <= {"make_room"}  # delay lines are of several types
         unused = {name.rpartition(".")[2] for name, k in kernels.items() if not k["signatures"]}
         others = {"plain_matmul_int8"} if cpu.isa() != "portable" else {"matmul_int8"}
         assert unused <= helpers(kernels) | others  # those are part of their callers

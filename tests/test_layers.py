@@ -89,7 +89,7 @@ def test_dense_layer_equals_float64(rows, columns, hops, seed):
     matrix, weights = random_linear(rng, rows, columns)
     inputs = rng.integers(-127, 128, (hops, columns), dtype=np.int8)
     out = np.full((hops, rows), np.nan, np.float32)
-    layers.Dense(matrix, 6).run(inputs, out)
+    layers.run_dense(layers.Dense(matrix, 6), inputs, out)
     assert np.abs(out - sigmoid(inputs / 127 @ weights.T + matrix.bias)).max() < 4e-5
 
 
@@ -99,7 +99,7 @@ def test_first_layer_takes_floats_and_gives_8_bits(rng):
     bias = (0.3 * rng.standard_normal(32)).astype(np.float32)
     inputs = rng.uniform(-6, 6, (20, 70)).astype(np.float32)
     out = np.zeros((20, 32), np.int8)
-    layers.FloatDense(weights, scale, bias).run(inputs, out)
+    layers.run_float_dense(layers.FloatDense(weights, scale, bias), inputs, out)
     exact = 127 * np.tanh(inputs @ (weights * scale[:, None].astype(float)).T + bias)
     assert np.abs(out - exact).max() < 0.51
     assert len(np.unique(out)) > 50
@@ -116,7 +116,7 @@ def test_convolution_equals_float64_over_any_cut(taps, cuts, seed):
     out = np.zeros((hops, 11), np.int8)
     edges = np.cumsum([0, *cuts])
     for a, b in pairwise(edges):
-        conv.run(inputs[a:b], out[a:b])
+        layers.run_conv(conv, inputs[a:b], out[a:b])
     padded = np.concatenate((np.zeros((taps - 1, 9)), inputs / 127))
     exact = [
         127 * np.tanh(sum(weights[:, 9 * k : 9 * k + 9] @ padded[hop + k] for k in range(taps)) + matrix.bias)
@@ -148,7 +148,7 @@ def gru(rng):
     layer = layers.Gru(input_linear, recurrent, 64)
     out = np.zeros((hops, width), np.int8)
     for start in range(0, hops, 50):
-        layer.run(inputs[start : start + 50], out[start : start + 50])
+        layers.run_gru(layer, inputs[start : start + 50], out[start : start + 50])
     return inputs, out, (wi, wh, input_linear.bias.astype(float), recurrent.bias.astype(float))
 
 
@@ -186,8 +186,8 @@ def test_recurrent_layer_gives_the_same_bits_over_any_cut(rng):
         layer, out = layers.Gru(input_linear, recurrent, 40), np.zeros((40, 16), np.int8)
         edges = np.cumsum([0, *cuts])
         for a, b in pairwise(edges):
-            layer.run(inputs[a:b], out[a:b])
-        return out, layer._state.copy()
+            layers.run_gru(layer, inputs[a:b], out[a:b])
+        return out, layer.state.copy()
 
     whole = run([40])
     for cuts in ([1] * 40, [3, 1, 30, 6]):
@@ -201,11 +201,11 @@ def test_two_directions_are_two_layers_of_which_one_sees_every_window_reversed(r
     inputs = rng.integers(-127, 128, (3 * block + window, columns), dtype=np.int8)
     both = layers.BidirectionalGru(*pairs, block, window)
     with_time = np.zeros((len(inputs), width), np.int8)
-    layers.Gru(*pairs[0], len(inputs)).run(inputs, with_time)
+    layers.run_gru(layers.Gru(*pairs[0], len(inputs)), inputs, with_time)
     for start, wanted in zip((0, block, 2 * block, 3 * block), (window, block, 12, window), strict=True):
         part = slice(start, start + window)
         against_time = np.zeros((window, width), np.int8)
-        layers.Gru(*pairs[1], window).run(inputs[part][::-1].copy(), against_time)
+        layers.run_gru(layers.Gru(*pairs[1], window), inputs[part][::-1].copy(), against_time)
         out = np.zeros((wanted, 2 * width), np.int8)
         both.run(inputs[part], out)
         assert np.array_equal(out[:, :width], with_time[start : start + wanted])

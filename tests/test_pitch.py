@@ -25,7 +25,7 @@ def track(samples, cuts=()):
     period, correlation = np.zeros(hops, np.int32), np.full(hops, np.nan, np.float32)
     edges = [0, *cuts, hops]
     for a, b in pairwise(edges):
-        tracker.track(signal, 480 * (a + 1), b - a, period[a:b], correlation[a:b])
+        pitch.track(tracker, signal, 480 * (a + 1), b - a, period[a:b], correlation[a:b])
     return period, correlation
 
 

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 import time
 
-STAGES = (
-    "high-pass",
-    "window",
-    "transform",
-    "bands",
-    "pitch",
-    "comb",
-    "features",
-    "network",
-    "post-filter",
-    "mix and scale",
-    "synthesis",
-    "rest",
-)
-"""All that a denoiser with a clock names; ``rest`` is what lies between the stages."""
+from percepnet_cli.signal_path import STAGES
 
 
 class StageClock:

@@ -4,25 +4,66 @@ from __future__ import annotations
 
 import numpy as np
 
+from percepnet_cli.compute.jit import kernel, part
+from percepnet_cli.compute.struct import Struct
 
-class DelayLine:
+
+class DelayLine(Struct):
     """A delay line of rows: each call writes new ones behind the old ones that it still sees.
 
     The rows lie in a buffer with room for ``most`` new ones; the old ones move to its front only when it is full, so
     a stream of single hops moves nothing most of the time, and nothing is allocated.
     """
 
+    rows: np.ndarray
+    """[old + most, ...]."""
+    end: np.ndarray
+    """int64 [1]: where the newest row ends."""
+    old: int
+    """Rows that are kept."""
+
     def __init__(
         self, old: int, most: int, shape: tuple[int, ...] = (), dtype: type = np.float32, fill: float = 0
     ) -> None:
-        self._old = self._end = old
-        self._rows: np.ndarray = np.full((old + most, *shape), fill, dtype)
+        super().__init__(rows=np.full((old + most, *shape), fill, dtype), end=np.full(1, old, np.int64), old=old)
 
     def extend(self, new: int) -> np.ndarray:
         """Return the old rows followed by ``new`` ones to write, a view that is valid until the next call."""
-        if self._end + new > len(self._rows):
-            self._rows[: self._old] = self._rows[self._end - self._old : self._end]
-            self._end = self._old
-        view = self._rows[self._end - self._old : self._end + new]
-        self._end += new
-        return view
+        make_room(self, new)
+        end = int(self.end[0])
+        return self.rows[end - new - self.old : end]
+
+    def last(self, count: int) -> np.ndarray:
+        """Return ``count`` rows, those that lie ``old`` rows behind the newest."""
+        end = int(self.end[0]) - self.old
+        return self.rows[end - count : end]
+
+
+@kernel
+def make_room(line: DelayLine, new: int) -> None:
+    """Count new rows in; if the buffer has no room for them, move the old ones to its front first."""
+    old, end = line.old, line.end[0]
+    if end + new > len(line.rows):
+        width = line.rows.size // len(line.rows)
+        flat = line.rows.reshape(len(line.rows), width)
+        for row in range(old):
+            for i in range(width):
+                flat[row, i] = flat[end - old + row, i]
+        end = old
+
+    line.end[0] = end + new
+
+
+@part
+def extend(line: DelayLine, new: int) -> np.ndarray:
+    """Do what ``DelayLine.extend`` does, in compiled functions only: nothing keeps the memory for Python."""
+    make_room(line, new)
+    end = line.end[0]
+    return line.rows[end - new - line.old : end]
+
+
+@part
+def last(line: DelayLine, count: int) -> np.ndarray:
+    """Do what ``DelayLine.last`` does, in compiled functions only."""
+    end = line.end[0] - line.old
+    return line.rows[end - count : end]

@@ -118,9 +118,12 @@ def kernel(function: Function) -> Function:
 def part(function: Function) -> Function:
     """Mark a step of a kernel that has a name of its own: it is compiled in the place of each call.
 
-    So a kernel in parts is the machine code of one in one piece. Called from Python it works as ``kernel`` does.
+    So a kernel in parts is the machine code of one in one piece, and LLVM optimizes it once, not again with every
+    kernel that calls it. Called from Python it works as ``kernel`` does.
     """
-    return njit(inline="always", nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    compiled = njit(inline="always", nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    _keep(compiled, function)
+    return compiled
 
 
 def c_callback(signature: Any) -> Callable[[Function], Any]:

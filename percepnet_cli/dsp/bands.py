@@ -142,6 +142,7 @@ def interpolate(values: np.ndarray, out: np.ndarray) -> None:
     _interpolate(values, out)
 
 
+@kernel
 def energy(Y: np.ndarray, out: np.ndarray) -> None:
     """Band energies E_b = sum_k w_b(k) |Y(k)|^2.
 

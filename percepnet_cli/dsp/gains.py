@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import kernel, part
+from percepnet_cli.compute.struct import Struct
 from percepnet_cli.constants import NUM_BANDS, NUM_BINS, POSTFILTER_BETA, SILENCE_ENERGY
 from percepnet_cli.dsp import bands
 
@@ -89,8 +90,24 @@ def apply(Z: np.ndarray, scale: np.ndarray, Y: np.ndarray, dry: np.float32, out:
         out[k] = (wet * scale[k]) * Z[k] + dry * Y[k]
 
 
-@kernel
+class Renderer(Struct):
+    """The working space of one channel's way from gains to spectra."""
+
+    per_band: np.ndarray
+    per_bin: np.ndarray
+    mixed: np.ndarray
+
+    def __init__(self) -> None:
+        super().__init__(
+            per_band=np.zeros((2, NUM_BANDS), np.float32),
+            per_bin=np.zeros(NUM_BINS, np.float32),
+            mixed=np.zeros((1, NUM_BINS), np.complex64),
+        )
+
+
+@part
 def render_hops(
+    renderer: Renderer,
     Y: np.ndarray,
     P: np.ndarray,
     E: np.ndarray,
@@ -98,18 +115,15 @@ def render_hops(
     gain: np.ndarray,
     strength: np.ndarray,
     dry: np.float32,
-    per_band: np.ndarray,
-    per_bin: np.ndarray,
-    mixed: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Mix, scale and blend, hop by hop.
 
     Y, P: complex64 [hops, 481]; E: float32 [hops, 34]; noise_gain: float32 [hops]; gain: float32 [hops, 34],
     after the post-filter; strength: float32 [hops, 34], 0..1; dry: 0..1.
-    per_band: float32 [2, 34], per_bin: float32 [481], mixed: complex64 [1, 481], working space.
     out: complex64 [hops, 481], written.
     """
+    per_band, per_bin, mixed = renderer.per_band, renderer.per_bin, renderer.mixed
     for hop in range(out.shape[0]):
         # z = (1 - r) y + r p_hat, bin by bin
         bands.interpolate(strength[hop], per_bin)
@@ -129,38 +143,3 @@ def postfilter_hops(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
     """Apply ``postfilter`` to each hop. gain, E, out: float32 [hops, 34]."""
     for hop in range(gain.shape[0]):
         postfilter(gain[hop], E[hop], out[hop])
-
-
-class Renderer:
-    """The working space of one channel's way from gains to spectra."""
-
-    def __init__(self) -> None:
-        self._per_band = np.zeros((2, NUM_BANDS), np.float32)
-        self._per_bin = np.zeros(NUM_BINS, np.float32)
-        self._mixed = np.zeros((1, NUM_BINS), np.complex64)
-
-    def render(
-        self,
-        Y: np.ndarray,
-        P: np.ndarray,
-        E: np.ndarray,
-        noise_gain: np.ndarray,
-        gain: np.ndarray,
-        strength: np.ndarray,
-        dry: float,
-        out: np.ndarray,
-    ) -> None:
-        """Write the output spectra; shapes as in ``render_hops``."""
-        render_hops(
-            Y,
-            P,
-            E,
-            noise_gain,
-            gain,
-            strength,
-            np.float32(dry),
-            self._per_band,
-            self._per_bin,
-            self._mixed,
-            out,
-        )

@@ -18,11 +18,12 @@ import math
 
 import numpy as np
 
-from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.delay_line import DelayLine, extend
 from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.struct import Struct
 from percepnet_cli.compute.vectors import LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import LOOKAHEAD_HOPS, PERIOD_MAX, PERIOD_MIN
-from percepnet_cli.dsp.whitening import BLOCK, DECIMATION, Whitener
+from percepnet_cli.dsp.whitening import BLOCK, DECIMATION, Whitener, decimate_and_whiten
 
 GUARD = 4
 """Lags computed beyond both ends of the range, for the interpolation."""
@@ -301,53 +302,75 @@ def follow(
         correlation[hop] = best[row - TRACE_HOPS, cell]
 
 
-class Tracker:
+class Tracker(Struct):
     """The memory of one channel's pitch search, for blocks of up to ``max_hops`` hops."""
 
+    whitener: Whitener
+    residual: DelayLine
+    dot: DelayLine
+    past: DelayLine
+    now: DelayLine
+    best: DelayLine
+    best_period: DelayLine
+    origin: DelayLine
+    path: np.ndarray
+    lag_work: np.ndarray
+    fine: np.ndarray
+    cell_work: np.ndarray
+
     def __init__(self, max_hops: int) -> None:
-        self._whitener = Whitener(max_hops)
-        self._residual = DelayLine(RESIDUAL_HISTORY, max_hops * BLOCK)
         blocks = WINDOW_BLOCKS - 1
-        self._dot = DelayLine(blocks, max_hops, (NUM_LAGS,))
-        self._past = DelayLine(blocks, max_hops, (NUM_LAGS,))
-        self._now = DelayLine(blocks, max_hops)
-        self._best = DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,))
-        self._best_period = DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32, PERIOD_MIN)
-        self._origin = DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32)
-        self._path = np.zeros(NUM_CELLS, np.float32)
-        self._lag_work = np.zeros(NUM_LAGS, np.float32)
-        self._fine = np.zeros((DECIMATION, NUM_LAGS), np.float32)
-        self._cell_work = np.zeros(NUM_CELLS, np.float32)
-
-    def track(self, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray) -> None:
-        """Find the pitch of the windows that lie LOOKAHEAD_HOPS behind the newest samples.
-
-        signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it are
-        read. Written: period int32 [hops], 96..768 samples; correlation float32 [hops], 0..1.
-        """
-        # 1. Decimate and whiten
-        residual = self._residual.extend(hops * BLOCK)
-        self._whitener.run(signal, start, residual[RESIDUAL_HISTORY:])
-
-        # 2. Correlate the newest blocks
-        dot, past, now = self._dot.extend(hops), self._past.extend(hops), self._now.extend(hops)
-        blocks = WINDOW_BLOCKS - 1
-        correlate(residual, self._lag_work, dot[blocks:], past[blocks:], now[blocks:])
-
-        # 3. and 4. Normalize, interpolate, best lag of each cell
-        best, best_period = self._best.extend(hops), self._best_period.extend(hops)
-        score(
-            dot,
-            past,
-            now,
-            INTERPOLATOR,
-            CELL_EDGES,
-            self._lag_work,
-            self._fine,
-            best[TRACE_HOPS:],
-            best_period[TRACE_HOPS:],
+        super().__init__(
+            whitener=Whitener(max_hops),
+            residual=DelayLine(RESIDUAL_HISTORY, max_hops * BLOCK),
+            # Correlations of the blocks of a window
+            dot=DelayLine(blocks, max_hops, (NUM_LAGS,)),
+            past=DelayLine(blocks, max_hops, (NUM_LAGS,)),
+            now=DelayLine(blocks, max_hops),
+            # Cells of the grid, as far as the path is followed back
+            best=DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,)),
+            best_period=DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32, PERIOD_MIN),
+            origin=DelayLine(TRACE_HOPS, max_hops, (NUM_CELLS,), np.int32),
+            path=np.zeros(NUM_CELLS, np.float32),
+            # Working space
+            lag_work=np.zeros(NUM_LAGS, np.float32),
+            fine=np.zeros((DECIMATION, NUM_LAGS), np.float32),
+            cell_work=np.zeros(NUM_CELLS, np.float32),
         )
 
-        # 4. and 5. The path, and the period on it
-        origin = self._origin.extend(hops)
-        follow(best, best_period, self._path, self._cell_work, origin, period, correlation)
+
+@kernel
+def track(
+    tracker: Tracker, signal: np.ndarray, start: int, hops: int, period: np.ndarray, correlation: np.ndarray
+) -> None:
+    """Find the pitch of the windows that lie LOOKAHEAD_HOPS behind the newest samples.
+
+    signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it are
+    read. Written: period int32 [hops], 96..768 samples; correlation float32 [hops], 0..1.
+    """
+    # 1. Decimate and whiten
+    residual = extend(tracker.residual, hops * BLOCK)
+    decimate_and_whiten(tracker.whitener, signal, start, residual[RESIDUAL_HISTORY:])
+
+    # 2. Correlate the newest blocks
+    dot, past, now = extend(tracker.dot, hops), extend(tracker.past, hops), extend(tracker.now, hops)
+    blocks = WINDOW_BLOCKS - 1
+    correlate(residual, tracker.lag_work, dot[blocks:], past[blocks:], now[blocks:])
+
+    # 3. and 4. Normalize, interpolate, best lag of each cell
+    best, best_period = extend(tracker.best, hops), extend(tracker.best_period, hops)
+    score(
+        dot,
+        past,
+        now,
+        INTERPOLATOR,
+        CELL_EDGES,
+        tracker.lag_work,
+        tracker.fine,
+        best[TRACE_HOPS:],
+        best_period[TRACE_HOPS:],
+    )
+
+    # 4. and 5. The path, and the period on it
+    origin = extend(tracker.origin, hops)
+    follow(best, best_period, tracker.path, tracker.cell_work, origin, period, correlation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import kernel, part
 from percepnet_cli.constants import HOP_SIZE, WINDOW_SIZE
 from percepnet_cli.dsp import fft
 
@@ -41,12 +41,8 @@ def window_hops(signal: np.ndarray, start: int, window: np.ndarray, out: np.ndar
             out[hop, n] = signal[first + n] * window[n]
 
 
-def transform(windows: np.ndarray, out: np.ndarray) -> None:
-    """Real transform of weighted windows, without scaling. windows: float32 [hops, 960].
-
-    out: complex64 [hops, 481], written.
-    """
-    fft.forward(windows, out)
+transform = fft.forward
+"""Real transform of weighted windows, without scaling: float32 [hops, 960] to complex64 [hops, 481], written."""
 
 
 @kernel
@@ -64,6 +60,7 @@ def overlap_add(windows: np.ndarray, window: np.ndarray, memory: np.ndarray, out
             memory[n] = windows[hop, HOP_SIZE + n] * window[HOP_SIZE + n]
 
 
+@part
 def synthesize(spectra: np.ndarray, memory: np.ndarray, windows: np.ndarray, out: np.ndarray) -> None:
     """Inverse transform, window and overlap-add.
 

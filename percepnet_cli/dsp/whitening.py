@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.compute.delay_line import DelayLine
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.delay_line import DelayLine, extend
+from percepnet_cli.compute.jit import kernel, part
+from percepnet_cli.compute.struct import Struct
 from percepnet_cli.compute.vectors import LANES, Value, Vectors, vector_function
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 
@@ -62,8 +63,8 @@ def write_decimate(v: Vectors, signal: Value, out: Value, first: Value) -> None:
     for m in (*range(0, per_phase - LANES, LANES), per_phase - LANES):
         low, high = v.load_pairs(segment, DECIMATION * m), v.load_pairs(segment, DECIMATION * m + 2 * LANES)
         evens, odds = np.arange(0, 2 * LANES, 2), np.arange(1, 2 * LANES, 2)
-        for phase, (part, lanes) in enumerate(((0, evens), (1, evens), (0, odds), (1, odds))):
-            v.store(v.shuffle(low[part], high[part], lanes), phases[phase], m)
+        for phase, (half, lanes) in enumerate(((0, evens), (1, evens), (0, odds), (1, odds))):
+            v.store(v.shuffle(low[half], high[half], lanes), phases[phase], m)
 
     # 16 outputs beside each other, tap by tap
     for i in (*range(0, BLOCK - LANES, LANES), BLOCK - LANES):
@@ -167,21 +168,30 @@ def whiten(
                 residual[hop * BLOCK + n] += a * decimated[first + n - i]
 
 
-class Whitener:
+class Whitener(Struct):
     """The memory of one channel's decimated signal, for blocks of up to ``max_hops`` hops."""
 
+    decimated: DelayLine
+    weighted: np.ndarray
+    correlation: np.ndarray
+    lpc: np.ndarray
+
     def __init__(self, max_hops: int) -> None:
-        self._decimated = DelayLine(LPC_WINDOW, max_hops * BLOCK)
-        self._weighted = np.zeros(LPC_WINDOW, np.float32)
-        self._correlation = np.zeros(LPC_ORDER + 1, np.float64)
-        self._lpc = np.zeros(LPC_ORDER + 1, np.float64)
+        super().__init__(
+            decimated=DelayLine(LPC_WINDOW, max_hops * BLOCK),
+            weighted=np.zeros(LPC_WINDOW, np.float32),
+            correlation=np.zeros(LPC_ORDER + 1, np.float64),
+            lpc=np.zeros(LPC_ORDER + 1, np.float64),
+        )
 
-    def run(self, signal: np.ndarray, start: int, out: np.ndarray) -> None:
-        """Decimate and whiten new hops.
 
-        signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it
-        are read. out: float32 [hops * 120], written.
-        """
-        decimated = self._decimated.extend(len(out))
-        decimate(signal, start, decimated[LPC_WINDOW:])
-        whiten(decimated, LPC_TAPER, self._weighted, self._correlation, self._lpc, out)
+@part
+def decimate_and_whiten(whitener: Whitener, signal: np.ndarray, start: int, out: np.ndarray) -> None:
+    """Decimate and whiten new hops.
+
+    signal: float32 [samples] at 48 kHz; start: first sample of the first new hop, 48 samples before it
+    are read. out: float32 [hops * 120], written.
+    """
+    decimated = extend(whitener.decimated, len(out))
+    decimate(signal, start, decimated[LPC_WINDOW:])
+    whiten(decimated, LPC_TAPER, whitener.weighted, whitener.correlation, whitener.lpc, out)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from percepnet_cli.channel.predictor import Predictor
 from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.network.float_reference import FloatState
 from percepnet_cli.network.modelfile import Model
-from percepnet_cli.signal_path import Analysis, Predictor
+from percepnet_cli.signal_path import Analysis
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ import numpy as np
 
 from percepnet_cli.constants import BIDIRECTIONAL_BLOCK_HOPS, BIDIRECTIONAL_FUTURE_HOPS, NUM_BANDS
 from percepnet_cli.network.graph import BACKWARD
-from percepnet_cli.network.layers import BidirectionalGru, Dense
+from percepnet_cli.network.layers import BidirectionalGru, Dense, run_dense
 from percepnet_cli.network.modelfile import Model
-from percepnet_cli.network.percepnet import TRUNK, Encoder, Weights
+from percepnet_cli.network.percepnet import TRUNK, Encoder, Weights, encode
 
 
 class BlockState:
@@ -83,7 +83,7 @@ class BlockState:
             filled = self._filled
             stop = min(start + self._max_hops, start + self._window - filled, len(features))
             self._filled += stop - start
-            self._encoder.run(features[start:stop], self._after_conv2[filled : self._filled])
+            encode(self._encoder, features[start:stop], self._after_conv2[filled : self._filled])
 
             # Hops that leave: with the one that completes a window, the first of its block
             complete = self._filled == self._window
@@ -129,8 +129,8 @@ class BlockState:
 
         # Gains read all layers from conv2 on, strengths their own recurrent layer: as in ``percepnet.State.run``
         np.concatenate([part[:block] for part in (conv2, *grus)], axis=1, out=for_gain)
-        self._gain.run(for_gain, gain)
+        run_dense(self._gain, for_gain, gain)
 
         np.concatenate((conv2, grus[2]), axis=1, out=for_strength)
         self._strength_gru.run(for_strength, strength_gru)
-        self._strength.run(strength_gru, strength)
+        run_dense(self._strength, strength_gru, strength)

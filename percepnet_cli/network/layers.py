@@ -7,12 +7,11 @@ between layers are int8, 127 standing for 1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.delay_line import DelayLine, extend
 from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.struct import Struct
 from percepnet_cli.network.activations import round8, sigmoid, tanh
 from percepnet_cli.network.dot import matmul_int8, pack, padded
 
@@ -20,7 +19,7 @@ ONE = np.float32(1)
 ZERO = np.float32(0)
 
 
-class Linear(NamedTuple):
+class Linear(Struct):
     """A matrix with its bias, as the kernels want it."""
 
     weights: np.ndarray
@@ -31,6 +30,11 @@ class Linear(NamedTuple):
     bias: np.ndarray
     """float32 [rows]."""
 
+    def __init__(self, weights: np.ndarray, columns: int, scale: np.ndarray, bias: np.ndarray) -> None:
+        super().__init__(
+            weights=weights, columns=columns, scale=np.ascontiguousarray(scale), bias=np.ascontiguousarray(bias)
+        )
+
     def sums(self, hops: int) -> np.ndarray:
         """Return space for the products of so many hops: int32 [hops, rows and some more]."""
         return np.zeros((hops, padded(len(self.bias))), np.int32)
@@ -39,76 +43,6 @@ class Linear(NamedTuple):
 def linear(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
     """Prepare a matrix. weights: int8 [rows, columns]; scale, bias: float32 [rows], see ``Linear``."""
     return Linear(pack(weights), weights.shape[1], scale, bias)
-
-
-@kernel
-def float_dense(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray) -> None:
-    """Fully connected layer with tanh, on float inputs (the features, which have no bound).
-
-    In plain loops (``tests/test_layers.py``: ``test_first_layer_takes_floats_and_gives_8_bits``)::
-
-        for row in range(rows):
-            total = bias[row]
-            for column in range(columns):
-                total += weights[column, row] * inputs[hop, column]
-            out[hop, row] = floor(127 * tanh(total) + 0.5)
-
-    inputs: float32 [hops, columns]; weights: float32 [columns, rows], scaled; bias: float32 [rows].
-    sums: float32 [rows], working space. out: int8 [hops, rows], written.
-    """
-    columns, rows = weights.shape
-    for hop in range(inputs.shape[0]):
-        for row in range(rows):
-            sums[row] = bias[row]
-
-        # All rows side by side, column by column: each sum adds in the same order, whatever the vector's width
-        for column in range(columns):
-            value = inputs[hop, column]
-            for row in range(rows):
-                sums[row] += weights[column, row] * value
-
-        for row in range(rows):
-            out[hop, row] = round8(tanh(sums[row]))
-
-
-@kernel
-def tanh_layer(
-    inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray
-) -> None:
-    """Compute a layer with tanh and 8 bits at the end.
-
-    In plain loops (``tests/test_layers.py``: ``test_convolution_equals_float64_over_any_cut``)::
-
-        for row in range(rows):
-            total = sum(weights[row, column] * inputs[hop, column] for column in range(columns))
-            out[hop, row] = floor(127 * tanh(scale[row] * total + bias[row]) + 0.5)
-
-    inputs: int8 [hops, columns]; weights, scale, bias: see ``Linear``. sums: int32 [hops, rows or more], working
-    space. out: int8 [hops, rows], written.
-    """
-    # The integer sums of all hops first: only there a weight that was read can serve several hops
-    matmul_int8(weights, inputs, sums)
-
-    for hop in range(out.shape[0]):
-        for row in range(out.shape[1]):
-            value = tanh(scale[row] * np.float32(sums[hop, row]) + bias[row])
-            out[hop, row] = round8(value)
-
-
-@kernel
-def sigmoid_layer(
-    inputs: np.ndarray, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray, sums: np.ndarray, out: np.ndarray
-) -> None:
-    """Compute a layer with a sigmoid; as ``tanh_layer``, but out: float32 [hops, rows], 0..1, written.
-
-    ``tests/test_layers.py``: ``test_dense_layer_equals_float64``.
-    """
-    matmul_int8(weights, inputs, sums)
-
-    # Gains and strengths stay float: what follows is not a product of 8 bits
-    for hop in range(out.shape[0]):
-        for row in range(out.shape[1]):
-            out[hop, row] = sigmoid(scale[row] * np.float32(sums[hop, row]) + bias[row])
 
 
 @kernel
@@ -161,22 +95,186 @@ def gates(
         out[i] = round8(state[i])
 
 
+class FloatDense(Struct):
+    """Fully connected layer with tanh on float inputs."""
+
+    weights: np.ndarray
+    """float32 [columns, rows]: scaled, and transposed: a row of the kernel's loop lies together."""
+    bias: np.ndarray
+    sums: np.ndarray
+
+    def __init__(self, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
+        """Prepare it. weights: int8 [rows, columns]; scale, bias: float32 [rows]."""
+        super().__init__(
+            weights=np.ascontiguousarray(weights.T * scale, np.float32),
+            bias=np.ascontiguousarray(bias),
+            sums=np.zeros(len(bias), np.float32),
+        )
+
+
 @kernel
-def gru_layer(
-    inputs: np.ndarray,
-    input_weights: np.ndarray,
-    input_scale: np.ndarray,
-    input_bias: np.ndarray,
-    weights: np.ndarray,
-    scale: np.ndarray,
-    bias: np.ndarray,
-    state: np.ndarray,
-    state8: np.ndarray,
-    input_sums: np.ndarray,
-    sums: np.ndarray,
-    work: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def run_float_dense(layer: FloatDense, inputs: np.ndarray, out: np.ndarray) -> None:
+    """Compute the layer on float inputs: the features, which have no bound.
+
+    In plain loops (``tests/test_layers.py``: ``test_first_layer_takes_floats_and_gives_8_bits``)::
+
+        for row in range(rows):
+            total = bias[row]
+            for column in range(columns):
+                total += weights[column, row] * inputs[hop, column]
+            out[hop, row] = floor(127 * tanh(total) + 0.5)
+
+    inputs: float32 [hops, columns]. out: int8 [hops, rows], written.
+    """
+    weights, bias, sums = layer.weights, layer.bias, layer.sums
+    columns, rows = weights.shape
+    for hop in range(inputs.shape[0]):
+        for row in range(rows):
+            sums[row] = bias[row]
+
+        # All rows side by side, column by column: each sum adds in the same order, whatever the vector's width
+        for column in range(columns):
+            value = inputs[hop, column]
+            for row in range(rows):
+                sums[row] += weights[column, row] * value
+
+        for row in range(rows):
+            out[hop, row] = round8(tanh(sums[row]))
+
+
+class Dense(Struct):
+    """Fully connected layer with a sigmoid."""
+
+    linear: Linear
+    sums: np.ndarray
+
+    def __init__(self, linear: Linear, max_hops: int) -> None:
+        super().__init__(linear=linear, sums=linear.sums(max_hops))
+
+
+@kernel
+def run_dense(layer: Dense, inputs: np.ndarray, out: np.ndarray) -> None:
+    """Compute the layer.
+
+    In plain loops (``tests/test_layers.py``: ``test_dense_layer_equals_float64``)::
+
+        for row in range(rows):
+            total = sum(weights[row, column] * inputs[hop, column] for column in range(columns))
+            out[hop, row] = sigmoid(scale[row] * total + bias[row])
+
+    inputs: int8 [hops, columns]. out: float32 [hops, rows], 0..1, written.
+    """
+    # The integer sums of all hops first: only there a weight that was read can serve several hops
+    scale, bias, sums = layer.linear.scale, layer.linear.bias, layer.sums
+    matmul_int8(layer.linear.weights, inputs, sums[: len(inputs)])
+
+    # Gains and strengths stay float: what follows is not a product of 8 bits
+    for hop in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            out[hop, row] = sigmoid(scale[row] * np.float32(sums[hop, row]) + bias[row])
+
+
+class Conv(Struct):
+    """Causal convolution over hops with tanh; remembers the inputs that the next hop needs."""
+
+    linear: Linear
+    line: DelayLine
+    stacked: np.ndarray
+    sums: np.ndarray
+
+    def __init__(self, linear: Linear, kernel_hops: int, max_hops: int) -> None:
+        columns = linear.columns // kernel_hops
+        super().__init__(
+            linear=linear,
+            line=DelayLine(kernel_hops - 1, max_hops, (columns,), np.int8),
+            stacked=np.zeros((max_hops, kernel_hops * columns), np.int8),
+            sums=linear.sums(max_hops),
+        )
+
+
+@kernel
+def run_conv(layer: Conv, inputs: np.ndarray, out: np.ndarray) -> None:
+    """Compute the layer.
+
+    In plain loops (``tests/test_layers.py``: ``test_convolution_equals_float64_over_any_cut``)::
+
+        for row in range(rows):
+            total = 0
+            for tap in range(taps):
+                for column in range(columns):
+                    total += weights[row, tap * columns + column] * inputs[hop - taps + 1 + tap, column]
+            out[hop, row] = floor(127 * tanh(scale[row] * total + bias[row]) + 0.5)
+
+    inputs: int8 [hops, columns]; those before the first call are zeros. out: int8 [hops, rows], written.
+    """
+    hops, columns = inputs.shape
+    rows, old = extend(layer.line, hops), layer.line.old
+    for hop in range(hops):
+        for column in range(columns):
+            rows[old + hop, column] = inputs[hop, column]
+
+    # All taps of a hop side by side, oldest first, make the convolution one product
+    stacked = layer.stacked[:hops]
+    for hop in range(hops):
+        for tap in range(old + 1):
+            for column in range(columns):
+                stacked[hop, tap * columns + column] = rows[hop + tap, column]
+
+    # The integer sums of all hops, then tanh and 8 bits
+    scale, bias, sums = layer.linear.scale, layer.linear.bias, layer.sums
+    matmul_int8(layer.linear.weights, stacked, sums[:hops])
+    for hop in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            value = tanh(scale[row] * np.float32(sums[hop, row]) + bias[row])
+            out[hop, row] = round8(value)
+
+
+class Gru(Struct):
+    """Gated recurrent unit with its state."""
+
+    inputs: Linear
+    recurrent: Linear
+    state: np.ndarray
+    """float32 [width]."""
+    state8: np.ndarray
+    """int8 [1, width]: the state in 8 bits."""
+    input_sums: np.ndarray
+    sums: np.ndarray
+    work: np.ndarray
+
+    def __init__(self, inputs: Linear, recurrent: Linear, max_hops: int) -> None:
+        width = recurrent.columns
+        super().__init__(
+            inputs=inputs,
+            recurrent=recurrent,
+            state=np.zeros(width, np.float32),
+            state8=np.zeros((1, width), np.int8),
+            input_sums=inputs.sums(max_hops),
+            sums=recurrent.sums(1),
+            work=np.zeros(2 * width, np.float32),
+        )
+
+    @property
+    def width(self) -> int:
+        """Units."""
+        return len(self.state)
+
+    def memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of the state, for ``recall``."""
+        return self.state.copy(), self.state8.copy()
+
+    def recall(self, memory: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go back to what ``memory`` returned."""
+        self.state[:], self.state8[:] = memory
+
+    def forget(self) -> None:
+        """Go back to the state before the first hop: zeros."""
+        self.state[:] = 0
+        self.state8[:] = 0
+
+
+@kernel
+def run_gru(layer: Gru, inputs: np.ndarray, out: np.ndarray) -> None:
     """Run a gated recurrent unit: the input products of all hops at once, then hop by hop.
 
     In a plain loop (``tests/test_layers.py``: ``slow_gru``)::
@@ -185,123 +283,29 @@ def gru_layer(
             state = gates(input_weights @ inputs[hop], weights @ state8, state)
             out[hop] = state8 = floor(127 * state + 0.5)
 
-    inputs: int8 [hops, columns]; input_weights, input_scale, input_bias, weights, scale, bias: the two matrices, see
-    ``Linear``. state: float32 [width], updated; state8: int8 [1, width], the state in 8 bits, updated. input_sums:
-    int32 [hops, 3 width or more], sums: int32 [1, 3 width or more], work: float32 [2 width], working space. out: int8
-    [hops, width], written.
+    inputs: int8 [hops, columns]. out: int8 [hops, width], written.
     """
     # Half of the products do not depend on the state, so all hops share each weight that is read for them
-    matmul_int8(input_weights, inputs, input_sums)
+    first, recurrent, input_sums = layer.inputs, layer.recurrent, layer.input_sums
+    matmul_int8(first.weights, inputs, input_sums[: len(inputs)])
 
     # The other half needs the state of the hop before
+    state, state8, sums = layer.state, layer.state8, layer.sums
     for hop in range(out.shape[0]):
-        matmul_int8(weights, state8, sums)
-        gates(input_sums[hop], input_scale, input_bias, sums[0], scale, bias, state, work, out[hop])
-        for i in range(state.shape[0]):
-            state8[0, i] = out[hop, i]
-
-
-class FloatDense:
-    """Fully connected layer with tanh on float inputs."""
-
-    def __init__(self, weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
-        """Prepare it. weights: int8 [rows, columns]; scale, bias: float32 [rows]."""
-        # As floats and transposed: 70 columns are few, and a row of the kernel's loop lies together
-        self._weights = np.ascontiguousarray(weights.T * scale, np.float32)
-        self._bias = bias
-        self._sums = np.zeros(len(bias), np.float32)
-
-    def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """Compute the layer. inputs: float32 [hops, columns]; out: int8 [hops, rows], written."""
-        float_dense(inputs, self._weights, self._bias, self._sums, out)
-
-
-class Dense:
-    """Fully connected layer with a sigmoid."""
-
-    def __init__(self, linear: Linear, max_hops: int) -> None:
-        self._linear = linear
-        self._sums = linear.sums(max_hops)
-
-    def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """Compute the layer. inputs: int8 [hops, columns]; out: float32 [hops, rows], 0..1, written."""
-        linear = self._linear
-        sigmoid_layer(inputs, linear.weights, linear.scale, linear.bias, self._sums[: len(inputs)], out)
-
-
-class Conv:
-    """Causal convolution over hops with tanh; remembers the inputs that the next hop needs."""
-
-    def __init__(self, linear: Linear, kernel_hops: int, max_hops: int) -> None:
-        self._linear = linear
-        self._old = kernel_hops - 1
-        columns = linear.columns // kernel_hops
-        self._inputs = DelayLine(self._old, max_hops, (columns,), np.int8)
-        self._stacked = np.zeros((max_hops, kernel_hops * columns), np.int8)
-        self._sums = linear.sums(max_hops)
-
-    def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, rows], written."""
-        hops, columns = inputs.shape
-        rows = self._inputs.extend(hops)
-        rows[self._old :] = inputs
-
-        # All taps of a hop side by side make the convolution one product; rows of one hop lie like that already
-        if hops == 1:
-            stacked = rows.reshape(1, -1)
-        else:
-            stacked = self._stacked[:hops]
-            for tap in range(self._old + 1):  # oldest first
-                stacked[:, tap * columns : (tap + 1) * columns] = rows[tap : tap + hops]
-
-        linear = self._linear
-        tanh_layer(stacked, linear.weights, linear.scale, linear.bias, self._sums[:hops], out)
-
-
-class Gru:
-    """Gated recurrent unit with its state."""
-
-    def __init__(self, inputs: Linear, recurrent: Linear, max_hops: int) -> None:
-        self.width = recurrent.columns
-        self._input = inputs
-        self._recurrent = recurrent
-        self._state = np.zeros(self.width, np.float32)
-        self._state8 = np.zeros((1, self.width), np.int8)
-        self._input_sums = inputs.sums(max_hops)
-        self._sums = recurrent.sums(1)
-        self._work = np.zeros(2 * self.width, np.float32)
-
-    def run(self, inputs: np.ndarray, out: np.ndarray) -> None:
-        """Compute the layer. inputs: int8 [hops, columns]; out: int8 [hops, width], written."""
-        first, recurrent = self._input, self._recurrent
-        gru_layer(
-            inputs,
-            first.weights,
+        matmul_int8(recurrent.weights, state8, sums)
+        gates(
+            input_sums[hop],
             first.scale,
             first.bias,
-            recurrent.weights,
+            sums[0],
             recurrent.scale,
             recurrent.bias,
-            self._state,
-            self._state8,
-            self._input_sums[: len(inputs)],
-            self._sums,
-            self._work,
-            out,
+            state,
+            layer.work,
+            out[hop],
         )
-
-    def memory(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return a copy of the state, for ``recall``."""
-        return self._state.copy(), self._state8.copy()
-
-    def recall(self, memory: tuple[np.ndarray, np.ndarray]) -> None:
-        """Go back to what ``memory`` returned."""
-        self._state[:], self._state8[:] = memory
-
-    def forget(self) -> None:
-        """Go back to the state before the first hop: zeros."""
-        self._state[:] = 0
-        self._state8[:] = 0
+        for i in range(state.shape[0]):
+            state8[0, i] = out[hop, i]
 
 
 class BidirectionalGru:
@@ -335,17 +339,17 @@ class BidirectionalGru:
         wanted, width = len(out), self._forward.width
 
         # With time: to the end of the block, where the next window begins, and on as far as wanted
-        self._forward.run(inputs[: self._block], with_time[: self._block])
+        run_gru(self._forward, inputs[: self._block], with_time[: self._block])
         if wanted > self._block:
             memory = self._forward.memory()
-            self._forward.run(inputs[self._block : wanted], with_time[self._block : wanted])
+            run_gru(self._forward, inputs[self._block : wanted], with_time[self._block : wanted])
             self._forward.recall(memory)
 
         # Against time: from zeros at the end of the window
         reverse = self._against_time[: len(inputs)]
         reverse[:] = inputs[::-1]
         self._backward.forget()
-        self._backward.run(reverse, against_time)
+        run_gru(self._backward, reverse, against_time)
 
         out[:, :width] = with_time[:wanted]
         out[:, width:] = against_time[::-1][:wanted]

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import kernel, part
+from percepnet_cli.compute.struct import Struct
 from percepnet_cli.constants import FEATURE_CLIP, NUM_FEATURES
 from percepnet_cli.network.activations import ACTIVATION_SCALE
 from percepnet_cli.network.graph import BACKWARD
-from percepnet_cli.network.layers import Conv, Dense, FloatDense, Gru, Linear, linear
+from percepnet_cli.network.layers import (
+    Conv,
+    Dense,
+    FloatDense,
+    Gru,
+    Linear,
+    linear,
+    run_conv,
+    run_dense,
+    run_float_dense,
+    run_gru,
+)
 from percepnet_cli.network.modelfile import Model
 
 CLIP = np.float32(FEATURE_CLIP)
@@ -83,37 +95,51 @@ def pack_contiguous(matrices: list[Linear]) -> list[Linear]:
     for one, size in zip(matrices, sizes, strict=True):
         weights = buffer[place : place + one.weights.nbytes].view(one.weights.dtype).reshape(one.weights.shape)
         weights[:] = one.weights
-        moved.append(one._replace(weights=weights))
+        moved.append(Linear(weights, one.columns, one.scale, one.bias))
         place += size
     return moved
 
 
-class Encoder:
+class Encoder(Struct):
     """What comes before the recurrent layers, with its memories: normalization, dense layer, two convolutions."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    dense: FloatDense
+    conv1: Conv
+    conv2: Conv
+    normalized: np.ndarray
+    after_dense: np.ndarray
+    after_conv1: np.ndarray
 
     def __init__(self, weights: Weights, max_hops: int) -> None:
         sizes = weights.sizes
-        self._mean, self._std = weights.mean, weights.std
-        self._dense = FloatDense(*weights.dense)
-        self._conv1 = Conv(weights.linear["conv1"], sizes.kernel1, max_hops)
-        self._conv2 = Conv(weights.linear["conv2"], sizes.kernel2, max_hops)
-        self._normalized = np.zeros((max_hops, NUM_FEATURES), np.float32)
-        self._after_dense = np.zeros((max_hops, sizes.dense), np.int8)
-        self._after_conv1 = np.zeros((max_hops, sizes.conv1), np.int8)
-
-    def run(self, features: np.ndarray, out: np.ndarray) -> None:
-        """Compute the layers. features: float32 [hops, 70]; out: int8 [hops, conv2], written."""
-        hops = len(features)
-        normalized, dense, conv1 = self._normalized[:hops], self._after_dense[:hops], self._after_conv1[:hops]
-
-        # The convolutions run over hops: they see this one and those before, 7 in all with the usual 5 and 3 taps
-        normalize(features, self._mean, self._std, normalized)
-        self._dense.run(normalized, dense)
-        self._conv1.run(dense, conv1)
-        self._conv2.run(conv1, out)
+        super().__init__(
+            mean=weights.mean,
+            std=weights.std,
+            dense=FloatDense(*weights.dense),
+            conv1=Conv(weights.linear["conv1"], sizes.kernel1, max_hops),
+            conv2=Conv(weights.linear["conv2"], sizes.kernel2, max_hops),
+            normalized=np.zeros((max_hops, NUM_FEATURES), np.float32),
+            after_dense=np.zeros((max_hops, sizes.dense), np.int8),
+            after_conv1=np.zeros((max_hops, sizes.conv1), np.int8),
+        )
 
 
-class State:
+@part
+def encode(encoder: Encoder, features: np.ndarray, out: np.ndarray) -> None:
+    """Compute the layers before the recurrent ones. features: float32 [hops, 70]; out: int8 [hops, conv2], written."""
+    hops = len(features)
+    normalized, dense, conv1 = encoder.normalized[:hops], encoder.after_dense[:hops], encoder.after_conv1[:hops]
+
+    # The convolutions run over hops: they see this one and those before, 7 in all with the usual 5 and 3 taps
+    normalize(features, encoder.mean, encoder.std, normalized)
+    run_float_dense(encoder.dense, normalized, dense)
+    run_conv(encoder.conv1, dense, conv1)
+    run_conv(encoder.conv2, conv1, out)
+
+
+class State(Struct):
     """One stream through a causal model: the layers with their memories.
 
     Attributes
@@ -123,52 +149,94 @@ class State:
     """
 
     latency_hops = 0
+    encoder: Encoder
+    gru1: Gru
+    gru2: Gru
+    gru3: Gru
+    gain_gru: Gru
+    strength_gru: Gru
+    gain: Dense
+    strength: Dense
+    after_conv2: np.ndarray
+    after_gru1: np.ndarray
+    after_gru2: np.ndarray
+    after_gru3: np.ndarray
+    after_gain_gru: np.ndarray
+    after_strength_gru: np.ndarray
+    for_gain: np.ndarray
+    for_strength: np.ndarray
 
     def __init__(self, model: Model | Weights, max_hops: int) -> None:
         weights = model if isinstance(model, Weights) else Weights(model)
         sizes = weights.sizes
-        self._encoder = Encoder(weights, max_hops)
-        self._grus = [Gru(*weights.gru[name], max_hops) for name in TRUNK]
-        self._strength_gru = Gru(*weights.gru["strength_gru"], max_hops)
-        self._gain = Dense(weights.linear["gain"], max_hops)
-        self._strength = Dense(weights.linear["strength"], max_hops)
 
         def buffer(width: int) -> np.ndarray:
             return np.zeros((max_hops, width), np.int8)
 
-        self._after_conv2 = buffer(sizes.conv2)
-        self._after_grus = [buffer(sizes.gru) for _ in range(3)] + [buffer(sizes.gain_gru)]
-        self._after_strength_gru = buffer(sizes.strength_gru)
-        self._for_gain = buffer(sizes.conv2 + 3 * sizes.gru + sizes.gain_gru)
-        self._for_strength = buffer(sizes.conv2 + sizes.gru)
+        super().__init__(
+            encoder=Encoder(weights, max_hops),
+            **{name: Gru(*weights.gru[name], max_hops) for name in (*TRUNK, "strength_gru")},
+            gain=Dense(weights.linear["gain"], max_hops),
+            strength=Dense(weights.linear["strength"], max_hops),
+            after_conv2=buffer(sizes.conv2),
+            after_gru1=buffer(sizes.gru),
+            after_gru2=buffer(sizes.gru),
+            after_gru3=buffer(sizes.gru),
+            after_gain_gru=buffer(sizes.gain_gru),
+            after_strength_gru=buffer(sizes.strength_gru),
+            for_gain=buffer(sizes.conv2 + 3 * sizes.gru + sizes.gain_gru),
+            for_strength=buffer(sizes.conv2 + sizes.gru),
+        )
 
     def run(self, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
-        """Predict gains and strengths.
-
-        features: float32 [hops, 70], as ``dsp.features`` packs them, hops up to max_hops.
-        Written: gain, strength: float32 [hops, 34], 0..1.
-        """
-        hops = len(features)
-        conv2 = self._after_conv2[:hops]
-        grus = [buffer[:hops] for buffer in self._after_grus]
-
-        # Features, dense, conv1, conv2
-        self._encoder.run(features, conv2)
-
-        # gru1, gru2, gru3, gain_gru: each reads the one before
-        inputs = conv2
-        for gru, out in zip(self._grus, grus, strict=True):
-            gru.run(inputs, out)
-            inputs = out
-
-        # Gains read all layers from conv2 on
-        np.concatenate((conv2, *grus), axis=1, out=self._for_gain[:hops])
-        self._gain.run(self._for_gain[:hops], gain)
-
-        # Strengths have a recurrent layer of their own, which reads conv2 and gru3
-        np.concatenate((conv2, grus[2]), axis=1, out=self._for_strength[:hops])
-        self._strength_gru.run(self._for_strength[:hops], self._after_strength_gru[:hops])
-        self._strength.run(self._after_strength_gru[:hops], strength)
+        """Predict gains and strengths: see ``predict``."""
+        predict(self, features, gain, strength)
 
     def end(self, gain: np.ndarray, strength: np.ndarray) -> None:
         """End the stream. Nothing waits for that: gain, strength: float32 [0, 34]."""
+
+
+@part
+def predict(state: State, features: np.ndarray, gain: np.ndarray, strength: np.ndarray) -> None:
+    """Predict gains and strengths.
+
+    features: float32 [hops, 70], as ``dsp.features`` packs them, hops up to max_hops.
+    Written: gain, strength: float32 [hops, 34], 0..1.
+    """
+    hops = len(features)
+    conv2, gru1, gru2 = state.after_conv2[:hops], state.after_gru1[:hops], state.after_gru2[:hops]
+    gru3, gain_gru = state.after_gru3[:hops], state.after_gain_gru[:hops]
+
+    # Features, dense, conv1, conv2; then gru1, gru2, gru3, gain_gru: each reads the one before
+    encode(state.encoder, features, conv2)
+    run_gru(state.gru1, conv2, gru1)
+    run_gru(state.gru2, gru1, gru2)
+    run_gru(state.gru3, gru2, gru3)
+    run_gru(state.gain_gru, gru3, gain_gru)
+
+    # Gains read all layers from conv2 on
+    for_gain = state.for_gain[:hops]
+    column = copy_columns(conv2, for_gain, 0)
+    column = copy_columns(gru1, for_gain, column)
+    column = copy_columns(gru2, for_gain, column)
+    column = copy_columns(gru3, for_gain, column)
+    copy_columns(gain_gru, for_gain, column)
+    run_dense(state.gain, for_gain, gain)
+
+    # Strengths have a recurrent layer of their own, which reads conv2 and gru3
+    for_strength, strength_gru = state.for_strength[:hops], state.after_strength_gru[:hops]
+    copy_columns(gru3, for_strength, copy_columns(conv2, for_strength, 0))
+    run_gru(state.strength_gru, for_strength, strength_gru)
+    run_dense(state.strength, strength_gru, strength)
+
+
+@kernel
+def copy_columns(values: np.ndarray, out: np.ndarray, first: int) -> int:
+    """Write a layer's values into columns of what the next one reads; return the column after them.
+
+    values: int8 [hops, width]; out: int8 [hops, first + width or more].
+    """
+    for hop in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            out[hop, first + i] = values[hop, i]
+    return first + values.shape[1]

@@ -1,0 +1,1 @@
+"""One channel of a stream: the signal path around a network, whichever that is."""

@@ -1,0 +1,90 @@
+"""A channel's stream, in one compiled call where the network is causal, else in three."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from percepnet_cli.channel.predictor import AnalysisDelay, Predictor
+from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
+from percepnet_cli.network.percepnet import State
+from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock, Ends, Path, analyze, finish, predict_gains, process
+
+
+class ChannelStream:
+    """One channel of a stream: the stages around a network, with their memories and working space.
+
+    max_hops: the most that one call may bring.
+    """
+
+    def __init__(self, predictor: Predictor, clock: Clock | None = None, max_hops: int = MAX_HOPS) -> None:
+        self._predictor, self._clock = predictor, clock
+        self.latency_hops = predictor.latency_hops
+        self._path = Path(predictor, max_hops, clock) if isinstance(predictor, State) else None
+        self._ends = Ends(max_hops, clock) if self._path is None else self._path
+        self._delay = AnalysisDelay(self.latency_hops, max_hops) if self.latency_hops else None
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether ``process`` can do it."""
+        return self._path is not None
+
+    def process(self, samples: np.ndarray, post_filter: bool, dry: float) -> tuple[np.ndarray, float]:
+        """Do all in one compiled call, for a channel that is linked with no other.
+
+        samples: float32 [hops * 480], any stride; dry: share of the input left in, 0..1. Returns the samples, float32
+        [hops * 480], valid until the next call, and the pitch correlation of the newest of them.
+        """
+        assert self._path is not None
+        hops = self._take(samples)
+        process(self._path, hops, post_filter, np.float32(dry))
+        return self._path.out[:hops].reshape(-1), float(self._path.analyzer.correlation[hops - 1])
+
+    def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
+        """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""
+        hops, ends = self._take(samples), self._ends
+        gain, strength = ends.gain[:hops], ends.strength[:hops]
+        if self._path is not None:
+            predict_gains(self._path, hops)
+            return ends.analyzer.newest(hops), gain, strength
+
+        # A network that looks ahead answers for earlier hops: their analyses have waited for that
+        analyze(ends.analyzer, hops)
+        analysis = ends.analyzer.newest(hops)
+        self._predictor.run(analysis.features, gain, strength)
+        if self._clock is not None:
+            self._clock("network")
+        if self._delay is not None:
+            analysis = self._delay.exchange(analysis)
+        return analysis, gain, strength
+
+    def _take(self, samples: np.ndarray) -> int:
+        """Put samples where the analyzer finds them; return how many hops they are."""
+        hops = len(samples) // HOP_SIZE
+        self._ends.analyzer.samples[:hops].reshape(-1)[:] = samples
+        return hops
+
+    def end(self) -> tuple[Analysis, np.ndarray, np.ndarray]:
+        """Return the analyses that wait for the end of the stream with gain and strength, float32 [hops, 34]."""
+        assert self._delay is not None
+        gain, strength = np.zeros((2, self.latency_hops, NUM_BANDS), np.float32)
+        self._predictor.end(gain, strength)
+        return self._delay.rest(), gain, strength
+
+    def render(
+        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, energy: np.ndarray | None, dry: float
+    ) -> np.ndarray:
+        """Return the samples, float32 [hops * 480], valid until the next call.
+
+        gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by; None is
+        without post-filter. dry: share of the input left in, 0..1.
+        """
+        ends, hops = self._ends, len(gain)
+        out = ends.out[:hops]
+        if self._path is None:
+            ends.synthesizer.synthesize(analysis, gain, strength, dry, out, energy)
+        else:
+            ends.gain[:hops], ends.strength[:hops] = gain, strength
+            if energy is not None:
+                ends.energy[:hops] = energy
+            finish(self._path, hops, energy is not None, np.float32(dry))
+        return out.reshape(-1)
