@@ -43,7 +43,8 @@ format: $(VENV)/.test ## format the code
 bench: $(VENV)/.all ## measure the speed on this machine, into docs/benchmarks.md: make bench [PEERS=...]
 	$(BIN)/python docs/generate.py benchmarks $(if $(PEERS),--peers $(PEERS))
 
-docs: $(VENV)/.docs ## renew the tables, build the documentation site into build/site and check its links
+# PEERS: a folder for each other program with what it makes of examples/, for the listening page (docs/site/samples.py).
+docs: $(VENV)/.docs ## renew the tables, build the documentation site into build/site and check its links: make docs [PEERS=...]
 	$(BIN)/python docs/generate.py options
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	$(BIN)/python docs/site/check.py build/site

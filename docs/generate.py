@@ -27,7 +27,7 @@ import quality
 from percepnet_cli.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^<!-- (?!end -->)([^\n]+?) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^<!-- (?!end -->)([^\n]+?) -->\n(?:(?!<!-- ).)*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 """What is made by this script: a comment with its name, the content, and the comment "end"."""
 
 

@@ -15,8 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "quality"))
 
+import benchmarks
 import claims
 import dev_table
+
+from percepnet_cli.constants import DEFAULT_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = ("pesq_wb", "stoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
@@ -57,6 +60,22 @@ def readme_table() -> str:
     best = [format(bound[score], dev_table.COLUMNS[score][1]) if score in bound else "-" for score in SHOWN]
     rows.append(["*the method with ideal targets*", *(f"*{text}*" for text in best)])
     return table(["", *(title for title, _ in columns)], rows)
+
+
+def three_numbers() -> str:
+    """Return the home page's list: better by how much, how fast, how late."""
+    systems = record()["systems"]
+    before, after = (systems[name]["mean"]["pesq_wb"] for name in ("noisy", f"model {DEFAULT_MODEL}"))
+    speed = benchmarks.record()
+    times = speed["beside"]["percepnet"]["times_realtime"]
+    delay_ms = speed["models"][DEFAULT_MODEL]["latency_ms"]
+    rows = (
+        (f"{before:.2f} to {after:.2f}", "PESQ, a score of how speech sounds, 1 to 4.6, in loud noise"),
+        (f"{times:.0f} times", "faster than real time, in files, on one core"),
+        (f"{delay_ms:.0f} ms", "late in a stream; files are not late at all"),
+    )
+    items = "".join(f"<li><strong>{number}</strong> {text}</li>" for number, text in rows)
+    return f'<ul class="numbers">{items}</ul>'
 
 
 def main_table() -> str:
@@ -132,6 +151,7 @@ def recognition_table() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "quality in short": readme_table,
+    "three numbers": three_numbers,
     "quality": main_table,
     "quality by SNR": snr_tables,
     "both ends": ends_table,

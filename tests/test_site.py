@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import browser
+import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,39 +76,134 @@ def test_formulas_are_drawn(site):
     assert "arithmatex" not in text and "\\(" not in text
 
 
-@pytest.mark.slow
-def test_in_a_browser_everything_shows_and_plays(site, tmp_path):
+@pytest.fixture
+def chromium():
+    """The path of a browser."""
     program = browser.find_browser()
     if program is None:
         pytest.skip("no Chromium")
+    return program
+
+
+@pytest.mark.slow
+def test_in_a_browser_everything_shows_and_plays(site, chromium, tmp_path):
+    samples = load("samples")
     pages = sorted(path.name for path in site.glob("*.html") if path.name != "404.html")
-    log = browser.visit(program, site, pages, tmp_path / "profile")
+    log = browser.visit(chromium, site, pages, tmp_path / "profile", widths=(1280, 390))
     assert log.refused == []
-    players = log.reports["/samples.html"]["audio"]
-    assert len(players) == 2 * len(load("samples").RECORDINGS)
-    for player in players:
-        assert player["duration"] > 5 and player["moved"] > 0.1, player
+    versions, recordings = 1 + len(samples.OWN), len(samples.RECORDINGS)
+    for width in (1280, 390):
+        listening = log.reports["/samples.html", width]
+        assert len(listening["audio"]) == versions * recordings
+        for player in listening["audio"]:
+            assert player["duration"] > 5 and player["moved"] > 0.1, player
+        # from each version to the next: it goes on where the one before was, alone
+        assert len(listening["switches"]) == (versions - 1) * recordings
+        assert len(log.reports["/index.html", width]["switches"]) == 1
+        for switch in [*listening["switches"], *log.reports["/index.html", width]["switches"]]:
+            assert switch["left"] > 1 and 0 <= switch["entered"] - switch["left"] < 1, switch
+            assert (switch["playing"], switch["shown"], switch["pressed"]) == (1, 1, 1), switch
     pictures = [picture for report in log.reports.values() for picture in report["images"]]
-    assert len(pictures) >= 10
+    assert len(pictures) >= 2 * (10 + versions * recordings)
     assert [source for source, width in pictures if not width] == []
-    assert all(report["overflow"] <= 0 for report in log.reports.values())
+    for place, report in log.reports.items():
+        assert report["overflow"] <= 0, place
+        faults = {kind: report[kind] for kind in ("untold", "wide", "cut", "pale")}
+        assert not any(faults.values()), (place, faults)
 
 
 @pytest.mark.slow
-def test_the_browser_notices_what_is_wrong(tmp_path):
-    program = browser.find_browser()
-    if program is None:
-        pytest.skip("no Chromium")
+def test_the_search_works_from_the_disk_and_finds_pages_for_users_first(site, chromium, tmp_path):
+    wanted = {
+        "microphone": "live.html",
+        "crackling": "troubleshooting.html",
+        "train": "training.html",
+        "comb filter": "how.html",
+        "skip-existing": "commands.html",
+        "model": "models.html",
+        "noise": "",
+        "latency": "",
+        "folder": "",
+    }
+    found = browser.search(chromium, site, list(wanted), tmp_path / "profile")
+    for query, page in wanted.items():
+        pages = list(dict.fromkeys(link.partition("?")[0].rpartition("/")[2] for link in found[query]))
+        assert pages and pages[0] == (page or pages[0]), (query, pages)
+        # internals and the log of experiments come last, copies of files not at all
+        late = [page == "internals.html" or page.startswith("2026-") for page in pages]
+        assert late == sorted(late), (query, pages)
+        assert not any("/files/" in link for link in found[query])
+
+
+@pytest.mark.slow
+def test_pages_lead_to_the_next(site):
+    text = (site / "samples.html").read_text("utf-8")
+    assert 'class="md-footer__link md-footer__link--prev"' in text
+    assert 'class="md-footer__link md-footer__link--next"' in text
+
+
+@pytest.mark.slow
+def test_the_browser_notices_what_is_wrong(chromium, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "bad.html").write_text(
-        '<audio src="none.flac"></audio><img src="http://elsewhere.invalid/a.png"><img src="none.png">'
+        """<!doctype html><meta charset="utf-8"><body data-md-color-scheme="default">
+        <style>[data-md-color-scheme=slate] b { color: #ccc }</style>
+        <main><div class="md-content"><audio src="none.flac"></audio>
+        <img src="http://elsewhere.invalid/a.png"><img src="none.png" alt="told">
+        <p style="color: #bbb">pale</p><b>dark enough</b><p style="color: #bbb; visibility: hidden">not seen</p>
+        <div class="broad" style="width: 2000px">broad</div>
+        <pre class="long" style="overflow: auto; width: 10em">a line that is longer than its box is wide</pre>
+        <div class="md-typeset__scrollwrap" style="overflow: auto; width: 5em">a_table_of_figures_scrolls</div>
+        </div></main>"""
     )
-    log = browser.visit(program, site, ["bad.html"], tmp_path / "profile")
-    report = log.reports["/bad.html"]
+    log = browser.visit(chromium, site, ["bad.html"], tmp_path / "profile", widths=(390,))
+    report = log.reports["/bad.html", 390]
     assert log.refused and all("elsewhere.invalid" in url for url in log.refused)
     assert report["audio"][0]["moved"] == 0 and not report["audio"][0]["duration"]
     assert [width for _, width in report["images"]] == [0, 0]
+    assert len(report["untold"]) == 1
+    assert report["overflow"] > 1000
+    assert [one for one in report["wide"] if "broad" in one] and not [one for one in report["wide"] if "figures" in one]
+    assert [one for one in report["cut"] if "long" in one] and not [one for one in report["cut"] if "figures" in one]
+    assert [one.partition(":")[0] for one in report["pale"]] == ["default", "slate", "slate"]
+
+
+def test_versions_of_others_are_taken_from_their_folders(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    samples = load("samples")
+    monkeypatch.delenv("PEERS", raising=False)
+    assert samples.of_others("street") == []
+    folder = tmp_path / "RNNoise 0.2"
+    folder.mkdir()
+    soundfile.write(folder / "street.wav", np.zeros(480), 48000)
+    monkeypatch.setenv("PEERS", str(tmp_path))
+    (version,) = samples.of_others("street")
+    assert version.name == "RNNoise 0.2" and len(version.samples) == 480
+    assert samples.of_others("waves") == []
+
+
+def test_players_hold_what_a_page_asks_for(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    samples = load("samples")
+    recording = samples.RECORDINGS[0]
+    versions = [samples.Version(key, f"<{key}>", np.zeros(480, np.int16), 48000) for key in ("before", "after", "lite")]
+    report = {"gain_reduction_db": 12.3, "speech_share": 0.456, "seconds": 0.01}
+    monkeypatch.setattr(samples, "samples", lambda root: [samples.Sample(recording, versions, report)])
+    one = samples.with_players("a <!-- player street --> b", tmp_path)
+    assert one.count("<audio") == one.count("<img") == 2 and "&lt;after&gt;" in one and "<after>" not in one
+    assert "noise lowered by 12 dB" in one and "46 %" in one
+    assert samples.with_players("<!-- players -->", tmp_path).count("<audio") == 3
+    assert samples.with_players("<!-- other -->", tmp_path) == "<!-- other -->"
+
+
+def test_tables_of_text_are_told_from_those_of_figures():
+    hooks = load("hooks")
+    head = "<table>\n<thead>\n<tr>{}</tr>\n</thead>"
+    text, figure = '<th style="text-align: left;">', '<th style="text-align: right;">'
+    assert 'class="text-table"' in hooks.with_text_tables(head.format(2 * text))
+    assert "class" not in hooks.with_text_tables(head.format(text + figure))
+    assert "class" not in hooks.with_text_tables(head.format(9 * text))
 
 
 def test_a_formula_becomes_a_picture_that_can_be_read_aloud():

@@ -30,6 +30,18 @@ LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"(?<!\[)`([\w./-]+\.(?:py|md|json))`")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+TABLE = re.compile(r"<table>\s*<thead>(.*?)</thead>", re.DOTALL)
+TEXT_COLUMNS = 4
+"""Tables of text have so many columns at most."""
+BOOST = {
+    **dict.fromkeys(("index.md", "commands.md", "live.md", "training.md", "troubleshooting.md"), 4),
+    **dict.fromkeys(("samples.md", "scale.md", "python.md", "models.md", "how.md", "glossary.md"), 2),
+    "reference.md": 0.1,
+    "internals.md": 0.001,
+}
+"""How much more than 1 a page counts in the search: those for users before those for developers."""
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
+"""Front matter of copies of files, which are there for links."""
 PACKAGE = ROOT / "percepnet_cli"
 
 
@@ -105,10 +117,9 @@ def shown(source: Path, page: str) -> str:
     text = source.read_text("utf-8")
     name = source.relative_to(ROOT).as_posix()
     if source.suffix == ".md":
-        return relink(text, posixpath.dirname(name), page)
+        return UNSEARCHED + relink(text, posixpath.dirname(name), page)
     language = {".py": "python", ".json": "json"}.get(source.suffix, "text")
-    unsearched = "---\nsearch:\n  exclude: true\n---\n\n"
-    return f"{unsearched}# {name}\n\n~~~~{{.{language} linenums=1}}\n{text}\n~~~~\n"
+    return f"{UNSEARCHED}# {name}\n\n~~~~{{.{language} linenums=1}}\n{text}\n~~~~\n"
 
 
 def public_names() -> dict[str, str]:
@@ -188,11 +199,25 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     if page.file.generated_by is None:
         folder = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri)))
         markdown = relink(markdown, folder, page.file.src_uri)
-    return markdown.replace(samples.MARK, samples.players())
+    usual = 0.1 if page.file.src_uri.startswith("lab/") else 1
+    page.meta.setdefault("search", {}).setdefault("boost", BOOST.get(page.file.src_uri, usual))
+    return samples.with_players(markdown, ROOT)
+
+
+def with_text_tables(content: str) -> str:
+    """Mark tables without figures: their cells wrap, and on a phone they stand below each other."""
+
+    def mark(match: re.Match[str]) -> str:
+        cells = re.findall(r"<th[^>]*>", match[1])
+        text = len(cells) <= TEXT_COLUMNS and all("right" not in cell for cell in cells)
+        return match[0].replace("<table>", '<table class="text-table">', 1) if text else match[0]
+
+    return TABLE.sub(mark, content)
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
-    """Draw the formulas."""
+    """Draw the formulas, mark the tables."""
+    content = with_text_tables(content)
 
     def formula(match: re.Match[str]) -> str:
         tex, display = html.unescape(match[2]), match[1] == "div"
