@@ -2,7 +2,8 @@
 
 Its "systems" holds the scores of our models and of other programs on the test set (``make quality``), "ends" what
 becomes of clean speech and of noise alone, "conditions" the same models on recordings of other kinds, "eight_bits" what
-rounding costs, "recognition" the errors of a recognizer. "command" says each time how it was measured.
+rounding costs, "recognition" the errors of a recognizer, "stages" how the models were trained. "command" says each time
+how it was measured.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ README_ROWS = {
     "DeepFilterNet 3": "DeepFilterNet 3",
 }
 """Systems of the README's table, and what they are called there."""
+MODELS = ("percepnet", "lite")
 BOUND = "and comb filter, ideal strengths"
 """The stage of docs/upper_bound.json that bounds what a network can reach."""
 
@@ -149,6 +151,20 @@ def recognition_table() -> str:
     return table(["", "words wrong, %", "difference to noisy, 95 % interval"], rows)
 
 
+def stages_table() -> str:
+    """Return how the models were trained, stage by stage."""
+    rows = []
+    for one in record()["stages"]:
+        hours, scores = one["audio_hours"], one["dev36_pesq_wb"]
+        heard = [f"{hours[name]:,} h" if hours[name] else "" for name in MODELS]
+        after = [f"{scores[name]:.2f}" if scores[name] else "" for name in MODELS]
+        rows.append([str(one["stage"]), one["mixtures"], one["new"], *heard, *after])
+    heading = ["stage", "mixtures", "what was new", *(f"`{name}` heard" for name in MODELS)]
+    heading += [f"`{name}`: PESQ-wb" for name in MODELS]
+    lines = [heading, [":--", ":--", ":--", *["--:"] * 4], *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") for line in lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "quality in short": readme_table,
     "three numbers": three_numbers,
@@ -158,5 +174,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "conditions": conditions_table,
     "eight bits": eight_bits_table,
     "recognition": recognition_table,
+    "stages": stages_table,
 }
 """Blocks of the pages, and what makes them."""

@@ -29,6 +29,7 @@ README_LINES = 110
 READ_FIRST = (
     "README.md",
     "docs/index.md",
+    "docs/live.md",
     "docs/training.md",
     "docs/troubleshooting.md",
 )
