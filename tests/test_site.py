@@ -116,7 +116,7 @@ def test_in_a_browser_everything_shows_and_plays(site, chromium, tmp_path):
 def test_the_search_works_from_the_disk_and_finds_pages_for_users_first(site, chromium, tmp_path):
     wanted = {
         "microphone": "live.html",
-        "crackling": "troubleshooting.html",
+        "hollow": "troubleshooting.html",
         "train": "training.html",
         "comb filter": "how.html",
         "skip-existing": "commands.html",

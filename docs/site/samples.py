@@ -85,8 +85,8 @@ def samples(root: Path) -> list[Sample]:
         for key, (_, options) in OWN.items():
             command = [sys.executable, "-m", "percepnet_cli", "denoise", "--quiet", "--report", "-", *options]
             command += [*(str(work / f"{stem(recording)}.flac") for recording in RECORDINGS), str(work / key)]
-            told = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout
-            reports[key] = {Path(one["source"]).stem: one for one in json.loads(told)["files"]}
+            answer = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout
+            reports[key] = {Path(one["source"]).stem: one for one in json.loads(answer)["files"]}
 
         found = []
         for recording in RECORDINGS:
