@@ -199,7 +199,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     if page.file.generated_by is None:
         folder = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri)))
         markdown = relink(markdown, folder, page.file.src_uri)
-    usual = 0.1 if page.file.src_uri.startswith("lab/") else 1
+    usual = 0.005 if page.file.src_uri.startswith("lab/") else 1
     page.meta.setdefault("search", {}).setdefault("boost", BOOST.get(page.file.src_uri, usual))
     return samples.with_players(markdown, ROOT)
 
