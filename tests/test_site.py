@@ -120,7 +120,7 @@ def test_the_search_works_from_the_disk_and_finds_pages_for_users_first(site, ch
         "train": "training.html",
         "comb filter": "how.html",
         "skip-existing": "commands.html",
-        "model": "models.html",
+        "model card": "models.html",
         "noise": "",
         "latency": "",
         "folder": "",
