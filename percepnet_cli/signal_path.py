@@ -192,7 +192,7 @@ def analyze(a: Analyzer, hops: int) -> None:
 
     # High-pass: what all later stages see
     signal = extend(a.signal, hops * HOP_SIZE)
-    highpass.filter_hops(a.samples[:hops], a.highpass, signal[HISTORY:].reshape(hops, HOP_SIZE))
+    highpass.filter_hops(a.samples[:hops], a.highpass, signal[HISTORY:])
     tick(a.clock, HIGH_PASS)
 
     # Windows, transform, band energies of the newest hops
@@ -349,7 +349,8 @@ def predict_gains(path: Path, hops: int) -> None:
     predict(path.network, a.features[:hops], path.gain[:hops], path.strength[:hops])
     E = last(a.E, hops)
     for hop in range(hops):
-        path.energy[hop] = E[hop]
+        for band in range(NUM_BANDS):
+            path.energy[hop, band] = E[hop, band]
     tick(a.clock, NETWORK)
 
 

@@ -17,6 +17,8 @@ class DelayLine(Struct):
 
     rows: np.ndarray
     """[old + most, ...]."""
+    row_bytes: np.ndarray
+    """uint8 [old + most, bytes of a row]: the same memory, whatever lies in it."""
     end: np.ndarray
     """int64 [1]: where the newest row ends."""
     old: int
@@ -25,7 +27,9 @@ class DelayLine(Struct):
     def __init__(
         self, old: int, most: int, shape: tuple[int, ...] = (), dtype: type = np.float32, fill: float = 0
     ) -> None:
-        super().__init__(rows=np.full((old + most, *shape), fill, dtype), end=np.full(1, old, np.int64), old=old)
+        rows: np.ndarray = np.full((old + most, *shape), fill, dtype)
+        row_bytes = rows.view(np.uint8).reshape(old + most, -1)
+        super().__init__(rows=rows, row_bytes=row_bytes, end=np.full(1, old, np.int64), old=old)
 
     def extend(self, new: int) -> np.ndarray:
         """Return the old rows followed by ``new`` ones to write, a view that is valid until the next call."""
@@ -42,13 +46,11 @@ class DelayLine(Struct):
 @kernel
 def make_room(line: DelayLine, new: int) -> None:
     """Count new rows in; if the buffer has no room for them, move the old ones to its front first."""
-    old, end = line.old, line.end[0]
-    if end + new > len(line.rows):
-        width = line.rows.size // len(line.rows)
-        flat = line.rows.reshape(len(line.rows), width)
+    old, end, rows = line.old, line.end[0], line.row_bytes
+    if end + new > rows.shape[0]:
         for row in range(old):
-            for i in range(width):
-                flat[row, i] = flat[end - old + row, i]
+            for i in range(rows.shape[1]):
+                rows[row, i] = rows[end - old + row, i]
         end = old
 
     line.end[0] = end + new

@@ -14,6 +14,7 @@ Nothing is counted or owned on the compiled side: whoever holds the ``Struct`` i
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,10 @@ class StructType(types.Type):  # type: ignore[misc]  # numba has no types
 
     def __init__(self, name: str, fields: tuple[tuple[str, types.Type], ...]) -> None:
         self.fields = fields
-        super().__init__(name=f"{name}({', '.join(f'{field}: {kind}' for field, kind in fields)})")
+
+        # numba goes by the name, and writes it into that of every function that takes one: a digest has to do
+        digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:16]
+        super().__init__(name=f"{name}-{digest}")
 
     def find(self, name: str) -> tuple[int, types.Type]:
         """Return where the words of a field begin, and its kind."""

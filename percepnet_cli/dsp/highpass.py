@@ -28,7 +28,7 @@ def filter_hops(samples: np.ndarray, state: np.ndarray, out: np.ndarray) -> None
     """Apply the second-order high-pass (transposed direct form II, in float64).
 
     samples: float32 [hops, 480]; NaN and infinity count as 0.
-    state: float64 [2], updated. out: float32 [hops, 480], written.
+    state: float64 [2], updated. out: float32 [hops * 480], written.
     """
     hops, size = samples.shape
     s0 = state[0]
@@ -43,7 +43,7 @@ def filter_hops(samples: np.ndarray, state: np.ndarray, out: np.ndarray) -> None
             y = B0 * x + s0
             s0 = B1 * x - A1 * y + s1
             s1 = B2 * x - A2 * y
-            out[hop, n] = np.float32(y) if abs(y) > SMALLEST else np.float32(0.0)
+            out[hop * size + n] = np.float32(y) if abs(y) > SMALLEST else np.float32(0.0)
 
         # A decayed state becomes exactly zero: denormal numbers are slow
         if abs(s0) < SMALLEST and abs(s1) < SMALLEST:

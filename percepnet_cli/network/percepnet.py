@@ -216,7 +216,8 @@ def predict(state: State, features: np.ndarray, gain: np.ndarray, strength: np.n
 
     # Gains read all layers from conv2 on
     for_gain = state.for_gain[:hops]
-    column = copy_columns(conv2, for_gain, 0)
+    first = np.intp(0)
+    column = copy_columns(conv2, for_gain, first)
     column = copy_columns(gru1, for_gain, column)
     column = copy_columns(gru2, for_gain, column)
     column = copy_columns(gru3, for_gain, column)
@@ -225,7 +226,7 @@ def predict(state: State, features: np.ndarray, gain: np.ndarray, strength: np.n
 
     # Strengths have a recurrent layer of their own, which reads conv2 and gru3
     for_strength, strength_gru = state.for_strength[:hops], state.after_strength_gru[:hops]
-    copy_columns(gru3, for_strength, copy_columns(conv2, for_strength, 0))
+    copy_columns(gru3, for_strength, copy_columns(conv2, for_strength, first))
     run_gru(state.strength_gru, for_strength, strength_gru)
     run_dense(state.strength, strength_gru, strength)
 
