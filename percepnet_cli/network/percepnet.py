@@ -216,7 +216,7 @@ def predict(state: State, features: np.ndarray, gain: np.ndarray, strength: np.n
 
     # Gains read all layers from conv2 on
     for_gain = state.for_gain[:hops]
-    first = np.intp(0)
+    first = np.intp(0)  # typed as the results are, so that one compilation serves all
     column = copy_columns(conv2, for_gain, first)
     column = copy_columns(gru1, for_gain, column)
     column = copy_columns(gru2, for_gain, column)
@@ -232,7 +232,7 @@ def predict(state: State, features: np.ndarray, gain: np.ndarray, strength: np.n
 
 
 @kernel
-def copy_columns(values: np.ndarray, out: np.ndarray, first: int) -> int:
+def copy_columns(values: np.ndarray, out: np.ndarray, first: int | np.intp) -> int:
     """Write a layer's values into columns of what the next one reads; return the column after them.
 
     values: int8 [hops, width]; out: int8 [hops, first + width or more].
