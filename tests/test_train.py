@@ -435,6 +435,26 @@ def test_shards_that_appear_are_used_and_each_mixture_so_often_at_most(folders, 
     assert run(tmp_path / "train", folders[1], tmp_path / "run", replace(options, steps=20), log=log).step == 20
 
 
+def test_a_wait_ends_with_a_share_of_new_sequences_not_with_the_first(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(train_module, "WAIT_SECONDS", 0.01)
+    shutil.copytree(folders[0], tmp_path / "train")
+    options = replace(TINY, steps=9, max_hearings=1)
+    lines = []
+
+    def log(line):
+        lines.append(line)
+        fresh = sum("1 new shards" in said for said in lines)
+        if ("waiting" in line or "1 new shards" in line) and fresh < 2:
+            # one sequence among 24, with enough crops for a step; then one more
+            path = shard_path(tmp_path / "train", 7 + fresh)
+            write_shard(path, arrays(np.random.default_rng(8), 1, 300), {"seed": 8, "corpus": "numbers"})
+
+    assert run(tmp_path / "train", folders[1], tmp_path / "run", options, log=log).step == 9
+    first = next(i for i, line in enumerate(lines) if "waiting" in line)
+    assert ["1 new shards" in line for line in lines[first + 1 : first + 3]] == [True, True]
+
+
 def test_waiting_for_shards_ends_with_a_signal(folders, tmp_path):
     options = replace(TINY, steps=20, max_hearings=1)
 

@@ -41,6 +41,9 @@ LOG_SECONDS = 30.0
 LOOK_SECONDS = 60.0
 """Time between looks for new shards."""
 
+FRESH_SHARE = 0.05
+"""Share of new sequences that ends such a wait: a single shard, heard as often as it may be in a row, would be learned
+by heart."""
 WAIT_SECONDS = 10.0
 """The same while there is nothing left to train on."""
 
@@ -170,8 +173,9 @@ def _silent(line: str) -> None:
 
 
 def _wait_for_shards(trainer: Trainer, say: Callable[[str], None], stopper: Stopper) -> bool:
-    """Wait until there is something to train on; return whether there is, or a wish to stop. All processes together."""
+    """Wait until there is enough to train on; return whether there is, or a wish to stop. All processes together."""
     trainer.save()
+    enough = trainer.train.sequences * (1 + FRESH_SHARE)
     say("every mixture was heard as often as it may be; waiting for new shards")
     while True:
         until = time.monotonic() + WAIT_SECONDS
@@ -179,10 +183,9 @@ def _wait_for_shards(trainer: Trainer, say: Callable[[str], None], stopper: Stop
             time.sleep(0.2)
         if trainer.group.from_leader(stopper.wanted is not None):
             return False
-        before = trainer.train.sequences
         for line in trainer.look_for_shards():
             say(line)
-        if trainer.train.sequences != before:
+        if trainer.train.sequences >= enough:
             return True
 
 
