@@ -42,8 +42,8 @@ LOOK_SECONDS = 60.0
 """Time between looks for new shards."""
 
 FRESH_SHARE = 0.05
-"""Share of new sequences that ends such a wait: a single shard, heard as often as it may be in a row, would be learned
-by heart."""
+"""Share of new sequences that ends such a wait: a single shard, heard as often as it may be in a row, would be
+overfitted."""
 WAIT_SECONDS = 10.0
 """The same while there is nothing left to train on."""
 
