@@ -1,8 +1,8 @@
 """What pyproject.toml cannot say: which packages are built, and the README as a package index shows it.
 
-Packages are all below percepnet_cli, and the models, which lie in a folder of their own. A package index knows the
-files of the project only by addresses. Where pyproject.toml names a Source, the README's links lead there; without
-one they become their text, and pictures are left out.
+Packages are all below percepnet_cli, and models and examples, which lie in folders of their own. A package index knows
+the files of the project only by addresses. Where pyproject.toml names a Source, the README's links lead there;
+without one they become their text, and pictures are left out.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+OUTSIDE = ["percepnet_cli.models", "percepnet_cli.examples"]
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\n)*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 SOURCE = re.compile(r"^\[project\.urls\]$[^\[]*?^Source = \"([^\"]+?)/?\"$", re.MULTILINE)
 
@@ -33,7 +34,7 @@ def description(readme: str, project: str) -> str:
 if __name__ == "__main__":
     texts = ((ROOT / name).read_text("utf-8") for name in ("README.md", "pyproject.toml"))
     setup(
-        packages=[*find_packages(include=["percepnet_cli", "percepnet_cli.*"]), "percepnet_cli.models"],
+        packages=[*find_packages(include=["percepnet_cli", "percepnet_cli.*"]), *OUTSIDE],
         long_description=description(
             (ROOT / "README.md").read_text("utf-8"), (ROOT / "pyproject.toml").read_text("utf-8")
         ),

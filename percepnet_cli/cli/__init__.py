@@ -35,6 +35,8 @@ GROUPS = {
     "Use": {
         "denoise": "Remove the noise from recordings of speech.",
         "info": "Say what is known of sound files and models.",
+        "play": "Play a recording through the denoiser.",
+        "demo": "Let you hear what the program does.",
         "live": "Denoise a microphone and play the result.",
         "devices": "List sound devices.",
         "models": "List the models that come with the program.",

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+ARROWS = {"\x1b[D": "left", "\x1b[C": "right", "\x1bOD": "left", "\x1bOC": "right", "\xe0K": "left", "\xe0M": "right"}
+"""What terminals send for arrows: ANSI, in their other mode, Windows."""
+
+
+def named(keys: str) -> list[str]:
+    """Return keys one by one, arrows by their names."""
+    pattern = "|".join(re.escape(sequence) for sequence in ARROWS)
+    return [ARROWS.get(key, key) for key in re.findall(rf"{pattern}|.", keys, re.DOTALL)]
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def live(
         linked=not independent_channels,
     )
     settings = Settings(source, target, not no_output, rate, hop_ms, block_frames, device_latency_ms, bypass)
-    with _stop_signals() as stopped, ExitStack() as stack:
+    with stop_signals() as stopped, ExitStack() as stack:
         session = Session(denoiser, settings, record=record is not None)
         recorder = None
         if record is not None:
@@ -215,8 +215,8 @@ def next_limit(limit_db: float | None, more: bool) -> float | None:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C, SIGTERM and SIGHUP set: all of them are a good end here."""
+def stop_signals() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C, SIGTERM and SIGHUP set: all of them are a good end where sound plays."""
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -96,6 +96,12 @@ def choose(devices: list[Device], source: str | None, target: str | None, duplex
     return _single(pairs, source, "input", target)
 
 
+def choose_output(devices: list[Device], target: str | None) -> Device:
+    """Find the output that a user means; None: the default. Raises DeviceError if there is none, or more than one."""
+    outputs = _candidates(devices, target, "output")
+    return _single([(device, None) for device in outputs], target, "output")[0]
+
+
 def _same_server(source: Device, target: Device) -> bool:
     """Return whether one stream can join the two: a PulseAudio device goes through an ALSA one."""
     return source.host_api == target.host_api or source.port == target.port

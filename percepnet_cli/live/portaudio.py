@@ -8,6 +8,8 @@ import os
 import sys
 from contextlib import suppress
 
+import numpy as np
+
 from percepnet_cli.errors import DeviceError
 from percepnet_cli.live.devices import VIRTUAL, Device, pulse_devices
 
@@ -20,6 +22,12 @@ except OSError as error:  # the wheels for Linux come without the library itself
 
 PULSE_PLUGINS = ("pulse", "pipewire", "default")
 """Names of the ALSA devices that lead to a PulseAudio or PipeWire server."""
+
+OUTPUT_SECONDS = 0.2
+"""Buffer of what is only played: keys are heard so much later."""
+
+DRAIN_SECONDS = 0.6
+"""Silence behind the end: what the buffer holds, and a sound server behind it."""
 
 FAILURES = (sounddevice.PortAudioError, ValueError, OSError)
 
@@ -119,11 +127,7 @@ class Stream:
     ) -> None:
         _silence_alsa()
 
-        # The plug-in takes the server's device from the environment when a stream is opened
-        for variable, device in (("PULSE_SOURCE", source), ("PULSE_SINK", target)):
-            if device is not None and device.server_name:
-                os.environ[variable] = device.server_name
-
+        _lead_to(source, target)
         self._userdata = sounddevice._ffi.cast("void *", userdata)
         function = sounddevice._ffi.cast("PaStreamCallback *", callback)
 
@@ -164,6 +168,82 @@ class Stream:
             self._stream.abort(ignore_errors=True)
         with suppress(*FAILURES):
             self._stream.close(ignore_errors=True)
+
+
+class Output:
+    """A running stream that plays what is written to it, and lets the writer wait; a context manager.
+
+    Parameters
+    ----------
+    target : Device
+        Where samples go to.
+    channels : int
+        As many as there are at most; the device may have fewer.
+    sample_rate : int
+        Hz that are wanted; the device may have others.
+
+    Raises
+    ------
+    DeviceError
+        If it cannot be opened.
+
+    Attributes
+    ----------
+    channels, sample_rate : int
+        What ``write`` takes.
+    """
+
+    def __init__(self, target: Device, channels: int, sample_rate: int) -> None:
+        _silence_alsa()
+        _lead_to(None, target)
+        self.target = target
+        self.channels = min(channels, target.outputs)
+        self.sample_rate = sample_rate
+
+        # At the rate that is wanted, else at the device's own
+        try:
+            sounddevice.check_output_settings(target.port, self.channels, "float32", samplerate=sample_rate)
+        except FAILURES:
+            self.sample_rate = target.sample_rate
+
+        try:
+            self._stream = sounddevice.OutputStream(
+                samplerate=self.sample_rate,
+                device=target.port,
+                channels=self.channels,
+                dtype="float32",
+                latency=OUTPUT_SECONDS,
+            )
+            self._stream.start()
+        except FAILURES as error:
+            raise DeviceError(f"device {target} cannot be opened: {_reason(error)}") from None
+
+    def write(self, block: np.ndarray) -> None:
+        """Play float32 [n, channels]; return when there is room for more. Raises DeviceError if the device has gone."""
+        try:
+            self._stream.write(block)
+        except FAILURES as error:
+            raise DeviceError(f"device {self.target} has stopped: {_reason(error)}") from None
+
+    def drain(self) -> None:
+        """Wait until all is played: until as much silence has found room as buffers hold, here and in a server."""
+        self.write(np.zeros((round(DRAIN_SECONDS * self.sample_rate), self.channels), np.float32))
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(*FAILURES):
+            self._stream.abort(ignore_errors=True)
+        with suppress(*FAILURES):
+            self._stream.close(ignore_errors=True)
+
+
+def _lead_to(source: Device | None, target: Device | None) -> None:
+    """Name the server's devices in the environment, where the plug-in looks when a stream is opened."""
+    for variable, device in (("PULSE_SOURCE", source), ("PULSE_SINK", target)):
+        if device is not None and device.server_name:
+            os.environ[variable] = device.server_name
 
 
 def _reason(error: BaseException) -> str:
