@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 EXAMPLE = examples/street.flac
 
 # `make help` lists the targets.
-.PHONY: demo help check test lint format bench docs pictures quality model clean
+.PHONY: demo help check test fuzz lint format bench docs pictures quality model clean
 
 demo: $(VENV)/.runtime ## denoise the example recording
 	mkdir -p demo
@@ -28,6 +28,11 @@ check: lint ## check style, types and layers, and run the quick tests: before ea
 test: $(VENV)/.all lint ## run everything but the tests that take minutes each
 	$(PARALLEL) -m 'not slow and not alone'
 	$(BIN)/python -m pytest -m 'alone and not slow'
+
+N ?= 100000
+SEED ?= 1
+fuzz: $(VENV)/.test ## damage files of every kind and read them: make fuzz [N=100000] [SEED=1]
+	$(BIN)/python tests/fuzzing.py --number $(N) --seed $(SEED)
 
 lint: $(VENV)/.test ## check style, types and layers
 	$(BIN)/ruff check

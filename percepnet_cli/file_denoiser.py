@@ -197,6 +197,7 @@ def denoise_file(
             writer.write(block)
         if strict:
             refuse_what_ends_early(source, reader)
+        measures = metrics.finish()  # here, so that nothing can fail when the target has its name
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin
     return FileReport(
@@ -205,7 +206,7 @@ def denoise_file(
         writer.frames / reader.sample_rate,
         reader.sample_rate,
         reader.channels,
-        metrics.finish(),
+        measures,
         elapsed,
         tuple(getattr(writer, "left_out", ())),
         reader.ends_early,

@@ -104,3 +104,15 @@ def test_urls_of_files(tmp_path):
     done = shell(f"{PROGRAM} '{encoded}' && {PROGRAM} info '{encoded}'")
     assert done.returncode == 0 and (tmp_path / "my talk 100%-denoised.wav").exists()
     assert np.isclose(soundfile.info(tmp_path / "my talk 100%-denoised.wav").duration, 0.5)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+@pytest.mark.parametrize("command", ["info lite", "models --json"])
+def test_output_that_cannot_be_written_is_an_error(command):
+    done = shell(f"{PROGRAM} {command} > /dev/full")
+    assert done.returncode == 1 and b"No space left on device" in done.stderr and b"Exception" not in done.stderr
+
+
+def test_input_that_cannot_be_read_is_named(tmp_path):
+    done = shell(f"{PROGRAM} denoise - {tmp_path}/a.wav 0>/dev/null")
+    assert (done.returncode, done.stderr) == (1, b"Error: standard input cannot be read: Bad file descriptor\n")

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.file_denoiser import denoise_file
+from percepnet_cli.metrics.blind import BlindMetrics
 from percepnet_cli.network.modelfile import load_model
 
 HOPS = 90
@@ -51,6 +54,30 @@ def test_after_a_huge_sample_all_is_finite_and_soon_as_before(model, value):
     before = Denoiser(model).denoise(samples)
     late = slice(300 * HOP_SIZE, None)
     assert np.sqrt(np.mean((out[late] - before[late]) ** 2)) < 0.3 * np.sqrt(np.mean(before[late] ** 2))
+
+
+@pytest.mark.parametrize("value", [1e20, -3e38])
+@pytest.mark.parametrize("place", [0, 5000, 9599])
+def test_a_huge_sample_in_a_file_overflows_no_meter(tmp_path, value, place):
+    """What is measured is finite, and nothing fails when the result has its name."""
+    samples = speechlike(4, 20)
+    samples[place] = value
+    soundfile.write(tmp_path / "a.wav", samples, 48000, subtype="FLOAT")
+    with np.errstate(all="ignore"):
+        done = denoise_file(tmp_path / "a.wav", tmp_path / "b.wav", model="lite")
+    assert soundfile.info(tmp_path / "b.wav").frames == len(samples)
+    values = [value for value in vars(done.measures).values() if value is not None]
+    assert values and np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("shape", [(9600, 1), (9600, 7), (100, 2)])
+def test_meters_take_any_finite_samples(shape):
+    largest = np.finfo(np.float32).max
+    for before, after in ((largest, largest), (largest, 0), (0, largest), (1e-30, 1e-45), (1e15, 1e-15)):
+        metrics = BlindMetrics(48000)
+        metrics.add_input(np.full(shape, before, np.float32))
+        metrics.add_output(np.full(shape, after, np.float32))
+        assert all(value is None or np.isfinite(value) for value in vars(metrics.finish()).values())
 
 
 def test_denoisers_in_threads_give_the_same_bits_as_alone(model):

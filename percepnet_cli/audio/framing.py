@@ -186,7 +186,8 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
     ends_early = None
     if cut_frame or number + MISCOUNTED < (declared or 0):
         seconds = total / first.sample_rate
-        ends_early = formats.early(seconds, seconds * declared / number if declared and number < declared else None)
+        expected = seconds * declared / number if declared and 0 < number < declared else None
+        ends_early = formats.early(seconds, expected)
     return Extent(
         "MP3",
         f"MPEG_LAYER_{layer}",

@@ -87,7 +87,10 @@ class PipeReader(Source):
     def _exactly(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
-            more = self._file.read(size - len(data))
+            try:
+                more = self._file.read(size - len(data))
+            except OSError as error:
+                raise AudioError(f"{self.path} cannot be read: {error.strerror}") from None
             if not more:
                 raise AudioError(
                     f"{self.path} ends before its first sample" if data or size < 12 else f"{self.path} is empty"
@@ -127,7 +130,8 @@ class PipeReader(Source):
                     raise AudioError(f"{self.path} is a WAV with a damaged header")
                 raw = self._parse_format(self._exactly(size))
             elif kind == b"ds64" and size >= 28:
-                large_size = int.from_bytes(self._exactly(size)[8:16], "little")
+                large_size = int.from_bytes(self._exactly(28)[8:16], "little")
+                self._skip(size - 28)
             else:
                 self._skip(size)
 

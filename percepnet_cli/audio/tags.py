@@ -58,7 +58,7 @@ class Tags:
 def read(path: Path) -> Tags:
     """Read the tags of a file of any kind; what cannot be read is none."""
     tags = Tags()
-    with suppress(mutagen.MutagenError, OSError):
+    with suppress(Exception):  # mutagen raises whatever it stumbles over; the sound is worth more than its tags
         found = mutagen.File(path)
         if found is None:
             return tags

@@ -6,7 +6,7 @@ is the one place where errors that users can cause become one sentence and an ex
 
 from __future__ import annotations
 
-from percepnet_cli.cli import standard_streams  # noqa: F401
+from percepnet_cli.cli import standard_streams
 from percepnet_cli.cli.interrupts import EXIT_INTERRUPTED, restore
 
 # isort: split
@@ -122,7 +122,10 @@ class LazyGroup(CommandWithSections, click.Group):
         try:
             restore()
             with _exit_on_termination():
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+                sys.stdout.flush()  # here it can still be said that a disk is full
+                return result
+
         except KeyboardInterrupt as interrupt:
             if pool := sys.modules.get("percepnet_cli.parallel.pool"):
                 pool.abandon()
@@ -134,6 +137,7 @@ class LazyGroup(CommandWithSections, click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
                 raise
+            standard_streams.give_up_output()
             raise click.ClickException(printable(os_sentence(error))) from error
         except click.ClickException as error:
             error.message = printable(error.message, lines=True)  # type: ignore[misc]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 
 from percepnet_cli.cli.interrupts import is_program
 
@@ -41,6 +42,17 @@ def _keep_output_to_ourselves() -> None:
     ours = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = io.TextIOWrapper(ours, sys.stdout.encoding, sys.stdout.errors, line_buffering=ours.isatty())
+
+
+def give_up_output() -> None:
+    """Let what cannot be written to standard output go nowhere, or Python would fail over it once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 if is_program():

@@ -25,6 +25,9 @@ LARGEST_SNR_DB = 60.0
 SMALLEST_PAUSE_SHARE = 0.05
 """Pauses tell the noise if they are at least this share of a recording."""
 
+LOUDEST = np.float32(1e30)
+"""Power of a sample above which no more is counted: sums of it stay finite."""
+
 _SILENCE = 10 ** (LOWEST_DB / 10)
 
 
@@ -52,7 +55,8 @@ class _Frames:
 
     def add(self, block: np.ndarray) -> np.ndarray:
         """Take samples, float32 [n, channels]; return the mean powers of the frames that are complete, [frames]."""
-        power = np.einsum("ij,ij->i", block, block) * np.float32(1 / block.shape[1])
+        with np.errstate(over="ignore"):  # float32 holds samples whose squares it does not hold
+            power = np.minimum(np.einsum("ij,ij->i", block, block), LOUDEST) * np.float32(1 / block.shape[1])
         power = np.concatenate((self._rest, power))
         whole = len(power) // self._size * self._size
         self._rest = power[whole:]
@@ -106,7 +110,7 @@ class BlindMetrics:
         if pauses > SMALLEST_PAUSE_SHARE * frames:
             noise = min(noise, (before - active_before) / pauses)
         if active:
-            speech = max(active_before / active - noise, active_after / active)
+            speech = max(active_before / active - noise, active_after / active, _SILENCE)
             snr_db = min(_db(speech / max(noise, _SILENCE)), LARGEST_SNR_DB)
         if before - active_before > _SILENCE * pauses:
             reduction_db = _db((before - active_before) / max(after - active_after, _SILENCE * pauses))

@@ -60,7 +60,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise StorageError(sentence(url, ["fsspec"])) from None
     try:
         return fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, OSError) as error:
         raise StorageError(f"{url} cannot be reached: {_sentence(error)}") from None
 
 
