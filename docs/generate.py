@@ -22,6 +22,7 @@ from pathlib import Path
 import benchmarks
 import claims
 import commands
+import costs
 import quality
 
 from percepnet_cli.cli import COMMANDS
@@ -59,7 +60,7 @@ def makers() -> dict[str, Callable[[], str]]:
     }
     made |= {"claims": claims.table, "upper bound": claims.upper_bound_table, "modules": module_list}
     made |= benchmarks.BLOCKS
-    return made | quality.BLOCKS
+    return made | costs.BLOCKS | quality.BLOCKS
 
 
 def renewed(text: str) -> str:

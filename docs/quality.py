@@ -72,7 +72,7 @@ def three_numbers() -> str:
     times = speed["beside"]["percepnet"]["times_realtime"]
     delay_ms = speed["models"][DEFAULT_MODEL]["latency_ms"]
     rows = (
-        (f"{before:.2f} to {after:.2f}", "PESQ, a score of how speech sounds, 1 to 4.6, in loud noise"),
+        (f"{before:.2f} to {after:.2f}", "PESQ of noisy speech before and after: how it sounds, from 1 to 4.6"),
         (f"{times:.0f} times", "faster than real time, in files, on one core"),
         (f"{delay_ms:.0f} ms", "late in a stream; files are not late at all"),
     )

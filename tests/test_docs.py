@@ -54,9 +54,15 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_numbers_of_speed_and_quality_follow_the_records(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import benchmarks
+    import costs
     import quality
 
-    for module, change in ((benchmarks, ("times_realtime", 4321)), (quality, ("clean_pesq_mean", 4.321))):
+    changes = (
+        (benchmarks, ("times_realtime", 4321)),
+        (quality, ("clean_pesq_mean", 4.321)),
+        (costs, ("input_mb", 4321)),
+    )
+    for module, change in changes:
         name, number = change
         changed = json.loads(re.sub(rf'"{name}": [\d.]+', f'"{name}": {number}', json.dumps(module.record())))
         before = [make() for make in module.BLOCKS.values()]
