@@ -56,6 +56,8 @@ class Struct:
     C-contiguous. What an array holds may change, which array it is may not.
     """
 
+    constant: frozenset[str] = frozenset()
+    """Fields whose arrays are only read once they are made."""
     _numba_type_: StructType
     """What numba asks for."""
     address: int
@@ -81,6 +83,16 @@ class Struct:
         self._numba_type_ = StructType(type(self).__name__, tuple(kinds))
         self._table = np.array(words, np.intp)
         self.address = self._table.ctypes.data
+
+    @property
+    def fields(self) -> tuple[tuple[str, types.Type], ...]:
+        """Names and kinds of the fields, in the order of the table."""
+        return self._numba_type_.fields
+
+    @property
+    def table_bytes(self) -> int:
+        """Length of the table."""
+        return self._table.nbytes
 
 
 @register_model(StructType)

@@ -22,6 +22,7 @@ ZERO = np.float32(0)
 class Linear(Struct):
     """A matrix with its bias, as the kernels want it."""
 
+    constant = frozenset(("weights", "scale", "bias"))
     weights: np.ndarray
     """As ``dot.pack`` lays them out."""
     columns: int
@@ -98,6 +99,7 @@ def gates(
 class FloatDense(Struct):
     """Fully connected layer with tanh on float inputs."""
 
+    constant = frozenset(("weights", "bias"))
     weights: np.ndarray
     """float32 [columns, rows]: scaled, and transposed: a row of the kernel's loop lies together."""
     bias: np.ndarray

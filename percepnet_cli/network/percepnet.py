@@ -103,6 +103,7 @@ def pack_contiguous(matrices: list[Linear]) -> list[Linear]:
 class Encoder(Struct):
     """What comes before the recurrent layers, with its memories: normalization, dense layer, two convolutions."""
 
+    constant = frozenset(("mean", "std"))
     mean: np.ndarray
     std: np.ndarray
     dense: FloatDense

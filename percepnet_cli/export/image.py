@@ -1,0 +1,116 @@
+"""The memory of a signal path as bytes: what a stream begins with, what all streams share, and where addresses go.
+
+::
+
+    constants   weights and tables that are only read; one copy for all streams
+    memory      one copy for each stream: tables of Structs first, then arrays
+    addresses   words of the memory that hold an address: (place of the word, where it points, into which of the two)
+
+A library copies ``memory`` for each new stream and writes the addresses into it; then compiled functions take the
+address of the first table, as they take a ``Struct``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from percepnet_cli.compute.struct import Struct
+
+ALIGNMENT = 64
+"""Bytes: of a cache line, and of the widest vector."""
+
+WORD_BYTES = 8
+"""A word of a table, whatever the target: compiled code shortens it to an address."""
+
+
+class Address(NamedTuple):
+    """A word that holds an address."""
+
+    word: int
+    """Byte of the memory where it lies."""
+    target: int
+    """Byte that it points to."""
+    constant: bool
+    """Whether that is one of the constants; else one of the memory."""
+
+
+@dataclass
+class Image:
+    """See the module."""
+
+    constants: bytearray = field(default_factory=bytearray)
+    memory: bytearray = field(default_factory=bytearray)
+    addresses: list[Address] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
+    """Where each ``Struct`` (by its address) has its table."""
+    views: dict[int, int] = field(default_factory=dict)
+    """Where the array that begins at an address here has gone: two fields may be views of the same."""
+    arrays: dict[str, int] = field(default_factory=dict)
+    """Where the memory's arrays lie, by their names with dots between them."""
+
+
+def _append(buffer: bytearray, content: bytes) -> int:
+    """Put bytes at the next aligned place of a buffer; return the place."""
+    buffer.extend(bytes(-len(buffer) % ALIGNMENT))
+    place = len(buffer)
+    buffer.extend(content)
+    return place
+
+
+def image_of(struct: Struct) -> Image:
+    """Lay out a struct and all that it holds.
+
+    Arrays of a struct's ``constant`` fields go to the constants, all others to the memory, as they are now.
+    """
+    image = Image()
+    tables: list[tuple[Struct, str]] = []
+
+    # All tables first, so that the outermost one begins the memory
+    def reserve(one: Struct, name: str) -> None:
+        if one.address in image.places:
+            return
+        image.places[one.address] = _append(image.memory, bytes(one.table_bytes))
+        tables.append((one, name))
+        for part, _ in one.fields:
+            value = getattr(one, part)
+            if isinstance(value, Struct):
+                reserve(value, f"{name}.{part}" if name else part)
+
+    reserve(struct, "")
+    for one, name in tables:
+        _write_table(image, one, name)
+    return image
+
+
+def _write_table(image: Image, struct: Struct, name: str) -> None:
+    """Write the words of one table; put its arrays where they belong."""
+    place = image.places[struct.address]
+
+    def write(word: int, value: int) -> None:
+        at = place + WORD_BYTES * word
+        image.memory[at : at + WORD_BYTES] = int(value).to_bytes(WORD_BYTES, "little", signed=True)
+
+    word = 0
+    for part, _ in struct.fields:
+        value = getattr(struct, part)
+        if isinstance(value, np.ndarray):
+            constant = part in struct.constant
+            target = image.views.get(value.ctypes.data, -1)
+            if target < 0:
+                target = _append(image.constants if constant else image.memory, value.tobytes())
+                image.views[value.ctypes.data] = target
+            if not constant:
+                image.arrays[f"{name}.{part}" if name else part] = target
+            for number in (value.size, value.itemsize, 0, *value.shape, *value.strides):
+                write(word, number)
+                word += 1
+            image.addresses.append(Address(place + WORD_BYTES * (word - 1 - 2 * value.ndim), target, constant))
+        elif isinstance(value, Struct):
+            image.addresses.append(Address(place + WORD_BYTES * word, image.places[value.address], False))
+            word += 1
+        else:
+            write(word, value)
+            word += 1

@@ -1,0 +1,141 @@
+"""The C library: the compiled path, its memory and ``percepnet.c``, put together by zig's compiler for a target."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from percepnet_cli.errors import ExtraError, KernelError, ModelError
+from percepnet_cli.export.native import CPU, data_object, path_object
+from percepnet_cli.export.portable import portable
+from percepnet_cli.extras import missing, sentence
+from percepnet_cli.network.modelfile import load_model
+from percepnet_cli.storage.atomic import write_atomically
+
+
+class Target(NamedTuple):
+    """A kind of machine."""
+
+    zig: str
+    """zig's name of machine, system and oldest C library."""
+    triple: str
+    """LLVM's name."""
+    base: CPU
+    """What every such machine has."""
+    fast: CPU | None
+    """What most have; chosen when the program runs."""
+    shared: str
+    """Name of the shared library."""
+
+
+TARGETS = {
+    "x86_64-linux": Target(
+        "x86_64-linux-gnu.2.17",
+        "x86_64-unknown-linux-gnu",
+        CPU("x86-64", ""),
+        CPU("x86-64-v3", ""),
+        "libpercepnet.so",
+    ),
+    "aarch64-linux": Target(
+        "aarch64-linux-gnu.2.17", "aarch64-unknown-linux-gnu", CPU("generic", "+neon"), None, "libpercepnet.so"
+    ),
+    "x86_64-windows": Target(
+        "x86_64-windows-gnu", "x86_64-w64-windows-gnu", CPU("x86-64", ""), CPU("x86-64-v3", ""), "percepnet.dll"
+    ),
+    "aarch64-macos": Target(
+        "aarch64-macos", "arm64-apple-macosx11.0.0", CPU("apple-m1", ""), None, "libpercepnet.dylib"
+    ),
+}
+"""By the names of ``--target``."""
+
+STATIC = "libpercepnet.a"
+SOURCES = ("percepnet.c", "percepnet.h")
+
+
+def results(target: str) -> list[str]:
+    """Return the names of the files that ``build`` makes."""
+    return ["percepnet.h", TARGETS[target].shared, STATIC]
+
+
+def build(folder: Path, name: str, target: str) -> None:
+    """Make the header, the shared and the static library of a model.
+
+    Parameters
+    ----------
+    folder
+        Where they go; has to be there. What has their names is replaced.
+    name
+        Name or file of a causal model: its weights are in the libraries.
+    target
+        A name of ``TARGETS``.
+
+    Raises
+    ------
+    ExtraError
+        If zig is not installed.
+    ModelError
+        If the model looks ahead.
+    KernelError
+        If something cannot be compiled.
+    OSError
+        If a file cannot be written.
+    """
+    if missing("ziglang"):
+        raise ExtraError(sentence("exporting", ["ziglang"]))
+    if load_model(name).sizes.bidirectional:
+        raise ModelError(f"{name}: a network that looks ahead cannot be exported, only causal ones")
+    chosen = TARGETS[target]
+
+    with tempfile.TemporaryDirectory(prefix="percepnet-export-") as place:
+        work = Path(place)
+        for source in SOURCES:
+            (work / source).write_bytes(resources.files("percepnet_cli.export").joinpath(source).read_bytes())
+
+        # The memory of a stream, and the path for one or two kinds of CPU
+        made = portable(work, name)
+        (work / "data.o").write_bytes(data_object(made.data, chosen.triple, chosen.base))
+        objects = ["data.o"]
+        for suffix, cpu in (("base", chosen.base), ("fast", chosen.fast)):
+            if cpu is not None:
+                content = path_object(made.code, made.function, f"percepnet_path_{suffix}", chosen.triple, cpu)
+                (work / f"{suffix}.o").write_bytes(content)
+                objects.append(f"{suffix}.o")
+
+        # zig compiles the C part and links
+        common = ["-target", chosen.zig, "-O2", "-fPIC", "-fvisibility=hidden"]
+        common += ["-DPERCEPNET_FAST"] if chosen.fast is not None else []
+        _zig(work, "cc", *common, "-c", "percepnet.c", "-o", "shim.o")
+        _zig(work, "cc", *common, "-shared", "shim.o", *objects, "-o", chosen.shared)
+        _zig(work, "ar", "rcs", STATIC, "shim.o", *objects)
+
+        for result in results(target):
+            _put(work / result, folder / result)
+
+
+def _put(source: Path, target: Path) -> None:
+    """Copy a file to where it belongs, whole or not at all."""
+
+    def copy(temporary: Path) -> None:
+        shutil.copyfile(source, temporary)
+
+    write_atomically(target, copy)
+
+
+def _zig(work: Path, *arguments: str) -> None:
+    """Run zig in a folder, with its caches there. Raises KernelError with its own words if it fails."""
+    caches = {"ZIG_LOCAL_CACHE_DIR": str(work / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(work / "zig")}
+    done = subprocess.run(
+        [sys.executable, "-m", "ziglang", *arguments],
+        cwd=work,
+        env=os.environ | caches,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise KernelError(f"zig {arguments[0]} failed: {done.stderr.strip()}")

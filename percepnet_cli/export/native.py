@@ -1,0 +1,98 @@
+"""Objects for any target that LLVM knows: the compiled path, made anew for it, and the image of its memory.
+
+numba's code for this machine is a detour here: with its optimizations off (see ``NUMBA_OPT``) and the plain form of
+the 8-bit product, what it hands to LLVM is nearly the same for all machines. It gets another target and data layout,
+everything but the path becomes internal, what nothing needs (numba's calls from Python) goes away, and LLVM's own
+passes for that target do the rest.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+
+from percepnet_cli.export.image import Image
+
+
+class CPU(NamedTuple):
+    """What code may use, in LLVM's words."""
+
+    name: str
+    features: str
+
+
+def _bytes(name: str, content: bytes, alignment: int) -> str:
+    """Return LLVM text of a constant of bytes."""
+    text = "".join(f"\\{byte:02X}" for byte in content)
+    return f'@{name} = constant [{len(content)} x i8] c"{text}", align {alignment}\n'
+
+
+def _numbers(name: str, kind: str, value: int) -> str:
+    return f"@{name} = constant {kind} {value}\n"
+
+
+def image_text(image: Image, samples: str, out: str, post_filter: bool) -> str:
+    """Return LLVM text of what ``percepnet.c`` wants to know of the memory.
+
+    samples, out: names of the arrays that the path reads and writes.
+    """
+    addresses = b"".join(struct.pack("<III", one.word, one.target, one.constant) for one in image.addresses)
+    return "".join(
+        (
+            _bytes("percepnet_constants", bytes(image.constants), 64),
+            _bytes("percepnet_memory", bytes(image.memory), 64),
+            _bytes("percepnet_addresses", addresses, 4),
+            _numbers("percepnet_memory_size", "i64", len(image.memory)),
+            _numbers("percepnet_address_count", "i64", len(image.addresses)),
+            _numbers("percepnet_samples_place", "i64", image.arrays[samples]),
+            _numbers("percepnet_out_place", "i64", image.arrays[out]),
+            _numbers("percepnet_post_filter_default", "i32", int(post_filter)),
+        )
+    )
+
+
+def _machine(triple: str, cpu: CPU) -> llvm.TargetMachine:
+    """Return LLVM's compiler for a target."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu.name, features=cpu.features, opt=3, reloc="pic", codemodel="default"
+    )
+
+
+def data_object(text: str, triple: str, cpu: CPU) -> bytes:
+    """Return an object of constants. text: what ``image_text`` returns."""
+    machine = _machine(triple, cpu)
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = triple, str(machine.target_data)
+    return bytes(machine.emit_object(module))
+
+
+def path_object(code: str, function: str, name: str, triple: str, cpu: CPU) -> bytes:
+    """Return an object of the path.
+
+    Parameters
+    ----------
+    code, function
+        What ``portable.portable_code`` returns.
+    name
+        What the function is called in the object; nothing else is seen from outside.
+    triple, cpu
+        What to compile for.
+    """
+    machine = _machine(triple, cpu)
+    module = llvm.parse_assembly(code)
+    module.triple, module.data_layout = triple, str(machine.target_data)
+
+    # The path alone stays visible: numba's ways to call it from Python go away
+    for value in (*module.functions, *module.global_variables):
+        if not value.is_declaration and value.name != function:
+            value.linkage = "internal"
+    module.get_function(function).name = name
+    module.verify()
+
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))

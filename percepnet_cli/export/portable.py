@@ -1,0 +1,70 @@
+"""The signal path and its memory as LLVM text that fits any machine: ``python -m percepnet_cli.export.portable ...``.
+
+A process of its own writes it, since numba decides when it is imported what it compiles for: without optimizations, for
+a plain CPU and with the plain form of the 8-bit product (see ``ENVIRONMENT``).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from percepnet_cli.compute.cpu import VARIABLE
+from percepnet_cli.errors import KernelError
+
+ENVIRONMENT = {VARIABLE: "portable", "NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+"""Without ``NUMBA_OPT=0`` the text holds what this machine's CPU has: counters of references, vectors of its width."""
+
+
+class Portable(NamedTuple):
+    """Two modules of LLVM text."""
+
+    code: str
+    """``signal_path.process`` and all that it calls."""
+    function: str
+    """Its name in the text."""
+    data: str
+    """Constants and the memory that a stream begins with: see ``native.image_text``."""
+
+
+def portable(folder: Path, model: str) -> Portable:
+    """Return the texts for a model, by its name or file.
+
+    folder: for the process's files, compiled kernels among them. Raises KernelError if numba cannot do it.
+    """
+    code, data = folder / "path.ll", folder / "data.ll"
+    environment = os.environ | ENVIRONMENT | {"PERCEPNET_CACHE_DIR": str(folder / "kernels")}
+    command = [sys.executable, "-m", __name__, model, str(code), str(data)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise KernelError(f"the signal path cannot be compiled: {done.stderr.strip().rpartition(chr(10))[2]}")
+    return Portable(code.read_text("utf-8"), done.stdout.strip(), data.read_text("utf-8"))
+
+
+def main(name: str, code: Path, data: Path) -> None:
+    """Write both texts to files and the name of the function to standard output."""
+    from numba import types
+
+    from percepnet_cli.export.image import image_of
+    from percepnet_cli.export.native import image_text
+    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.network.percepnet import State
+    from percepnet_cli.signal_path import Path as SignalPath
+    from percepnet_cli.signal_path import process
+
+    model = load_model(name)
+    path = SignalPath(State(model, 1), 1)
+    data.write_text(image_text(image_of(path), "analyzer.samples", "out", model.post_filter), "utf-8")
+
+    dispatcher: Any = process
+    dispatcher.compile((path._numba_type_, types.int64, types.boolean, types.float32))
+    (compiled,) = dispatcher.overloads.values()
+    code.write_text(compiled.library.get_llvm_str(), "utf-8")
+    print(compiled.fndesc.llvm_func_name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
