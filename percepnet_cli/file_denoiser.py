@@ -24,6 +24,7 @@ from percepnet_cli.audio.places import open_source, open_target, refuse_what_end
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.audio.suffixes import FILMS
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.dsp.presets import choose
 from percepnet_cli.errors import AudioError
 from percepnet_cli.metrics.blind import BlindMetrics, Measures
 from percepnet_cli.storage import remote
@@ -69,6 +70,8 @@ def denoise_file(
     model: Model | str | Path | None = None,
     post_filter: bool | None = None,
     attenuation_limit_db: float | None = None,
+    amount: float | None = None,
+    preset: str | None = None,
     linked: bool = True,
     force: bool = False,
     raw: RawFormat | None = None,
@@ -98,6 +101,10 @@ def denoise_file(
         Sharpen the spectral envelope at the end; None: as the model was trained for.
     attenuation_limit_db : float or None
         dB >= 0 by which noise is lowered at most; None is without limit.
+    amount : float or None
+        How much of the noise goes, 0 to 100, instead of a limit in dB: 50 is 6 dB, 90 is 20 dB, 100 is without limit.
+    preset : str or None
+        "gentle", "podcast", "call" or "strong" (``dsp.presets``); what is given beside it counts instead.
     linked : bool
         Give all channels the same gains.
     force : bool
@@ -148,6 +155,7 @@ def denoise_file(
     percepnet_cli.errors.AudioError: quieter.flac already exists; use force=True to replace it
     """
     begin = time.perf_counter()
+    chosen = choose(preset, amount, attenuation_limit_db, post_filter)
     source, target = remote.local(str(source)), remote.local(str(target))
     if keep_times and ("-" in (source, target) or not os.path.exists(source)):
         raise AudioError(f"{source} -> {target}: only files have times that could be kept")
@@ -164,8 +172,7 @@ def denoise_file(
             return Denoiser(
                 model,
                 channels=channels,
-                post_filter=post_filter,
-                attenuation_limit_db=attenuation_limit_db,
+                **chosen,
                 linked=linked,
                 threads=threads,
             )

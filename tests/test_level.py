@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepnet_cli import denoise_file
+from percepnet_cli import Denoiser, denoise_file
 from percepnet_cli.audio import level
 from percepnet_cli.audio.level import LevelMeter, find_gain
 from percepnet_cli.audio.pipes import RawFormat
@@ -133,10 +133,23 @@ def test_a_soft_file_is_denoised_like_a_loud_one(tmp_path, street):
 
 
 def test_what_is_loud_enough_and_what_comes_raw_is_not_touched(tmp_path, street, monkeypatch):
-    from percepnet_cli import Denoiser
-
     np.testing.assert_array_equal(denoised(tmp_path, street), Denoiser().denoise(street))
     soft = street * np.float32(2.0**-10)
     (tmp_path / "in.raw").write_bytes(soft.tobytes())
     denoise_file(tmp_path / "in.raw", tmp_path / "raw.wav", raw=RawFormat(48000, 1, "f32le"))
-    np.testing.assert_array_equal(soundfile.read(tmp_path / "raw.wav", dtype="float32")[0], Denoiser().denoise(soft))
+    stream = Denoiser()
+    expected = np.concatenate((stream.process(soft), stream.flush()))[stream.latency :]
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "raw.wav", dtype="float32")[0], expected)
+
+
+@pytest.mark.parametrize("rate", [48000, 16000])
+def test_soft_arrays_are_denoised_as_loud_ones(street, rate):
+    denoiser = Denoiser("lite")
+    loud = denoiser.denoise(street, rate)
+    for factor in (2.0**-10, 2.0**-12):
+        soft = denoiser.denoise(street * np.float32(factor), rate)
+        raised = metered(street * np.float32(factor), rate).gain
+        np.testing.assert_allclose(
+            soft / factor, denoiser.denoise(street * np.float32(factor * raised), rate) / (factor * raised), atol=1e-6
+        )
+        assert np.mean((soft / factor) ** 2) > 0.5 * np.mean(loud**2)

@@ -11,8 +11,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from percepnet_cli import cli
-from percepnet_cli.cli.presets import PRESETS, PRESETS_HELP, Percent, choose, limit_of_amount
+from percepnet_cli import cli, denoise_file, denoise_files
+from percepnet_cli.cli.presets import PRESETS_HELP, Percent
+from percepnet_cli.dsp.presets import PRESETS, choose, limit_of_amount
 
 
 @pytest.mark.parametrize(("percent", "limit_db"), [(0, 0.0), (50, 6.02), (90, 20.0), (99, 40.0), (100, None)])
@@ -38,7 +39,7 @@ def test_what_is_given_counts_before_the_preset(preset):
     assert choose(preset, None, None, None) == expected
     assert choose(preset, None, 3.0, False) == {"attenuation_limit_db": 3.0, "post_filter": False}
     assert choose(preset, 100.0, None, None)["attenuation_limit_db"] is None
-    with pytest.raises(click.UsageError, match="give one"):
+    with pytest.raises(ValueError, match="give one"):
         choose(preset, 50.0, 6.0, None)
 
 
@@ -74,3 +75,18 @@ def test_a_report_goes_to_standard_output(tmp_path):
     (row,) = json.loads(result.stdout)["files"]
     assert row["target"] == f"{tmp_path}/b.wav" and row["seconds"] == 0.01
     assert run("--report", "-", tmp_path / "a.wav", "-").exit_code == 2
+
+
+def test_presets_and_amounts_from_python(tmp_path):
+    rng = np.random.default_rng(1)
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal(24000), 48000, subtype="FLOAT")
+    denoise_file(tmp_path / "a.wav", tmp_path / "limit.wav", model="lite", attenuation_limit_db=limit_of_amount(50))
+    denoise_file(tmp_path / "a.wav", tmp_path / "amount.wav", model="lite", amount=50)
+    denoise_files([tmp_path / "a.wav"], tmp_path / "out", model="lite", preset="gentle", duration_seconds=0.25)
+    denoise_file(tmp_path / "a.wav", tmp_path / "gentle.wav", model="lite", attenuation_limit_db=9)
+    limit, amount, gentle = (soundfile.read(tmp_path / name)[0] for name in ("limit.wav", "amount.wav", "gentle.wav"))
+    np.testing.assert_array_equal(amount, limit)
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "out" / "a.wav")[0], gentle[:12000])
+    for options, said in (({"amount": 101}, "it must be 0 to 100"), ({"preset": "loud"}, "one of gentle, podcast")):
+        with pytest.raises(ValueError, match=said):
+            denoise_file(tmp_path / "a.wav", tmp_path / "b.wav", **options)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from percepnet_cli.batch.inputs import Item, collect
+from percepnet_cli.dsp.presets import choose
 from percepnet_cli.errors import AudioError
 from percepnet_cli.file_denoiser import FileReport, denoise_file
 from percepnet_cli.network.modelfile import Model, load_model
@@ -161,8 +162,15 @@ def denoise_files(
     model: Model | str | Path | None = None,
     post_filter: bool | None = None,
     attenuation_limit_db: float | None = None,
+    amount: float | None = None,
+    preset: str | None = None,
     linked: bool = True,
     force: bool = False,
+    keep_times: bool = False,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    loudness_lufs: float | None = None,
+    all_tracks: bool = False,
     skip_existing: bool = False,
     strict: bool = False,
     suffix: str | None = None,
@@ -180,7 +188,9 @@ def denoise_files(
         Files, folders (searched recursively, their tree is mirrored), globs, or URLs that fsspec knows.
     folder : str or Path
         Where the results go; made if needed.
-    model, post_filter, attenuation_limit_db, linked, force, strict
+    model, post_filter, attenuation_limit_db, amount, preset, linked, force, strict
+        See ``denoise_file``.
+    keep_times, start_seconds, duration_seconds, loudness_lufs, all_tracks
         See ``denoise_file``.
     skip_existing : bool
         Leave out what has a result already: an interrupted run goes on.
@@ -214,6 +224,18 @@ def denoise_files(
     """
     items = collect(map(str, sources), str(folder), suffix)
     loaded = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
-    settings = Settings(loaded, post_filter, attenuation_limit_db, linked, force, skip_existing, strict=strict)
+    settings = Settings(
+        loaded,
+        **choose(preset, amount, attenuation_limit_db, post_filter),
+        linked=linked,
+        force=force,
+        skip_existing=skip_existing,
+        keep_times=keep_times,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+        loudness_lufs=loudness_lufs,
+        all_tracks=all_tracks,
+        strict=strict,
+    )
     outcomes = {outcome.item: outcome for outcome in run(items, settings, jobs, scheduler)}
     return [outcomes[item] for item in items]

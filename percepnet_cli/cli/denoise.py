@@ -19,8 +19,9 @@ from percepnet_cli.cli.options import (
     scheduler_option,
 )
 from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_ends_early, say_what_is_missing, write_report
-from percepnet_cli.cli.presets import PRESETS, PRESETS_HELP, Percent, choose
+from percepnet_cli.cli.presets import PRESETS_HELP, Percent
 from percepnet_cli.cli.printed import echo, printable
+from percepnet_cli.dsp.presets import PRESETS, choose
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
@@ -233,6 +234,8 @@ def denoise(
     if force and skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other.")
     sources, target = sources_and_target(paths, output, suffix)
+    if amount is not None and attenuation_limit_db is not None:
+        raise click.UsageError("--amount and --attenuation-limit say the same in two ways; give one.")
     settings = {
         **choose(preset, amount, attenuation_limit_db, post_filter),
         "linked": not independent_channels,
