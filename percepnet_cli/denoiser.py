@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array, to_float
-from percepnet_cli.audio.level import LevelMeter
+from percepnet_cli.audio.level import raised
 from percepnet_cli.channel.predictor import Predictor
 from percepnet_cli.channel.stream import ChannelStream
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
@@ -230,13 +230,7 @@ class Denoiser:
         self.reset()
 
         # What is much too soft for the network is raised, and lowered again at the end, as files are
-        samples, meter = np.ascontiguousarray(to_float(found)), LevelMeter(rate)
-        for start in range(0, len(samples), rate):
-            meter.add(np.nan_to_num(samples[start : start + rate], nan=0.0, posinf=0.0, neginf=0.0))
-            if meter.loud_enough:
-                break
-        if meter.gain != 1:
-            samples = samples * np.float32(meter.gain)
+        samples, gain = raised(np.ascontiguousarray(to_float(found)), rate)
         if rate == SAMPLE_RATE:
             cleaned = self._denoise_whole(samples)
         else:
@@ -246,12 +240,9 @@ class Denoiser:
             upward, downward = (
                 Resampler(*rates, self.channels) for rates in ((rate, SAMPLE_RATE), (SAMPLE_RATE, rate))
             )
-            raised = np.concatenate((upward.process(samples), upward.flush()))
-            cleaned = self._denoise_whole(raised)
+            cleaned = self._denoise_whole(np.concatenate((upward.process(samples), upward.flush())))
             cleaned = np.concatenate((downward.process(cleaned), downward.flush()))[: len(found)]
-        if meter.gain != 1:
-            cleaned = cleaned * np.float32(1 / meter.gain)
-        return from_float(cleaned, array.dtype).reshape(array.shape)
+        return from_float(cleaned if gain == 1 else cleaned / np.float32(gain), array.dtype).reshape(array.shape)
 
     def _denoise_whole(self, samples: np.ndarray) -> np.ndarray:
         """Run float32 [n, channels] at 48 kHz through a fresh stream; return as many, without the delay."""

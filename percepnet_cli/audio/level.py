@@ -77,6 +77,17 @@ class LevelMeter:
         return float(2.0 ** round((USUAL_DB - level_db) / (20 * np.log10(2))))
 
 
+def raised(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, float]:
+    """Return a whole recording, float32 [n, channels], as loud as the network knows it, and the factor for that."""
+    meter = LevelMeter(sample_rate)
+    for start in range(0, len(samples), sample_rate):
+        meter.add(np.nan_to_num(samples[start : start + sample_rate], nan=0.0, posinf=0.0, neginf=0.0))
+        if meter.loud_enough:
+            return samples, 1.0
+    gain = meter.gain
+    return (samples, gain) if gain == 1 else (samples * np.float32(gain), gain)
+
+
 def find_gain(
     blocks: Iterator[np.ndarray], sample_rate: int, reopen: Callable[[], Source], frames: int
 ) -> tuple[float, Iterator[np.ndarray]]:
