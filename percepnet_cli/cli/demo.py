@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.printed import echo
 
 CLIP = "waves.opus"
 """Six seconds of the examples; who spoke, and under which license, is said in examples/README.md."""
@@ -43,7 +44,7 @@ def demo(folder: Path, device: str | None, no_output: bool, force: bool) -> None
             writer.write(block)
     prepare()
     report = denoise_file(before, after, force=force)
-    click.echo(f"{before}\n{summary(str(after), report)}")
+    echo(f"{before}\n{summary(str(after), report)}")
     if not no_output:
         _play((before, after), device)
 
@@ -68,11 +69,11 @@ def _play(paths: tuple[Path, ...], device: str | None) -> None:
         target = choose_output(portaudio.list_devices(), device)
         for path in paths:
             with open_reader(path) as reader, portaudio.Output(target, reader.channels, reader.sample_rate) as speaker:
-                click.echo(f"playing {path}", err=True)
+                echo(f"playing {path}", err=True)
                 for block in reader.blocks(reader.sample_rate // 10):
                     speaker.write(block)
                 speaker.drain()
     except DeviceError as error:
         if device is not None:
             raise
-        click.echo(f"Nothing is played ({error}); open the two files in a player.", err=True)
+        echo(f"Nothing is played ({error}); open the two files in a player.", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.printed import echo
 from percepnet_cli.constants import DEFAULT_MODEL
 
 EXAMPLES = """
@@ -44,4 +45,4 @@ def export(kind: str, folder: Path, model: str, target: str, force: bool) -> Non
     make_folder(folder)
     build(folder, model, target)
     for name in results(target):
-        click.echo(folder / name)
+        echo(str(folder / name))
