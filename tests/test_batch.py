@@ -266,13 +266,18 @@ def test_what_exists_is_found_one_by_one_and_by_listing(tmp_path, count):
 def test_work_that_is_done_again_replaces_what_the_first_attempt_left(recordings, expected, tmp_path, monkeypatch):
     """As after a worker that died when its file was whole."""
 
+    attempts = []
+
     def twice(scheduler, function, context, pieces):
         for number, piece in enumerate(pieces):
+            attempts[:] = ["first"]
             function(context, piece)
+            attempts.append("second")
             yield number, function(context, piece)
 
     cluster = pytest.importorskip("percepnet_cli.parallel.cluster")
     monkeypatch.setattr(cluster, "run", twice)
+    monkeypatch.setattr(cluster, "given_out_before", lambda: len(attempts) > 1)
     out = tmp_path / "out"
     assert denoise("--scheduler", "tcp://nowhere:1", recordings, out).exit_code == 0
     assert digests(out) == expected

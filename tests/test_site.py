@@ -198,6 +198,7 @@ def test_players_hold_what_a_page_asks_for(tmp_path, monkeypatch):
 
 
 def test_tables_of_text_are_told_from_those_of_figures():
+    pytest.importorskip("mkdocs")
     hooks = load("hooks")
     head = "<table>\n<thead>\n<tr>{}</tr>\n</thead>"
     text, figure = '<th style="text-align: left;">', '<th style="text-align: right;">'

@@ -62,8 +62,11 @@ def given_out_before() -> bool:
         story = sync(worker.loop, worker.scheduler.get_story, keys_or_stimuli=[worker.get_current_task()])
     except Exception:  # of whatever kind the connection has
         return False
-    # (key, state before, state after, ...): work that led to no result
-    return any(change[1] == "processing" and change[2] not in ("memory", "erred") for change in story)
+    # (key, state before, state after, ...): work that led to no result, or to one that is gone with its worker
+    return any(
+        change[1] == "memory" or (change[1] == "processing" and change[2] not in ("memory", "erred"))
+        for change in story
+    )
 
 
 @cache

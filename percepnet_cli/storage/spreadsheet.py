@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-FORMULA = re.compile("'*[=+\\-@\t\r]")
-"""How a cell begins that a spreadsheet would compute; after apostrophes it is text already."""
+FORMULA = re.compile(r"'*(?![-+]?[\d.]+(e[-+]?\d+)?$)[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet would compute, numbers apart; after apostrophes it is text already."""
 
 
 def text_cell(value: Any) -> Any:
     """Return a value for a CSV: text that looks like a formula gets an apostrophe, which makes it text.
 
-    >>> text_cell("=1+1"), text_cell("talk.wav"), text_cell(-1.5)
-    ("'=1+1", 'talk.wav', -1.5)
+    >>> text_cell("=1+1"), text_cell("talk.wav"), text_cell("-1.5"), text_cell(-1.5)
+    ("'=1+1", 'talk.wav', '-1.5', -1.5)
     """
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
