@@ -62,7 +62,7 @@ EXAMPLES = """
     percepnet denoise --dry-run recordings/ clean/
 
   As loud as podcasts are:
-    percepnet denoise --loudness -16 interview.wav podcast.mp3
+    percepnet denoise --loudness -16 interview.mp3 podcast.mp3
 
   A setting tried on ten seconds of two hours:
     percepnet denoise --preset gentle --start 1:02:30 --duration 10 interview.mp3 try.wav
