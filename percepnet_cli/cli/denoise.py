@@ -17,6 +17,7 @@ from percepnet_cli.cli.options import (
     denoiser_options,
     jobs_option,
     scheduler_option,
+    start_option,
 )
 from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_ends_early, say_what_is_missing, write_report
 from percepnet_cli.cli.presets import PRESETS_HELP, Percent
@@ -123,14 +124,7 @@ OPTION_GROUPS = {
     metavar="PERCENT",
     help="How much of the noise goes, 0 to 100; 50 is --attenuation-limit 6, 90 is 20.  [default: 100]",
 )
-@click.option(
-    "--start",
-    "start_seconds",
-    type=Time(min=0),
-    default=0.0,
-    metavar="TIME",
-    help="Do only what comes from here on: seconds, MM:SS or HH:MM:SS.",
-)
+@start_option("Do only what comes from here on")
 @click.option(
     "--duration",
     "duration_seconds",

@@ -9,6 +9,7 @@ import click
 from percepnet_cli.cli.options import CommandWithSections
 from percepnet_cli.cli.printed import echo
 from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.export.targets import TARGETS
 
 EXAMPLES = """
     percepnet export c percepnet-c/
@@ -18,15 +19,17 @@ EXAMPLES = """
     cc -I percepnet-c denoise.c percepnet-c/libpercepnet.a -lm -o denoise
 """
 
-TARGETS = ("x86_64-linux", "aarch64-linux", "x86_64-windows", "aarch64-macos")
-
 
 @click.command(cls=CommandWithSections, examples=EXAMPLES)
 @click.argument("kind", type=click.Choice(["c"]))
 @click.argument("folder", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-m", "--model", metavar="NAME|FILE", default=DEFAULT_MODEL, show_default=True, help="Its weights.")
 @click.option(
-    "--target", type=click.Choice(TARGETS), default="x86_64-linux", show_default=True, help="Machine to compile for."
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    default="x86_64-linux",
+    show_default=True,
+    help="Machine to compile for.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 def export(kind: str, folder: Path, model: str, target: str, force: bool) -> None:

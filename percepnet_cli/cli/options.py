@@ -167,6 +167,18 @@ post_filter_option = click.option(
 )
 
 
+def start_option(what: str) -> Callable[[Function], Function]:
+    """Return the option ``start_seconds``. what: the sentence of its help, to which the forms of a time are added."""
+    return click.option(
+        "--start",
+        "start_seconds",
+        type=Time(min=0),
+        default=0.0,
+        metavar="TIME",
+        help=f"{what}: seconds, MM:SS or HH:MM:SS.",
+    )
+
+
 def denoiser_options(function: Function) -> Function:
     """Add ``model``, ``attenuation_limit_db``, ``post_filter`` and ``independent_channels``."""
     options = [

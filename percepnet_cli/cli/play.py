@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections, Time, denoiser_options
+from percepnet_cli.cli.options import CommandWithSections, denoiser_options, start_option
 
 if TYPE_CHECKING:
     from percepnet_cli.live.player import Player
@@ -43,14 +43,7 @@ OPTION_GROUPS = {
 @click.command(cls=CommandWithSections, examples=EXAMPLES, sections=SECTIONS, option_groups=OPTION_GROUPS)
 @click.argument("path", metavar="FILE")
 @click.option("--output", "device", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
-@click.option(
-    "--start",
-    "start_seconds",
-    type=Time(min=0),
-    default=0.0,
-    metavar="TIME",
-    help="Begin here: seconds, MM:SS or HH:MM:SS.",
-)
+@start_option("Begin here")
 @click.option("--before", is_flag=True, help="Begin with the recording as it is.")
 @denoiser_options
 @click.option("-f", "--force", is_flag=True, help="Let w replace a file that exists.")

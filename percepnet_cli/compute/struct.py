@@ -29,6 +29,10 @@ WORD = ir.IntType(8 * ctypes.sizeof(ctypes.c_void_p))
 """An address, a size or an integer."""
 
 
+ARRAY_ADDRESS = 2
+"""Which of an array's words is the address of its data."""
+
+
 class StructType(types.Type):  # type: ignore[misc]  # numba has no types
     """What numba knows of a ``Struct``: the name of its class, its fields and their kinds, in order."""
 
@@ -60,6 +64,8 @@ class Struct:
     """Fields whose arrays are only read once they are made."""
     _numba_type_: StructType
     """What numba asks for."""
+    words: np.ndarray
+    """The table, intp."""
     address: int
     """Of the table."""
 
@@ -81,18 +87,17 @@ class Struct:
 
         vars(self).update(fields)
         self._numba_type_ = StructType(type(self).__name__, tuple(kinds))
-        self._table = np.array(words, np.intp)
-        self.address = self._table.ctypes.data
+        self.words = np.array(words, np.intp)
+        self.address = self.words.ctypes.data
 
     @property
     def fields(self) -> tuple[tuple[str, types.Type], ...]:
         """Names and kinds of the fields, in the order of the table."""
         return self._numba_type_.fields
 
-    @property
-    def table_bytes(self) -> int:
-        """Length of the table."""
-        return self._table.nbytes
+    def find(self, name: str) -> tuple[int, types.Type]:
+        """Return where the words of a field begin in the table, and its kind."""
+        return self._numba_type_.find(name)
 
 
 @register_model(StructType)
@@ -138,7 +143,7 @@ def _load(context: Any, builder: ir.IRBuilder, kind: StructType, value: ir.Value
     array.meminfo = cgutils.get_null_value(array.meminfo.type)
     array.parent = cgutils.get_null_value(array.parent.type)
     array.nitems, array.itemsize = word(0), word(1)
-    array.data = builder.inttoptr(word(2), array.data.type)
+    array.data = builder.inttoptr(word(ARRAY_ADDRESS), array.data.type)
     array.shape = cgutils.pack_array(builder, [word(3 + axis) for axis in range(field.ndim)])
     array.strides = cgutils.pack_array(builder, [word(3 + field.ndim + axis) for axis in range(field.ndim)])
     return array._getvalue()

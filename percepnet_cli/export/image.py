@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from percepnet_cli.compute.struct import Struct
+from percepnet_cli.compute.struct import ARRAY_ADDRESS, Struct
 
 ALIGNMENT = 64
 """Bytes: of a cache line, and of the widest vector."""
@@ -72,7 +72,7 @@ def image_of(struct: Struct) -> Image:
     def reserve(one: Struct, name: str) -> None:
         if one.address in image.places:
             return
-        image.places[one.address] = _append(image.memory, bytes(one.table_bytes))
+        image.places[one.address] = _append(image.memory, bytes(one.words.nbytes))
         tables.append((one, name))
         for part, _ in one.fields:
             value = getattr(one, part)
@@ -87,16 +87,12 @@ def image_of(struct: Struct) -> Image:
 
 def _write_table(image: Image, struct: Struct, name: str) -> None:
     """Write the words of one table; put its arrays where they belong."""
+    words = struct.words.copy()
     place = image.places[struct.address]
-
-    def write(word: int, value: int) -> None:
-        at = place + WORD_BYTES * word
-        image.memory[at : at + WORD_BYTES] = int(value).to_bytes(WORD_BYTES, "little", signed=True)
-
-    word = 0
     for part, _ in struct.fields:
-        value = getattr(struct, part)
+        value, (word, _) = getattr(struct, part), struct.find(part)
         if isinstance(value, np.ndarray):
+            word += ARRAY_ADDRESS
             constant = part in struct.constant
             target = image.views.get(value.ctypes.data, -1)
             if target < 0:
@@ -104,13 +100,12 @@ def _write_table(image: Image, struct: Struct, name: str) -> None:
                 image.views[value.ctypes.data] = target
             if not constant:
                 image.arrays[f"{name}.{part}" if name else part] = target
-            for number in (value.size, value.itemsize, 0, *value.shape, *value.strides):
-                write(word, number)
-                word += 1
-            image.addresses.append(Address(place + WORD_BYTES * (word - 1 - 2 * value.ndim), target, constant))
         elif isinstance(value, Struct):
-            image.addresses.append(Address(place + WORD_BYTES * word, image.places[value.address], False))
-            word += 1
+            target, constant = image.places[value.address], False
         else:
-            write(word, value)
-            word += 1
+            continue
+
+        # Addresses here mean nothing elsewhere
+        words[word] = 0
+        image.addresses.append(Address(place + WORD_BYTES * word, target, constant))
+    image.memory[place : place + words.nbytes] = words.tobytes()

@@ -9,50 +9,14 @@ import sys
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
 from percepnet_cli.errors import ExtraError, KernelError, ModelError
-from percepnet_cli.export.native import CPU, data_object, path_object
+from percepnet_cli.export.native import data_object, path_object
 from percepnet_cli.export.portable import portable
+from percepnet_cli.export.targets import TARGETS
 from percepnet_cli.extras import missing, sentence
 from percepnet_cli.network.modelfile import load_model
 from percepnet_cli.storage.atomic import write_atomically
-
-
-class Target(NamedTuple):
-    """A kind of machine."""
-
-    zig: str
-    """zig's name of machine, system and oldest C library."""
-    triple: str
-    """LLVM's name."""
-    base: CPU
-    """What every such machine has."""
-    fast: CPU | None
-    """What most have; chosen when the program runs."""
-    shared: str
-    """Name of the shared library."""
-
-
-TARGETS = {
-    "x86_64-linux": Target(
-        "x86_64-linux-gnu.2.17",
-        "x86_64-unknown-linux-gnu",
-        CPU("x86-64", ""),
-        CPU("x86-64-v3", ""),
-        "libpercepnet.so",
-    ),
-    "aarch64-linux": Target(
-        "aarch64-linux-gnu.2.17", "aarch64-unknown-linux-gnu", CPU("generic", "+neon"), None, "libpercepnet.so"
-    ),
-    "x86_64-windows": Target(
-        "x86_64-windows-gnu", "x86_64-w64-windows-gnu", CPU("x86-64", ""), CPU("x86-64-v3", ""), "percepnet.dll"
-    ),
-    "aarch64-macos": Target(
-        "aarch64-macos", "arm64-apple-macosx11.0.0", CPU("apple-m1", ""), None, "libpercepnet.dylib"
-    ),
-}
-"""By the names of ``--target``."""
 
 STATIC = "libpercepnet.a"
 SOURCES = ("percepnet.c", "percepnet.h")

@@ -9,18 +9,11 @@ passes for that target do the rest.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
 from percepnet_cli.export.image import Image
-
-
-class CPU(NamedTuple):
-    """What code may use, in LLVM's words."""
-
-    name: str
-    features: str
+from percepnet_cli.export.targets import CPU
 
 
 def _bytes(name: str, content: bytes, alignment: int) -> str:

@@ -27,8 +27,7 @@ typedef struct percepnet percepnet;
 /* Begin a stream; NULL if there is no memory for it. */
 PERCEPNET_API percepnet *percepnet_create(void);
 
-/* Denoise n samples. They come back 480 samples later than percepnet_latency() says if n is not always a multiple of
-   480, and in time if it is: see percepnet_set_fixed_blocks. in and out may be the same. */
+/* Denoise n samples: as many come out, percepnet_latency() samples behind. in and out may be the same. */
 PERCEPNET_API void percepnet_process(percepnet *stream, const float *in, float *out, size_t n);
 
 /* Samples by which the output is behind the input: 1440, or 1920 with blocks of any size, the default. */
