@@ -155,7 +155,8 @@ def install_text() -> str:
     found = json.loads((ROOT / "docs" / "install.json").read_text("utf-8"))
     text = (
         f"The wheel has {found['wheel_mb']:g} MB; with all it needs, {found['environment_mib']} MiB "
-        f"({found['system']}). The first run compiles for some ten seconds. `percepnet warmup` does it ahead."
+        f"({found['system']}). The first run compiles for some {found['warmup_seconds']} s. `percepnet warmup` does it "
+        "ahead."
     )
     return textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False)
 

@@ -77,6 +77,29 @@ def test_what_was_compiled_is_loaded(folder):
     assert entry(folder).stat().st_mode & 0o777 == 0o600 or os.name == "nt"
 
 
+@pytest.mark.service
+def test_a_process_that_loaded_machine_code_can_compile(tmp_path):
+    # Loading leaves numba's compiler as it is, not set up; new types of the same kernel, in a second process, need it
+    code = (
+        "import sys, numpy\nfrom percepnet_cli.compute.jit import kernel\n"
+        "@kernel\ndef total(values, out):\n    out[0] = values.sum()\n"
+        "for kind in sys.argv[1:]:\n"
+        "    values, out = numpy.arange(5, dtype=kind), numpy.zeros(1, kind)\n"
+        "    total(values, out)\n    assert out[0] == 10\n"
+        "print(sum(total.stats.cache_hits.values()), sum(total.stats.cache_misses.values()))"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    counts = []
+    for kinds in (["f4"], ["f4", "f8"]):
+        command = [sys.executable, str(script), *kinds]
+        environment = os.environ | {"PERCEPNET_CACHE_DIR": str(tmp_path / "cache")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        counts.append(done.stdout.split())
+    assert counts == [["0", "1"], ["1", "1"]]
+
+
 DAMAGES = {
     "empty": lambda content: b"",
     "half": lambda content: content[: len(content) // 2],

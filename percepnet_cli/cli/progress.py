@@ -20,25 +20,11 @@ if TYPE_CHECKING:
 
 
 def prepare(quiet: bool = False) -> None:
-    """Load numba, and say why the first run takes longer."""
-    _load_numba_without_scipy()
+    """Say why the first run takes longer, if this one is."""
     from percepnet_cli.compute.jit import is_cold
 
     if is_cold() and not quiet:
-        click.echo("compiling the kernels (first run only, some 10 s) ...", err=True)
-
-
-def _load_numba_without_scipy() -> None:
-    """Import numba, but hide SciPy from it meanwhile: it would take 0.3 s for matrix products that no kernel uses."""
-    if "scipy" in sys.modules or "numba" in sys.modules:
-        return
-    sys.modules["scipy"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
-    try:
-        from percepnet_cli.compute.jit import load_array_functions
-
-        load_array_functions()
-    finally:
-        del sys.modules["scipy"]
+        click.echo("compiling the kernels (first run only, half a minute) ...", err=True)
 
 
 def in_red(text: str) -> str:

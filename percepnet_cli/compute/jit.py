@@ -9,7 +9,6 @@ versions of numba and Python and the choices made from the CPU.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import platform
 import sys
@@ -91,11 +90,6 @@ CACHE_DIR = _cache_dir()
 def is_cold() -> bool:
     """Return whether the next run has to compile: no kernel of this version is on disk yet."""
     return CACHE_DIR is None or not any(CACHE_DIR.glob(f"*{SUFFIX}"))
-
-
-def load_array_functions() -> None:
-    """Import the part of numba that looks for SciPy, which it does when the first kernel is called at the latest."""
-    importlib.import_module("numba.np.arraymath")
 
 
 def _keep(compiled: Any, function: Callable[..., Any]) -> None:

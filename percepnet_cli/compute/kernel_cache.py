@@ -26,6 +26,7 @@ from typing import Any
 
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 SUFFIX = ".nbi"
@@ -161,12 +162,14 @@ class KernelCache(FunctionCache):  # type: ignore[misc]  # numba has no types
 
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         """Return the machine code for a signature, or None if there is none that can be used."""
-        target_context.refresh()
         path = self._path(sig, target_context.codegen())
         data = read(path)
         if data is None:
             return None
         try:
+            # Ready machine code needs only the functions that count references to arrays. numba's own caches set up
+            # the whole compiler here (and import SciPy), which takes longer than a second of audio.
+            rtsys.initialize(target_context)
             return CompileResult._rebuild(target_context, *data)
         except Exception:  # whole, and still of no use: compiled anew
             _delete(path)
