@@ -15,6 +15,7 @@ from percepnet_cli.channel.predictor import Predictor
 from percepnet_cli.channel.stream import ChannelStream
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
+from percepnet_cli.dsp.presets import choose
 from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.network.percepnet import State, Weights
@@ -335,6 +336,8 @@ def denoise(
     model: Model | str | os.PathLike[str] | None = None,
     post_filter: bool | None = None,
     attenuation_limit_db: float | None = None,
+    amount: float | None = None,
+    preset: str | None = None,
     linked: bool = True,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -348,6 +351,8 @@ def denoise(
         Hz, 8000 to 192000.
     model, post_filter, attenuation_limit_db, linked, threads
         See ``Denoiser``.
+    amount, preset
+        See ``denoise_file``.
 
     Returns
     -------
@@ -359,7 +364,7 @@ def denoise(
     ModelError
         If the model cannot be read.
     ValueError, TypeError
-        As ``Denoiser`` and ``Denoiser.denoise`` raise them.
+        As ``Denoiser`` and ``Denoiser.denoise`` raise them; if an amount is not 0 to 100, or a preset is unknown.
 
     Examples
     --------
@@ -373,8 +378,7 @@ def denoise(
     denoiser = Denoiser(
         model,
         channels=array.shape[1] if array.ndim == 2 else 1,
-        post_filter=post_filter,
-        attenuation_limit_db=attenuation_limit_db,
+        **choose(preset, amount, attenuation_limit_db, post_filter),
         linked=linked,
         threads=threads,
     )

@@ -75,6 +75,17 @@ def test_an_array_is_cleaned_as_its_file_is(tmp_path, mono, rate):
     assert found.dtype == np.int16 and np.max(np.abs(found.astype(int) - expected)) <= 1
 
 
+def test_amounts_and_presets_are_those_of_files(random_model, mono):
+    def limited(limit_db):
+        return denoise(mono, 48000, model=random_model, attenuation_limit_db=limit_db)
+
+    assert np.array_equal(denoise(mono, 48000, model=random_model, amount=90), limited(20.0))
+    assert np.array_equal(denoise(mono, 48000, model=random_model, preset="gentle"), limited(9.0))
+    assert not np.array_equal(limited(9.0), limited(20.0))
+    with pytest.raises(ValueError, match="preset is 'loud'"):
+        denoise(mono, 48000, model=random_model, preset="loud")
+
+
 def test_tensors_lists_and_other_floats_are_arrays(random_model, mono):
     denoiser, short = Denoiser(random_model), mono[:2000]
     expected = denoiser.denoise(short)
