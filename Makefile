@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 EXAMPLE = examples/street.flac
 
 # `make help` lists the targets.
-.PHONY: demo help check test fuzz lint format bench docs pictures quality model clean
+.PHONY: demo help check test fuzz lint format bench docs pictures quality model dist clean
 
 demo: $(VENV)/.runtime ## denoise the example recording
 	mkdir -p demo
@@ -69,6 +69,10 @@ model: $(VENV)/.all ## train a first model: make model SPEECH=... NOISE=... [RIR
 	$(BIN)/percepnet train runs/train runs/valid runs/lite --preset lite --batch-size 16 --sequence-length 300 --minutes 90
 	$(BIN)/percepnet quantize runs/lite/model.safetensors models/lite.safetensors --audio $(EXAMPLE) --force
 
+dist: $(VENV)/.publish ## build wheel and source archive into dist/, the same bytes each time, with a bill of materials
+	$(BIN)/python tests/distribution.py build dist
+	$(BIN)/python tests/distribution.py bill dist
+
 clean: ## remove what was built
 	rm -rf $(VENV) .numba_cache build dist demo *.egg-info
 
@@ -86,6 +90,10 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 $(VENV)/.all: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet '$(TORCH)' --editable '.[test-all]'
 	touch $@ $(VENV)/.runtime $(VENV)/.test
+
+$(VENV)/.publish: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[publish]'
+	touch $@ $(VENV)/.runtime
 
 $(VENV)/.docs: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -83,13 +91,19 @@ def test_names_in_the_guide_exist():
     assert COLUMNS and NEEDED and SCORES and Options
 
 
+def script(path):
+    """Import a script of the project; return its module."""
+    spec = importlib.util.spec_from_file_location(f"project_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def setup_script():
     """setup.py, which does nothing when it is imported."""
-    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(ROOT / "setup.py")
 
 
 def test_a_package_index_gets_a_readme_without_relative_links(setup_script):
@@ -112,19 +126,86 @@ def test_a_package_index_gets_a_readme_without_relative_links(setup_script):
 
 
 def test_a_test_set_is_named_by_the_hash_that_a_shell_gives(tmp_path):
-    spec = importlib.util.spec_from_file_location("hash_pairs", ROOT / "tests" / "quality" / "hash_pairs.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    hash_pairs = script(ROOT / "tests" / "quality" / "hash_pairs.py")
     contents = {"clean/B.flac": b"1", "clean/a.flac": b"2", "noisy/B.flac": b"3", "noisy/a.flac": b""}
     for name, content in contents.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     # what LC_ALL=C sha256sum clean/* noisy/* prints
     lines = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
-    assert script.pairs_sha256(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
+    assert hash_pairs.pairs_sha256(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
 
     (tmp_path / "noisy" / "a.flac").unlink()
     with pytest.raises(ValueError, match="recordings of the same names"):
-        script.pairs_sha256(tmp_path)
+        hash_pairs.pairs_sha256(tmp_path)
     page = (ROOT / "docs" / "references.md").read_text("utf-8")
     assert re.search(r"^\| `dev36` \|.*\| `[0-9a-f]{64}` \|$", page, re.MULTILINE)
+
+
+def test_the_root_of_a_checkout_hides_no_model(tmp_path):
+    """Python finds the package there first, beside an installed wheel too, but not the models in it."""
+    packages = sysconfig.get_path("purelib")  # as a path, which leaves out editable installs
+    environment = os.environ | {"PYTHONPATH": packages, "PERCEPNET_CACHE_DIR": str(tmp_path)}
+    for arguments in (["--version"], ["models", "--json"]):
+        command = [sys.executable, "-S", "-m", "percepnet_cli", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 and "percepnet" in done.stdout, done.stderr
+
+
+@pytest.mark.service
+def test_two_builds_have_the_same_bytes_and_no_program_of_the_examples(tmp_path):
+    """From folders with other modes, in other zones; the second wheel is built from the source archive."""
+
+    def build(kind, source, zone):
+        out = Path(tempfile.mkdtemp(dir=tmp_path))
+        code = f"import sys; from setuptools import build_meta; build_meta.build_{kind}(sys.argv[1])"
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000", "TZ": zone}
+        subprocess.run(
+            [sys.executable, "-c", code, str(out)], cwd=source, env=environment, check=True, capture_output=True
+        )
+        (made,) = out.iterdir()
+        return made
+
+    sources = tmp_path / "a", tmp_path / "other"
+    for source in sources:
+        source.mkdir()
+        for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source)
+        for name in ("percepnet_cli", "models", "examples", "tests"):
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (sources[1] / "LICENSE").chmod(0o600)
+    (sources[1] / "percepnet_cli" / "py.typed").chmod(0o755)
+
+    archive, again = build("sdist", sources[0], "UTC"), build("sdist", sources[1], "Asia/Kathmandu")
+    assert archive.name == again.name and archive.read_bytes() == again.read_bytes()
+    with tarfile.open(archive) as opened:
+        names = {Path(*Path(member.name).parts[1:]).as_posix() for member in opened}
+        opened.extractall(tmp_path, filter="data")
+    assert not any(name.startswith(("tests", "docs")) for name in names)
+
+    wheel = build("wheel", sources[1], "Asia/Kathmandu")
+    assert build("wheel", tmp_path / archive.name.removesuffix(".tar.gz"), "UTC").read_bytes() == wheel.read_bytes()
+    with zipfile.ZipFile(wheel) as opened:
+        held = {name for name in opened.namelist() if "/examples/" in name}
+    assert held == {f"percepnet_cli/examples/{name}" for name in ("README.md", "waves.opus")}
+
+
+def test_the_bill_of_materials_follows_what_is_needed():
+    pytest.importorskip("packaging")
+    distribution = script(ROOT / "tests" / "distribution.py")
+    packages = distribution.needed()
+    assert {"click", "numba", "soundfile"} < set(packages["percepnet-cli"])
+    assert "cffi" in packages["soundfile"] and "llvmlite" in packages["numba"]
+    assert set(packages) == {"percepnet-cli"}.union(*packages.values())
+    assert "torch" not in packages and "pytest" not in packages  # of extras
+
+    bill = distribution.bill(packages)
+    references = {part["bom-ref"] for part in bill["components"]} | {bill["metadata"]["component"]["bom-ref"]}
+    assert len(references) == len(packages)
+    for entry in bill["dependencies"]:
+        assert entry["ref"] in references and set(entry["dependsOn"]) <= references
+    stated = {part["name"]: part["licenses"] for part in bill["components"]}
+    assert "LGPL" in str(stated["soxr"]) and "BSD" in str(stated["numba"])
+    table = distribution.licenses(packages)
+    assert table.count("\n") == len(packages) + 2 and "not stated" not in table
+    assert set(distribution.LIBRARIES) <= set(packages)

@@ -19,7 +19,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from types import FrameType
 from typing import Any
 
@@ -177,7 +176,9 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
     """Print the versions of program and model: what a result depends on."""
     if not wanted or ctx.resilient_parsing:
         return
-    content = resources.files("percepnet_cli.models").joinpath(f"{DEFAULT_MODEL}.safetensors").read_bytes()
+    from percepnet_cli.storage.packaged import packaged
+
+    content = packaged("models").joinpath(f"{DEFAULT_MODEL}.safetensors").read_bytes()
     click.echo(f"percepnet, version {__version__}")
     click.echo(f"model {DEFAULT_MODEL}, sha256 {hashlib.sha256(content).hexdigest()}")
     ctx.exit()

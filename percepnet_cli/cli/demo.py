@@ -35,11 +35,16 @@ def demo(folder: Path, device: str | None, no_output: bool, force: bool) -> None
     from percepnet_cli.audio.files import open_reader, open_writer
     from percepnet_cli.cli.progress import prepare, summary
     from percepnet_cli.file_denoiser import denoise_file
+    from percepnet_cli.storage.packaged import packaged
     from percepnet_cli.storage.target import make_folder
 
     make_folder(folder)
     before, after = (folder / name for name in NAMES)
-    with resources.as_file(_clip()) as clip, open_reader(clip) as reader, open_writer(before, reader, force) as writer:
+    with (
+        resources.as_file(packaged("examples") / CLIP) as clip,
+        open_reader(clip) as reader,
+        open_writer(before, reader, force) as writer,
+    ):
         for block in reader.blocks(reader.sample_rate):
             writer.write(block)
     prepare()
@@ -47,14 +52,6 @@ def demo(folder: Path, device: str | None, no_output: bool, force: bool) -> None
     echo(f"{before}\n{summary(str(after), report)}")
     if not no_output:
         _play((before, after), device)
-
-
-def _clip() -> resources.abc.Traversable:
-    """Return the recording: it lies in the package, and in a checkout beside it."""
-    try:
-        return resources.files("percepnet_cli.examples").joinpath(CLIP)
-    except ModuleNotFoundError:
-        return Path(__file__).resolve().parents[2] / "examples" / CLIP
 
 
 def _play(paths: tuple[Path, ...], device: str | None) -> None:

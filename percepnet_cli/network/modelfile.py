@@ -12,7 +12,6 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from percepnet_cli.constants import (
 from percepnet_cli.errors import ModelError
 from percepnet_cli.network.graph import Sizes, matrices
 from percepnet_cli.storage import untrusted
+from percepnet_cli.storage.packaged import packaged
 
 FORMAT_VERSION = 1
 METADATA_KEY = "percepnet"
@@ -92,14 +92,14 @@ def layout(sizes: Sizes, kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
 def shipped_names() -> list[str]:
     """Return the names of the models that come with the program, sorted."""
     suffix = ".safetensors"
-    files = resources.files("percepnet_cli.models").iterdir()
+    files = packaged("models").iterdir()
     return sorted(path.name.removesuffix(suffix) for path in files if path.name.endswith(suffix))
 
 
 def find_model(name: str | Path | None) -> tuple[str, Path]:
     """Return name and path of a shipped model, or of a file. Raises ModelError if there is none."""
     # A bare word is a shipped model's name first; a file of that name is taken if there is no such model
-    shipped = resources.files("percepnet_cli.models")
+    shipped = packaged("models")
     if name is None or (isinstance(name, str) and Path(name).name == name and not Path(name).suffix):
         wanted = name or DEFAULT_MODEL
         path = Path(str(shipped / f"{wanted}.safetensors"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from percepnet_cli.constants import DEFAULT_MODEL, HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.network.modelfile import find_model, load_model, shipped_names
+from percepnet_cli.storage.packaged import packaged
 
 SCORES = "scores.json"
 """Written beside the models by tests/quality/model_table.py."""
@@ -42,7 +42,7 @@ class Entry:
 
 def measured() -> dict[str, dict[str, Any]]:
     """Return what was measured of each shipped model: ``sha256`` of its file, ``scores`` and more."""
-    file = resources.files("percepnet_cli.models").joinpath(SCORES)
+    file = packaged("models").joinpath(SCORES)
     records: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
     return records
 
