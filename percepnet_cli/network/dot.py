@@ -2,7 +2,8 @@
 
 The sums are exact, so every way to compute them gives the same bits, and the CPU decides which one is
 used (``cpu``): the plain loop below, which LLVM turns into multiply-add instructions (``vpmaddwd`` on
-AVX2 and AVX-512), the tiles of ``dot_tiles``, or, in a browser, the C function of ``dot_extern``. ``tests/test_dot.py`` compares both with NumPy in 64 bits.
+AVX2 and AVX-512), the tiles of ``dot_tiles``, or, in a browser, the C function of ``dot_extern``.
+``tests/test_dot.py`` compares the first two with NumPy in 64 bits.
 """
 
 from __future__ import annotations
