@@ -107,7 +107,7 @@ def test_urls_of_files(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
-@pytest.mark.parametrize("command", ["info lite", "models --json"])
+@pytest.mark.parametrize("command", ["info lite", "models --json", "--help", "--version", "denoise --help"])
 def test_output_that_cannot_be_written_is_an_error(command):
     done = shell(f"{PROGRAM} {command} > /dev/full")
     assert done.returncode == 1 and b"No space left on device" in done.stderr and b"Exception" not in done.stderr

@@ -98,6 +98,15 @@ class LazyGroup(CommandWithSections, click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(widest), summary) for name, summary in summaries.items()])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line, which may print the help or the version."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except OSError as error:
+            raise _as_sentence(error) from None
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``denoise`` before what begins with a file, or with an option that is not the group's."""
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
@@ -135,13 +144,18 @@ class LazyGroup(CommandWithSections, click.Group):
         except PercepnetError as error:
             raise click.ClickException(printable(as_options(str(error)))) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
-                raise
-            standard_streams.give_up_output()
-            raise click.ClickException(printable(os_sentence(error))) from error
+            raise _as_sentence(error) from None
         except click.ClickException as error:
             error.message = printable(error.message, lines=True)  # type: ignore[misc]
             raise
+
+
+def _as_sentence(error: OSError) -> Exception:
+    """Return what to raise for what the system refused."""
+    if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
+        return error
+    standard_streams.give_up_output()
+    return click.ClickException(printable(os_sentence(error)))
 
 
 def _means_denoise(argument: str) -> bool:
