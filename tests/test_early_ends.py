@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from percepnet_cli.audio import ffmpeg, formats
+from percepnet_cli.audio import ffmpeg, flac, formats
 from percepnet_cli.audio.files import open_reader
 from percepnet_cli.audio.pipes import PipeReader, RawFormat, wav_header
 from percepnet_cli.cli import main
@@ -27,12 +27,13 @@ SAMPLES = (0.1 * np.random.default_rng(8).standard_normal(SECONDS * RATE)).astyp
 KINDS = [
     ("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "ULAW"), ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_24"), ("RF64", "PCM_16"),
     ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "FLOAT"), ("AU", "PCM_16"), ("VOC", "PCM_16"), ("OGG", "VORBIS"),
-    ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"),
+    ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("CAF", "PCM_16"), ("CAF", "FLOAT"), ("FLAC", "PCM_16"),
+    ("FLAC", "PCM_24"),
 ]  # fmt: skip
 """Containers that tell where they end."""
 
 MORE = [
-    ("CAF", "PCM_16"), ("FLAC", "PCM_16"), ("NIST", "PCM_16"), ("AVR", "PCM_16"), ("PAF", "PCM_16"),
+    ("CAF", "ULAW"), ("FLAC", "PCM_S8"), ("NIST", "PCM_16"), ("AVR", "PCM_16"), ("PAF", "PCM_16"),
     ("IRCAM", "PCM_16"), ("HTK", "PCM_16"), ("MAT5", "PCM_16"), ("WAV", "GSM610"),
 ]  # fmt: skip
 
@@ -77,13 +78,100 @@ def test_half_a_file_is_read_and_told(tmp_path, container, subtype, share):
         return
     assert ends_early is not None and ends_early.startswith("ends early, after ")
     assert float(ends_early.split()[3]) == pytest.approx(seconds, abs=0.3)
-    if container in ("WAV", "WAVEX", "RF64", "MP3") and subtype != "IMA_ADPCM":
+    if container in ("WAV", "WAVEX", "RF64", "MP3", "FLAC") and subtype != "IMA_ADPCM":
         assert float(ends_early.split()[6]) == pytest.approx(SECONDS, abs=0.1)
 
 
-def test_half_a_flac_cannot_be_told_from_a_damaged_one(tmp_path):
+@pytest.mark.parametrize("block", [4000, 12345, 4096, 10**6])
+def test_of_a_cut_flac_all_but_the_last_frame_is_read(tmp_path, block):
+    """Wherever it is cut, and however long the blocks are in which it is read."""
+    path = made(tmp_path / "a", "FLAC", "PCM_16")
+    whole, content = soundfile.read(path, dtype="float32")[0], path.read_bytes()
+    for share in np.random.default_rng(5).uniform(0.25, 0.99, 8):
+        path.write_bytes(content[: int(share * len(content))])
+        with open_reader(path) as reader:
+            found = np.concatenate([part[:, 0] for part in reader.blocks(block)])
+            assert reader.ends_early == f"ends early, after {len(found) / RATE:.1f} s of {SECONDS}.0 s"
+        assert np.array_equal(found, whole[: len(found)])
+        assert len(found) > share * len(whole) - 3 * 4096  # its frames are 4096 long
+
+
+@pytest.mark.parametrize("cut_too", [False, True])
+def test_a_flac_that_is_damaged_within_is_no_shorter_one(tmp_path, cut_too):
+    path = made(tmp_path / "a", "FLAC", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 20] = bytes(20)
+    path.write_bytes(content[: int(0.9 * len(content))] if cut_too else content)
     with pytest.raises(AudioError, match=r"damaged somewhere after|cannot be read after"):
-        read(cut(made(tmp_path / "a", "FLAC", "PCM_16")))
+        read(path)
+
+
+def test_headers_of_flac_frames():
+    """By RFC 9639: a number of one to seven bytes, sizes and rates that have no code, and a checksum."""
+    plain = bytes([0xFF, 0xF8, 0xC9, 0x18, 0x05])
+    assert flac._first_sample(plain + bytes([flac._checksum(plain)]), 4096) == 5 * 4096
+    for number, code in ((0x7F, b"\x7f"), (0x80, b"\xc2\x80"), (0x7FF, b"\xdf\xbf"), (0xFFFF, b"\xef\xbf\xbf")):
+        for size, extra in ((12, b""), (6, b"\x07"), (7, b"\x0f\xff")):
+            head = bytes([0xFF, 0xF9, size << 4 | 13, 0x18]) + code + extra + b"\xac\x44"
+            whole = head + bytes([flac._checksum(head)])
+            assert flac._first_sample(whole + b"more", 4096) == number
+            assert flac._first_sample(head + bytes([flac._checksum(head) ^ 1]), 4096) is None
+            assert flac._first_sample(head, 4096) is None
+    largest = bytes([0xFF, 0xF9, 0xC9, 0x18, 0xFE]) + 6 * b"\xbf"
+    assert flac._first_sample(largest + bytes([flac._checksum(largest)]), 0) == 2**36 - 1
+    for at, value in ((1, 0xFA), (2, 0x09), (2, 0xCF), (3, 0xB8), (3, 0x16), (3, 0x19), (4, 0x80), (4, 0xFF)):
+        odd = bytearray(plain)
+        odd[at] = value
+        assert flac._first_sample(bytes(odd) + bytes([flac._checksum(bytes(odd))]) + bytes(9), 4096) is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("order", ["FILE", "LITTLE"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW", "PCM_S8"])
+@pytest.mark.parametrize("container", ["AU", "AIFF", "CAF"])
+def test_what_goes_on_after_its_header_says_is_read_whole(tmp_path, container, subtype, order, channels):
+    """The header is that of a recorder that died: 0, not known, or half; and so is one that says just a little less."""
+    path, samples = tmp_path / "a", SAMPLES[: len(SAMPLES) // channels * channels].reshape(-1, channels)
+    try:
+        soundfile.write(path, samples, RATE, format=container, subtype=subtype, endian=order)
+    except (soundfile.LibsndfileError, ValueError):
+        return
+    whole, content = soundfile.read(path, dtype="float32", always_2d=True)[0], path.read_bytes()
+    at, width = {"AU": (8, 4), "AIFF": (content.find(b"SSND") + 4, 4), "CAF": (content.find(b"data") + 4, 8)}[container]
+    byte_order = "little" if content[:4] == b"dns." else "big"
+    size = int.from_bytes(content[at : at + width], byte_order)
+    for stale in (0, size // 2, size - 12 * channels):
+        written = bytearray(content)
+        written[at : at + width] = stale.to_bytes(width, byte_order)
+        path.write_bytes(written)
+        with open_reader(path) as reader:
+            found = np.concatenate(list(reader.blocks(5000)))
+            assert reader.ends_early is None
+        missing = 0 if stale < size - 1000 else 12
+        assert len(whole) - missing <= len(found) <= len(whole) and np.array_equal(found, whole[: len(found)])
+
+
+@pytest.mark.parametrize("container", ["AU", "AIFF", "CAF"])
+def test_two_files_in_one_are_refused(tmp_path, container):
+    path = made(tmp_path / "a", container, "PCM_16")
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(AudioError, match="more than one file, one after the other"):
+        read(path)
+
+
+@pytest.mark.parametrize("container", ["AIFF", "CAF"])
+def test_chunks_behind_the_samples_are_no_sound(tmp_path, container):
+    path = made(tmp_path / "a", container, "PCM_16")
+    length = (50_000).to_bytes(4 if container == "AIFF" else 8, "big")
+    path.write_bytes(path.read_bytes() + b"wxyz" + length + bytes(range(250)) * 200)
+    assert read(path) == (SECONDS, None)
+
+
+@pytest.mark.parametrize("container", ["AU", "AIFF", "CAF"])
+def test_room_that_was_kept_is_no_sound(tmp_path, container):
+    path = made(tmp_path / "a", container, "PCM_16")
+    path.write_bytes(path.read_bytes() + bytes(100_000))
+    assert read(path) == (SECONDS, None)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mka", "webm", "m4a", "flv", "tta"])
@@ -119,7 +207,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, container, subtype):
         cut(path)
         try:
             frames = 5000 + sum(len(block) for block in blocks)
-        except AudioError:
+        except AudioError:  # what was read before was of another length
             assert container == "FLAC"
             return
         assert 5000 <= frames < 10 * len(SAMPLES) and reader.ends_early is not None

@@ -27,6 +27,9 @@ SUBTYPES = {
 }  # fmt: skip
 """Format code and bits -> encoding by soundfile's name."""
 
+MOST_CHUNKS = 10_000
+"""After so many a file is not looked at further."""
+
 LONG_S = 0.1
 """Seconds: what follows the samples, is no chunk, and lasts longer is taken for sound."""
 

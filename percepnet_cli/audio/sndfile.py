@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from percepnet_cli.audio import bitrate, ffmpeg, formats, riff
+from percepnet_cli.audio import bitrate, ffmpeg, flac, formats, riff, sound_data
 from percepnet_cli.audio.formats import Layout, Source, check_sample_rate, early
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.samples import rounded
@@ -68,13 +68,16 @@ class Reader(Source):
         self._file: Any = None
         self._from_pipe = (size := formats.readable_size(path)) is None
         wave, sound_bytes = (None, 0) if size is None else riff.measure(path, size)
-        known = riff.layout(wave) if wave else None
+        data = sound_data.find(path) if size is not None and wave is None else None
+        known = riff.layout(wave) if wave else data.layout if data else None
         try:
             self._file = file = _sequential(soundfile.SoundFile(_native(path)))
             layout = (file.samplerate, file.channels, file.frames, file.format, file.subtype)
             super().__init__(*layout, file.copy_metadata())
         except (soundfile.LibsndfileError, TypeError):  # TypeError: the extension promises a headerless file
             if not known:
+                if data and data.declared:  # ffmpeg would read the first of two files
+                    sound_data.bytes_there(path, data, data.declared, 1)
                 how = "from a pipe" if size is None else ""
                 raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
             rate, channels, container, subtype = known  # libsndfile does not know all chunks
@@ -87,10 +90,12 @@ class Reader(Source):
         try:
             check_sample_rate(path, self.sample_rate)
             if known and wave:
-                self._read_samples_of(wave, sound_bytes)
+                self._read_samples(wave.start, sound_bytes, wave.frame_bytes, "LITTLE")
+            elif data and size is not None:
+                self._read_what_the_header_leaves_out(data, size)
             elif wave and 0 < wave.declared < sound_bytes:
                 raise AudioError(f"{path} goes on after the samples that its header declares; repair it with ffmpeg")
-            elif self.frames == 0 and size is not None and size > UNREADABLE_SIZE:
+            if self.frames == 0 and size is not None and size > UNREADABLE_SIZE:
                 raise AudioError(f"{path} is damaged: {size} bytes, but no sound that can be read")
         except BaseException:
             self.close()
@@ -108,20 +113,31 @@ class Reader(Source):
             if self.frames > extent.frames + extent.slack:
                 self.frames = extent.frames
 
-    def _read_samples_of(self, wave: riff.Wave, sound_bytes: int) -> None:
-        """Read the samples of a WAV where they are, should libsndfile find others: a recorder may have died."""
-        if self.frames == sound_bytes // wave.frame_bytes:
+    def _read_what_the_header_leaves_out(self, data: sound_data.SoundData, size: int) -> None:
+        """Look at the header of an AU, AIFF or CAF file: there may be less sound than it says, or more."""
+        frame_bytes = self.channels * formats.BYTES_PER_SAMPLE.get(self.subtype, 0)
+        if frame_bytes:
+            taken = (self.frames or 0) * frame_bytes
+            there = sound_data.bytes_there(Path(self.path), data, taken, frame_bytes * self.sample_rate)
+            order = self._file.endian if self._file else data.order.upper()
+            self._read_samples(data.start, there, frame_bytes, "LITTLE" if order == "LITTLE" else "BIG")
+        if data.declared is not None and data.start + data.declared > size:
+            self.ends_early = early(self.seconds or 0.0)
+
+    def _read_samples(self, start: int, sound_bytes: int, frame_bytes: int, order: str) -> None:
+        """Read uncompressed samples where they are, should libsndfile find others: a recorder may have died."""
+        if self.frames == sound_bytes // frame_bytes:
             return
         if self._file:
             self._file.close()
-        self._excerpt = riff.Excerpt(Path(self.path), wave.start, sound_bytes)
+        self._excerpt = riff.Excerpt(Path(self.path), start, sound_bytes)
         self._file = soundfile.SoundFile(
             self._excerpt,
             samplerate=self.sample_rate,
             channels=self.channels,
             format="RAW",
             subtype=self.subtype,
-            endian="LITTLE",
+            endian=order,
         )
         self.frames = self._file.frames
 
@@ -162,7 +178,14 @@ class Reader(Source):
             yield block
 
     def _go_on(self, done: int, frames: int, reason: str) -> Iterator[np.ndarray]:
-        """Let ffmpeg read what libsndfile cannot; what neither can is damage."""
+        """Read a FLAC up to where it is cut; let ffmpeg read what libsndfile cannot; what neither can is damage."""
+        end = flac.last_frame(Path(self.path)) if self.format == "FLAC" and not self._from_pipe else None
+        if end is not None and end >= done:
+            done = yield from self._read_again(done, end, frames)
+            if done == end:
+                self.ends_early = early(end / self.sample_rate, self.seconds)
+                return
+
         where = f"{done / self.sample_rate:.1f} s ({reason})"
         if self._from_pipe:
             raise AudioError(f"{self.path} is damaged somewhere after {where}")
@@ -178,6 +201,26 @@ class Reader(Source):
                     done = max(0, done - len(block))
         except AudioError:  # the first error says it better
             raise AudioError(f"{self.path} is damaged somewhere after {where}") from None
+
+    def _read_again(self, done: int, end: int, frames: int) -> Generator[np.ndarray, None, int]:
+        """Yield the frames from ``done`` to ``end``, as far as they can be read; return how far that is.
+
+        libsndfile gives nothing of a block in which it fails.
+        """
+        with _sequential(soundfile.SoundFile(_native(Path(self.path)))) as file:
+            position = 0
+            while position < end:
+                wanted = min(frames, (done if position < done else end) - position)
+                try:
+                    block: np.ndarray = file.read(wanted, dtype="float32", always_2d=True)
+                except soundfile.LibsndfileError:
+                    break
+                if len(block) == 0:
+                    break
+                if position >= done:
+                    yield block
+                position += len(block)
+        return max(done, position)
 
     def close(self) -> None:
         """Close the file; doing it twice is harmless."""
