@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -139,8 +139,8 @@ def served(site: Path, log: Log, visits: list[tuple[str, int]]) -> Iterator[str]
 
 
 @contextmanager
-def shown(browser: str, url: str, profile: Path) -> Iterator[None]:
-    """Show a page in a browser without a window while the block runs."""
+def shown(browser: str, url: str, profile: Path, flags: Sequence[str] = ()) -> Iterator[subprocess.Popen]:
+    """Show a page in a browser without a window while the block runs; yield its process. flags: more options."""
     command = [browser, "--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     command += [
         "--disable-component-update",
@@ -149,9 +149,9 @@ def shown(browser: str, url: str, profile: Path) -> Iterator[None]:
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--no-sandbox")
-    with subprocess.Popen([*command, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*command, *flags, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
+            yield process
         finally:
             process.terminate()
 

@@ -11,9 +11,12 @@ from percepnet_cli.cli.printed import echo
 from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.export.targets import TARGETS
 
+DEFAULT_TARGET = "x86_64-linux"
+
 EXAMPLES = """
     percepnet export c percepnet-c/
     percepnet export c --model lite --target aarch64-linux percepnet-c/
+    percepnet export wasm --model lite percepnet-web/
 
   Then, with the program of examples/c:
     cc -I percepnet-c denoise.c percepnet-c/libpercepnet.a -lm -o denoise
@@ -21,31 +24,42 @@ EXAMPLES = """
 
 
 @click.command(cls=CommandWithSections, examples=EXAMPLES)
-@click.argument("kind", type=click.Choice(["c"]))
+@click.argument("kind", type=click.Choice(["c", "wasm"]))
 @click.argument("folder", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-m", "--model", metavar="NAME|FILE", default=DEFAULT_MODEL, show_default=True, help="Its weights.")
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
-    default="x86_64-linux",
-    show_default=True,
+    show_default=DEFAULT_TARGET,
     help="Machine to compile for.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
-def export(kind: str, folder: Path, model: str, target: str, force: bool) -> None:
-    """Make a C library that denoises without Python.
+def export(kind: str, folder: Path, model: str, target: str | None, force: bool) -> None:
+    """Make a C library or a folder for web pages that denoises without Python.
 
-    OUT gets percepnet.h, which explains itself, a shared and a static library with the weights inside. One hop of 10 ms
-    is one call; streams share nothing, and nothing is allocated while they run. Needs the extra export (ziglang, whose
-    compiler links for all targets from any machine); takes half a minute.
+    c: OUT gets percepnet.h, which explains itself, a shared and a static library. One hop of 10 ms is one call; streams
+    share nothing, and nothing is allocated while they run.
+
+    wasm: OUT gets percepnet.wasm and a JavaScript module, ready for npm: its README.md explains recordings, streams and
+    the node for the audio thread.
+
+    The weights are inside. Needs the extra export (ziglang, whose compiler links for all targets from any machine);
+    takes a minute.
     """
-    from percepnet_cli.export.library import build, results
+    from percepnet_cli.export import library, web
     from percepnet_cli.storage.target import check_file, check_folder, make_folder
 
+    if kind == "wasm" and target is not None:
+        raise click.UsageError("wasm runs on any machine: it takes no --target")
+    target = target or DEFAULT_TARGET
+    names = web.results() if kind == "wasm" else library.results(target)
     check_folder(folder)
-    for name in results(target) if folder.exists() else []:
+    for name in names if folder.exists() else []:
         check_file(folder / name, force)
     make_folder(folder)
-    build(folder, model, target)
-    for name in results(target):
+    if kind == "wasm":
+        web.build(folder, model)
+    else:
+        library.build(folder, model, target)
+    for name in names:
         echo(str(folder / name))

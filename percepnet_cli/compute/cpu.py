@@ -22,6 +22,7 @@ ISAS: dict[str, frozenset[str]] = {
     "avx512vl-vnni": frozenset({"avx512vl", "avx512vnni"}),
     "avx-vnni": frozenset({"avxvnni"}),
     "neon-dotprod": frozenset({"neon", "dotprod"}),
+    "wasm-simd128": frozenset({"simd128"}),
     "portable": frozenset(),
 }
 """ISA and the CPU features, in LLVM's names, that it needs; the fastest first."""

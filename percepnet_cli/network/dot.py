@@ -2,7 +2,8 @@
 
 The sums are exact, so every way to compute them gives the same bits, and the CPU decides which one is
 used (``cpu``): the plain loop below, which LLVM turns into multiply-add instructions (``vpmaddwd`` on
-AVX2 and AVX-512), or the tiles of ``dot_tiles``. ``tests/test_dot.py`` compares both with NumPy in 64 bits.
+AVX2 and AVX-512), the tiles of ``dot_tiles``, or, in a browser, the C function of ``dot_extern``.
+``tests/test_dot.py`` compares the first two with NumPy in 64 bits.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ def plain_matmul_int8(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray)
 # Chosen once, when the module is imported: compiled layers hold the machine code of their product
 if isa() == "portable":
     pack, matmul_int8 = plain_pack, plain_matmul_int8
+    PANEL = 1
+elif isa() == "wasm-simd128":
+    from percepnet_cli.network.dot_extern import extern_matmul_int8
+
+    pack, matmul_int8 = plain_pack, extern_matmul_int8
     PANEL = 1
 else:
     pack, matmul_int8 = dot_tiles.pack, dot_tiles.matmul_int8

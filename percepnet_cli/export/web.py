@@ -1,0 +1,101 @@
+"""The folder for web pages: the compiled path as WebAssembly, and JavaScript around it, ready for npm."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from percepnet_cli.errors import ExtraError, ModelError
+from percepnet_cli.export.library import _put, _zig
+from percepnet_cli.export.native import data_object, path_object
+from percepnet_cli.export.portable import portable
+from percepnet_cli.export.targets import CPU
+from percepnet_cli.extras import missing, sentence
+from percepnet_cli.network.modelfile import load_model
+from percepnet_cli.version import __version__
+
+TRIPLE = "wasm32-unknown-unknown"
+BROWSER = CPU("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint,+mutable-globals")
+"""What all browsers have since 2023."""
+ISA = "wasm-simd128"
+
+WASM = "percepnet.wasm"
+SCRIPTS = ("index.js", "index.d.ts", "stream.js", "worklet.js", "package.json", "README.md")
+SOURCES = ("percepnet.c", "percepnet.h", "product.c", "freestanding.c")
+
+STACK_BYTES = 1 << 20
+EXPORTED = (
+    "malloc",
+    "free",
+    "percepnet_create",
+    "percepnet_destroy",
+    "percepnet_flush",
+    "percepnet_latency",
+    "percepnet_process",
+    "percepnet_reset",
+    "percepnet_set_attenuation_limit",
+    "percepnet_set_fixed_blocks",
+    "percepnet_set_post_filter",
+)
+"""What JavaScript calls."""
+
+
+def results() -> list[str]:
+    """Return the names of the files that ``build`` makes."""
+    return [WASM, *SCRIPTS]
+
+
+def build(folder: Path, name: str) -> None:
+    """Make the folder of a model.
+
+    Parameters
+    ----------
+    folder
+        Where the files go; has to be there. What has their names is replaced.
+    name
+        Name or file of a causal model: its weights are in ``percepnet.wasm``.
+
+    Raises
+    ------
+    ExtraError
+        If zig is not installed.
+    ModelError
+        If the model looks ahead.
+    KernelError
+        If something cannot be compiled.
+    OSError
+        If a file cannot be written.
+    """
+    if missing("ziglang"):
+        raise ExtraError(sentence("exporting", ["ziglang"]))
+    if load_model(name).sizes.bidirectional:
+        raise ModelError(f"{name}: a network that looks ahead cannot be exported, only causal ones")
+
+    with tempfile.TemporaryDirectory(prefix="percepnet-export-") as place:
+        work = Path(place)
+        here = resources.files("percepnet_cli.export")
+        for source in SOURCES:
+            (work / source).write_bytes(here.joinpath(source).read_bytes())
+        for script in SCRIPTS:
+            text = here.joinpath("javascript", script).read_text("utf-8")
+            (work / script).write_text(text.replace('"VERSION"', f'"{__version__}"'), "utf-8")
+
+        # The memory of a stream, and the path
+        made = portable(work, name, ISA)
+        (work / "data.o").write_bytes(data_object(made.data, TRIPLE, BROWSER))
+        (work / "path.o").write_bytes(path_object(made.code, made.function, "percepnet_path_base", TRIPLE, BROWSER))
+
+        # The C parts: the declarations of a C library are taken from zig's, its code is not
+        objects = ["data.o", "path.o"]
+        options = ["-target", "wasm32-wasi", "-O3", "-msimd128", "-mbulk-memory"]
+        for source in SOURCES:
+            if source.endswith(".c"):
+                objects.append(f"{source}.o")
+                _zig(work, "cc", *options, "-c", source, "-o", objects[-1])
+        wanted = [f"--export={function}" for function in EXPORTED]
+        stack = ["--stack-first", "-z", f"stack-size={STACK_BYTES}"]
+        _zig(work, "wasm-ld", "--no-entry", "--strip-all", *stack, *wanted, *objects, "-o", WASM)
+
+        for result in results():
+            _put(work / result, folder / result)
