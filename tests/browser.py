@@ -20,7 +20,7 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 PROBE = f"<script>{(Path(__file__).parent / 'browser_probe.js').read_text('utf-8')}</script>"
-POLICY = "default-src 'self' 'unsafe-inline' data: blob:; report-uri /refused"
+POLICY = "default-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' data: blob:; report-uri /refused"
 
 DRIVER = """
 <!doctype html><title>driver</title><iframe id="frame" allow="autoplay" style="border: 0"></iframe>

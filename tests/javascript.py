@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -75,7 +75,7 @@ def in_node(package: Path, work: Path, script: str, **arrays: np.ndarray) -> Don
 
 
 class Answers(SimpleHTTPRequestHandler):
-    """Serves the folder, a page with the script and its arrays; takes what the script hands back."""
+    """Serves the folder, a site, a page with the script and its arrays; takes what the script hands back."""
 
     def __init__(self, *arguments, state, **options):
         self.state = state
@@ -86,7 +86,8 @@ class Answers(SimpleHTTPRequestHandler):
 
     def translate_path(self, path):
         """Return the file for an address."""
-        return str(self.state.package / Path(path).name)
+        place = Path(path.partition("?")[0].lstrip("/"))
+        return str(self.state.package / place.name if place.parts[:1] == ("package",) else self.state.site / place)
 
     def do_GET(self):
         if self.path == "/":
@@ -119,17 +120,22 @@ class Answers(SimpleHTTPRequestHandler):
 class State:
     """What a script gets and what it has done."""
 
-    def __init__(self, package: Path, script: str, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, package: Path, site: Path, script: str, arrays: dict[str, np.ndarray]) -> None:
         self.changed = threading.Condition()
-        self.package, self.script, self.arrays = package, script, arrays
+        self.package, self.site, self.script, self.arrays = package, site, script, arrays
         self.written: dict[str, np.ndarray] = {}
         self.done: dict[str, Any] | None = None
 
 
 @contextmanager
-def running(package: Path, work: Path, script: str, flags: Sequence[str] = (), **arrays: np.ndarray):
-    """Run a script in a browser while the block runs; yield what it does and the browser's process."""
-    state = State(package, script, arrays)
+def running(
+    package: Path, work: Path, script: str, flags: Sequence[str] = (), site: Path | None = None, **arrays: np.ndarray
+) -> Iterator[tuple[State, subprocess.Popen]]:
+    """Run a script in a browser while the block runs; yield what it does and the browser's process.
+
+    flags: more options of the browser; site: a folder whose files are there, too.
+    """
+    state = State(package, site or package, script, arrays)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Answers, state=state))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/"
@@ -150,7 +156,7 @@ def wait(state: State, seconds: float) -> Done:
     return Done(state.done["value"], state.written)
 
 
-def in_browser(package: Path, work: Path, script: str, seconds: float = 300, **arrays: np.ndarray) -> Done:
-    """Run a script in a browser. package: the folder; work: for its profile."""
-    with running(package, work, script, **arrays) as (state, _):
-        return wait(state, seconds)
+def in_browser(package: Path, work: Path, script: str, **more: Any) -> Done:
+    """Run a script in a browser. package: the folder; work: for its profile; more: as ``running`` takes it."""
+    with running(package, work, script, **more) as (state, _):
+        return wait(state, 300)

@@ -13,6 +13,8 @@ import browser
 import numpy as np
 import pytest
 import soundfile
+from javascript import in_browser
+from signals import noise, snr_db, speech
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,6 +112,99 @@ def test_in_a_browser_everything_shows_and_plays(site, chromium, tmp_path):
         assert report["overflow"] <= 0, place
         faults = {kind: report[kind] for kind in ("untold", "wide", "cut", "pale")}
         assert not any(faults.values()), (place, faults)
+
+
+TRY = """
+const frame = Object.assign(document.createElement("iframe"), {width: WIDTH, height: 844, src: "/try.html"});
+frame.allow = "microphone; autoplay";
+document.body.append(frame);
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const find = (name) => frame.contentDocument?.querySelector(name);
+const until = async (test) => {
+  for (let i = 0; i < 2400 && !test(); i++) await wait(25);
+  if (!test()) throw new Error(`waited for ${test}; it says: ${find(".try-status")?.textContent}`);
+};
+const shown = (name) => until(() => find(".player-ready b")?.textContent === name && find(".try-bar").hidden);
+const address = () => find(".try-download").href;
+const downloaded = async () => new Float32Array((await (await fetch(address())).arrayBuffer()).slice(44));
+await until(() => find(".try") && !find(".try").hidden);
+
+// A file
+const chosen = new DataTransfer();
+chosen.items.add(new File([encodeWav([await read("noisy")], 48000)], "noisy.wav"));
+find(".try-file").files = chosen.files;
+find(".try-file").dispatchEvent(new Event("change"));
+await shown("noisy.wav");
+await write("after", await downloaded());
+const saved = find(".try-download").download;
+
+// Play, then switch
+const [before, after] = frame.contentDocument.querySelectorAll(".player audio");
+before.muted = after.muted = true;
+find(".player-play").click();
+await until(() => before.currentTime > 0.5);
+const left = before.currentTime;
+find(".player-choices button:last-child").click();
+await until(() => after.currentTime > left && before.paused);
+const entered = after.currentTime;
+find(".player-play").click();
+const images = [...frame.contentDocument.querySelectorAll(".player img")];
+const colors = images.map((image) => {
+  const context = new OffscreenCanvas(770, 220).getContext("2d");
+  context.drawImage(image, 0, 0);
+  return context.getImageData(0, 0, 770, 220).data.reduce((sum, value) => sum + value, 0) / (770 * 220);
+});
+
+// Some of the noise stays
+const first = address();
+find(".try-limit").value = "6";
+find(".try-limit").dispatchEvent(new Event("change"));
+await until(() => address() !== first);
+await shown("noisy.wav");
+await write("limited", await downloaded());
+
+// The microphone
+find(".try-live").click();
+find(".try-microphone").click();
+await until(() => /Recording: [2-9]/.test(find(".try-status").textContent));
+find(".try-microphone").click();
+await shown("microphone");
+const recorded = Number(find(".player").dataset.seconds);
+
+// No sound
+const empty = new DataTransfer();
+empty.items.add(new File(["nothing"], "text.txt"));
+find(".try-file").files = empty.files;
+find(".try-file").dispatchEvent(new Event("change"));
+await until(() => /finds no sound/.test(find(".try-status").textContent));
+const page = frame.contentDocument.documentElement;
+return {saved, left, entered, colors, recorded, overflow: page.scrollWidth - frame.contentWindow.innerWidth};
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_denoises(site, chromium, tmp_path, width):
+    from percepnet_cli import Denoiser
+
+    if not (site / "assets" / "percepnet").exists():
+        pytest.skip("no ziglang")
+    rng = np.random.default_rng(11)
+    clean = speech(48000 * 3, rng, f0_hz=120.0)[0]
+    noisy = (clean + noise(len(clean), rng, 0.02)).astype(np.float32)
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    package, script = site / "assets" / "percepnet", TRY.replace("WIDTH", str(width))
+    done = in_browser(package, tmp_path, script, flags=flags, site=site, noisy=noisy)
+
+    assert snr_db(Denoiser("lite").denoise(noisy), done.written["after"]) > 45
+    assert snr_db(Denoiser("lite", attenuation_limit_db=6).denoise(noisy), done.written["limited"]) > 45
+    seen = done.value
+    assert seen["saved"] == "noisy-denoised.wav" and seen["recorded"] >= 2
+    assert 0 <= seen["entered"] - seen["left"] < 1
+    assert seen["overflow"] <= 0
+
+    # Less noise is a darker picture
+    assert 255 < seen["colors"][1] < seen["colors"][0] - 5
 
 
 @pytest.mark.slow

@@ -95,6 +95,8 @@
     choose(heard);
   };
 
+  // One that a page makes later says so by an event
+  document.addEventListener("player", event => equip(event.target));
   const start = () => document.querySelectorAll(".player").forEach(equip);
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();

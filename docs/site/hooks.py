@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import figures
 import formulas
 import samples
+import trial
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"models/README.md": "models.md", "README.md": "index.md", "percepnet_cli/__init__.py": "reference.md"}
@@ -35,7 +36,7 @@ TEXT_COLUMNS = 4
 """Tables of text have so many columns at most."""
 BOOST = {
     **dict.fromkeys(("index.md", "commands.md", "live.md", "training.md", "troubleshooting.md"), 4),
-    **dict.fromkeys(("samples.md", "scale.md", "python.md", "models.md", "how.md", "glossary.md"), 2),
+    **dict.fromkeys(("samples.md", "try.md", "scale.md", "python.md", "models.md", "how.md", "glossary.md"), 2),
     "reference.md": 0.1,
     "internals.md": 0.001,
 }
@@ -177,7 +178,7 @@ def internals() -> str:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages and files that are made: the model card, the reference, copies of files, pictures, sound."""
+    """Add what is made: the model card, the reference, copies of files, pictures, sound, the denoiser of a page."""
     card = ROOT / "models" / "README.md"
     made: dict[str, str | bytes] = {
         "models.md": relink(card.read_text("utf-8"), "models", "models.md"),
@@ -189,19 +190,20 @@ def on_files(files: Files, config: Any) -> Files:
         made[page] = shown(source, page)
     made |= samples.files(ROOT)
     made |= figures.files(ROOT)
+    made |= trial.files(ROOT)
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Let links lead to pages; put the players in."""
+    """Let links lead to pages; put the players and the tool in."""
     if page.file.generated_by is None:
         folder = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri)))
         markdown = relink(markdown, folder, page.file.src_uri)
     usual = 0.005 if page.file.src_uri.startswith("lab/") else 1
     page.meta.setdefault("search", {}).setdefault("boost", BOOST.get(page.file.src_uri, usual))
-    return samples.with_players(markdown, ROOT)
+    return samples.with_players(trial.with_tool(markdown), ROOT)
 
 
 def with_text_tables(content: str) -> str:
