@@ -292,6 +292,16 @@ def test_players_hold_what_a_page_asks_for(tmp_path, monkeypatch):
     assert samples.with_players("<!-- other -->", tmp_path) == "<!-- other -->"
 
 
+def test_without_zig_the_page_says_what_is_missing(tmp_path, monkeypatch):
+    trial = load("trial")
+    monkeypatch.setattr(trial, "find_spec", lambda name: "there")
+    assert "<script" in trial.with_tool(trial.MARK)
+    monkeypatch.setattr(trial, "find_spec", lambda name: None)
+    said = trial.with_tool(f"before {trial.MARK} after")
+    assert "`pip install ziglang`" in said and "<script" not in said
+    assert trial.files(tmp_path) == {}
+
+
 def test_tables_of_text_are_told_from_those_of_figures():
     pytest.importorskip("mkdocs")
     hooks = load("hooks")

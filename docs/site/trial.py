@@ -17,15 +17,16 @@ FILES = ("index.js", "stream.js", "worklet.js", "percepnet.wasm")
 CONTROLS = """
 <div id="try" class="try" hidden>
 <p>
-<label class="md-button try-choose">Choose a recording<input type="file" class="try-file" accept="audio/*,video/*">
-</label>
+<label class="md-button try-choose">Choose a recording<input type="file" class="try-file"
+accept="audio/*,video/*"></label>
 <button type="button" class="md-button try-microphone">Record the microphone</button>
 <button type="button" class="md-button try-example" data-address="samples/before-street.flac">Take the example</button>
 </p>
-<p>or drop a file here. <label>Take noise down by <select class="try-limit"><option value="">all</option>
+<p>Or drop a file here.</p>
+<p><label>Take noise down by <select class="try-limit"><option value="">all</option>
 <option value="24">at most 24 dB</option><option value="12">at most 12 dB</option>
-<option value="6">at most 6 dB</option></select></label>
-<label><input type="checkbox" class="try-live"> hear the microphone while you record (headphones)</label></p>
+<option value="6">at most 6 dB</option></select></label></p>
+<p><label><input type="checkbox" class="try-live"> Hear the microphone while it records, with headphones</label></p>
 <p class="try-status" role="status"></p>
 <progress class="try-bar" max="1" value="0" aria-label="How much is done" hidden></progress>
 <div class="try-result"></div>
