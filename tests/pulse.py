@@ -20,12 +20,18 @@ RATE = 48000
 NEEDED = ("pulseaudio", "pactl", "pacat", "parec")
 
 ROOM = """
-load-module module-native-protocol-unix
 load-module module-null-sink sink_name=room rate={rate} channels=2 format=float32le channel_map=front-left,front-right
 load-module module-remap-sink sink_name=feed master=room {left}
 load-module module-remap-sink sink_name=speaker master=room {right}
 load-module module-remap-source source_name=mic master=room.monitor {left}
 """
+CABLE = """
+load-module module-null-sink sink_name=hw rate={rate}
+load-module module-remap-source source_name=mic master=hw.monitor
+set-default-source mic
+"""
+"""A microphone that hears what is played into ``hw``: a null sink, which sleeps while nobody plays or listens."""
+
 SIDE = "channels=1 channel_map=mono master_channel_map=front-{} remix=no"
 
 
@@ -45,24 +51,28 @@ def missing():
 class Server:
     """A PulseAudio daemon in a folder of its own; a context manager."""
 
-    def __init__(self, rate=RATE):
+    def __init__(self, rate=RATE, room=ROOM):
         self.rate = rate
+        text = room.format(rate=rate, left=SIDE.format("left"), right=SIDE.format("right"))
+        self.room = [line.split() for line in text.strip().splitlines()]
         self.folder = Path(tempfile.mkdtemp(prefix="pa"))  # short: names of sockets have 107 characters at most
         self.folder.chmod(0o700)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("PULSE_")}
         self.env |= {"XDG_RUNTIME_DIR": str(self.folder), "HOME": str(self.folder)}
-        (self.folder / "room.pa").write_text(
-            ROOM.format(rate=rate, left=SIDE.format("left"), right=SIDE.format("right"))
-        )
         self.daemon = None
         self.clients = []
 
     def start(self):
-        command = ["pulseaudio", "-n", "-F", str(self.folder / "room.pa"), "--exit-idle-time=-1", "--use-pid-file=no"]
+        command = ["pulseaudio", "-n", "-L", "module-native-protocol-unix", "--exit-idle-time=-1", "--use-pid-file=no"]
         command += ["--daemonize=no", f"--log-target=file:{self.folder}/log"]
         self.daemon = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            if "mic" in self.pactl("list", "short", "sources", check=False):
+        self.wait_for("pulseaudio")
+        self.plug()
+
+    def wait_for(self, name):
+        """Wait until a server of this name answers."""
+        for _ in range(200):
+            if name in self.pactl("info", check=False).lower():
                 return
             time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text())
@@ -76,9 +86,8 @@ class Server:
 
     def plug(self):
         """Put the sound card back."""
-        for line in (self.folder / "room.pa").read_text().splitlines():
-            if "sink" in line or "source" in line:
-                self.pactl(*line.split())
+        for line in self.room:
+            self.pactl(*line)
 
     def stop(self):
         if self.daemon is not None:

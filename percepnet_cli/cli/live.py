@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, denoiser_options
+from percepnet_cli.cli.printed import echo, printable
 from percepnet_cli.cli.progress import prepare
+from percepnet_cli.errors import DeviceError
 
 if TYPE_CHECKING:
+    from percepnet_cli.live.native_errors import NativeErrors
     from percepnet_cli.live.session import Session
     from percepnet_cli.live.status import Status
 
@@ -36,13 +39,13 @@ def _hop(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
 
 
 EXAMPLES = """
-    percepnet devices
+    percepnet live --virtual-mic
     percepnet live --input headset --output cable
     percepnet live --json --seconds 60 --record noisy.wav clean.wav
 """
 
 OPTION_GROUPS = {
-    "Devices": ["--input", "--output", "--no-output", "--channels", "--sample-rate"],
+    "Devices": ["--virtual-mic", "--input", "--output", "--no-output", "--channels", "--sample-rate"],
     "Sound": ["--model", "--attenuation-limit", "--post-filter", "--independent-channels", "--bypass"],
     "Delay and cost": ["--hop", "--block", "--device-latency"],
     "Record and stop": ["--record", "--force", "--seconds", "--json"],
@@ -52,6 +55,15 @@ OPTION_GROUPS = {
 @click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.option("--input", "source", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @click.option("--output", "target", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
+@click.option(
+    "--virtual-mic",
+    "virtual_mic",
+    is_flag=False,
+    flag_value="PercepNet",
+    metavar="[NAME]",
+    help="On Linux: make a microphone that call programs can choose, called PercepNet if no name is given, and play "
+    "into it. It is gone when the program ends.",
+)
 @click.option("--no-output", is_flag=True, help="Play nothing: only meters and recordings.")
 @click.option("--channels", type=click.IntRange(1, 2), default=1, show_default=True, help="1 mono, 2 stereo.")
 @click.option(
@@ -100,6 +112,7 @@ OPTION_GROUPS = {
 def live(
     source: str | None,
     target: str | None,
+    virtual_mic: str | None,
     no_output: bool,
     channels: int,
     rate: int | None,
@@ -118,46 +131,104 @@ def live(
 ) -> None:
     """Denoise a microphone and play the result.
 
-    Choose as --output the virtual cable whose other end the call program uses as its microphone
-    (see docs/live.md). Keys: space switches the denoiser off and on, + and - change the
-    attenuation limit, q quits.
+    With --virtual-mic, choose that microphone in the call program. Else choose as --output the virtual cable whose
+    other end the call program uses as its microphone (see docs/live.md). Keys: space switches the denoiser off and
+    on, + and - change the attenuation limit, q quits.
     """
+    if virtual_mic is not None and (target is not None or no_output):
+        raise click.UsageError("--virtual-mic is an output: leave out --output and --no-output")
+
     from percepnet_cli.live.models import require_realtime
+    from percepnet_cli.live.native_errors import caught
     from percepnet_cli.network.modelfile import load_model
 
     network = load_model(model)
     require_realtime(network)  # before anything is compiled or opened
 
-    prepare()
-    from percepnet_cli.denoiser import Denoiser
-    from percepnet_cli.live.priority import frozen_garbage
-    from percepnet_cli.live.recorder import Recorder
-    from percepnet_cli.live.session import Session
-    from percepnet_cli.live.settings import Settings
-    from percepnet_cli.live.status import summary
-
-    denoiser = Denoiser(
-        network,
-        channels=channels,
-        post_filter=post_filter,
-        attenuation_limit_db=attenuation_limit_db,
-        linked=not independent_channels,
-    )
-    settings = Settings(source, target, not no_output, rate, hop_ms, block_frames, device_latency_ms, bypass)
     with stop_signals() as stopped, ExitStack() as stack:
-        session = Session(denoiser, settings, record=record is not None)
-        recorder = None
-        if record is not None:
-            recorder = stack.enter_context(Recorder(*record, session.sample_rate, channels, force))
-        stack.enter_context(frozen_garbage())
-        with session:
-            click.echo(_opening(session), err=True)
+        native = stack.enter_context(caught())
+
+        # The virtual microphone, and names of devices: before anything is compiled
+        with _shown("looking for devices"):
+            from percepnet_cli.live.settings import Settings, devices_of
+            from percepnet_cli.live.virtual_mic import VirtualMicrophone
+
+            microphone = None
+            if virtual_mic is not None:
+                microphone = stack.enter_context(VirtualMicrophone(virtual_mic))
+            settings = Settings(
+                source=source,
+                target=target if microphone is None else microphone.sink_name,
+                monitor=not no_output,
+                sample_rate=rate,
+                hop_ms=hop_ms,
+                block_frames=block_frames,
+                device_latency_ms=device_latency_ms,
+                bypass=bypass,
+                cable_source="" if microphone is None else microphone.source_name,
+            )
+            devices = devices_of(settings, channels)
+
+        prepare()
+        with _shown("preparing the denoiser"):
+            from percepnet_cli.denoiser import Denoiser
+            from percepnet_cli.live.priority import frozen_garbage
+            from percepnet_cli.live.recorder import Recorder
+            from percepnet_cli.live.session import Session
+            from percepnet_cli.live.status import summary
+
+            denoiser = Denoiser(
+                network,
+                channels=channels,
+                post_filter=post_filter,
+                attenuation_limit_db=attenuation_limit_db,
+                linked=not independent_channels,
+            )
+            restore = None if microphone is None else microphone.ensure
+            with _explained(native):
+                session = Session(denoiser, settings, record is not None, devices, restore)
+            recorder = None
+            if record is not None:
+                recorder = stack.enter_context(Recorder(*record, session.sample_rate, channels, force))
+            stack.enter_context(frozen_garbage())
+
+        with ExitStack() as running:
+            with _shown("opening the devices"), _explained(native):
+                running.enter_context(session)
+            echo(_opening(session), err=True)
+            if microphone is not None:
+                echo(f"choose '{microphone.name}' as the microphone in the call program", err=True)
             last = _watch(session, recorder, stopped, seconds, as_json)
         if recorder is not None and session.recorded is not None:
             recorder.write(session.recorded)
-    click.echo(summary(last), err=True)
+    echo(summary(last), err=True)
     if recorder is not None and recorder.failure is not None:
         raise recorder.failure
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[None]:
+    """Show on a terminal what is being done, while it is."""
+    shown = sys.stderr.isatty()
+    if shown:
+        echo(f"{what} ...", err=True, nl=False)
+    try:
+        yield
+    finally:
+        if shown:
+            click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+@contextmanager
+def _explained(native: NativeErrors) -> Iterator[None]:
+    """Add to an error of a device what the libraries below wrote about it."""
+    try:
+        yield
+    except DeviceError as error:
+        said = native.sentence()
+        if said and said not in str(error):
+            raise DeviceError(f"{error} ({said})") from None
+        raise
 
 
 def _opening(session: Session) -> str:
@@ -184,13 +255,16 @@ def _watch(session: Session, recorder: Any, stopped: threading.Event, seconds: f
                 trouble = recorder.write(session.recorded)
                 message = message or (f"{trouble}; the session goes on without" if trouble else "")
             if message:
-                click.echo(display.message(message) if meters else message, err=True, nl=not meters)
+                if meters:
+                    click.echo(display.message(printable(message)), err=True, nl=False)
+                else:
+                    echo(message, err=True)
             now = time.monotonic()
             if meters:
                 click.echo(display.frame(lines(session.status(), ascii_only)), err=True, nl=False)
             elif as_json and now - reported >= 1.0:
                 reported += 1.0
-                click.echo(json.dumps(session.status().json()))
+                echo(json.dumps(session.status().json()))
             if "q" in _obey(keys(), session) or (seconds is not None and now - begin >= seconds):
                 break
     return session.status()

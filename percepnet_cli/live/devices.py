@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 
 from percepnet_cli.errors import DeviceError
+from percepnet_cli.live import pactl
 
 HOST_APIS = ("PulseAudio", "Core Audio", "Windows WASAPI", "ALSA", "JACK Audio Connection Kit")
 """Preferred in this order where one name is found under several."""
@@ -156,19 +154,17 @@ def _single(
     return best[0]
 
 
-def pulse_devices(first_index: int, port: int, rate: int) -> list[Device]:
+def pulse_devices(first_index: int, port: int, rate: int = 48000) -> list[Device]:
     """List what a PulseAudio or PipeWire server offers, as ``pactl`` tells it; empty where there is none.
 
     first_index: index of the first; port: PortAudio's number of the ALSA plug-in that leads there; rate: unused if
     the server tells its own, Hz.
     """
-    if shutil.which("pactl") is None:
-        return []
     try:
-        info = json.loads(_pactl("info"))
-        entries = [("input", e) for e in json.loads(_pactl("list", "sources"))]
-        entries += [("output", e) for e in json.loads(_pactl("list", "sinks"))]
-    except (OSError, subprocess.SubprocessError, ValueError):
+        info = pactl.query("info")
+        entries = [("input", e) for e in pactl.query("list", "sources")]
+        entries += [("output", e) for e in pactl.query("list", "sinks")]
+    except DeviceError:  # no server, or no such program
         return []
 
     devices: list[Device] = []
@@ -203,11 +199,6 @@ def pulse_devices(first_index: int, port: int, rate: int) -> list[Device]:
         )
 
     return devices
-
-
-def _pactl(*arguments: str) -> str:
-    command = ["pactl", "--format=json", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=5).stdout
 
 
 def _specification(text: str, rate: int) -> tuple[int, int]:

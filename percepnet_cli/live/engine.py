@@ -139,6 +139,8 @@ class Engine:
         Whether to begin with the input passing.
     record : deque or None
         Gets (noisy, clean) pairs of float32 [n, channels].
+    block_frames : int
+        What is played begins at multiples of this; so does the work, after a rest.
 
     Attributes
     ----------
@@ -161,6 +163,7 @@ class Engine:
         batch_frames: int,
         bypass: bool = False,
         record: deque[tuple[np.ndarray, np.ndarray]] | None = None,
+        block_frames: int = 1,
     ) -> None:
         self.bypass = bypass
         self.levels = Levels()
@@ -171,6 +174,7 @@ class Engine:
         self._chain = chain
         self._ring = ring
         self._batch = batch_frames
+        self._block = block_frames
         self._record = record
 
         # Share of the clean signal in the output; frames taken from the ring and given to it
@@ -234,13 +238,13 @@ class Engine:
         if self.resting:
             self._taken = written
             if time.monotonic() >= self._rest_until:
-                self._resume(written)
+                self._resume(-(-written // self._block) * self._block)
             return False
         if waiting > self._backlog:
             self._give_up()
             return True
         frames = min(waiting // self._batch * self._batch, self._most)
-        if frames == 0:
+        if frames <= 0:
             return False
         block = self._ring.read_noisy(self._taken, frames)
         self._taken += frames

@@ -85,7 +85,14 @@ def take_input(memory: int, source: int, frames: int) -> None:
 
 @kernel
 def give_output(memory: int, target: int, frames: int) -> None:
-    """Play the frames that belong to the block just taken in.
+    """Play the frames that belong to the block just taken in; see ``give_frames``."""
+    control = carray(pointer(memory), (COUNTERS,), np.int64)
+    give_frames(memory, target, control[WRITTEN] - frames - control[DELAY], frames)
+
+
+@kernel
+def give_frames(memory: int, target: int, first: int, frames: int) -> None:
+    """Play the frames from ``first`` on.
 
     target: address of float32 [frames, out_channels]. Where the clean samples are not there in time, the input
     with the same delay takes their place; the seam is smoothed on both sides.
@@ -103,7 +110,6 @@ def give_output(memory: int, target: int, frames: int) -> None:
     samples = carray(pointer(target), (frames * out_channels,), np.float32)
 
     # Wait for the worker if it is only a little late
-    first = control[WRITTEN] - frames - control[DELAY]
     before = control[PASSING]
     waits = 0
     passing = not is_ready(memory, first, frames)

@@ -23,6 +23,9 @@ except OSError as error:  # the wheels for Linux come without the library itself
 PULSE_PLUGINS = ("pulse", "pipewire", "default")
 """Names of the ALSA devices that lead to a PulseAudio or PipeWire server."""
 
+NO_PORT = -1
+"""Instead of PortAudio's number, where it has no way to a device."""
+
 OUTPUT_SECONDS = 0.2
 """Buffer of what is only played: keys are heard so much later."""
 
@@ -56,10 +59,9 @@ def list_devices() -> list[Device]:
             )
         )
 
-    # The sound server's own devices are reached through a plug-in of ALSA
+    # The sound server's own devices: PortAudio reaches them through a plug-in of ALSA, `live.pulseaudio` without
     plugins = [d for name in PULSE_PLUGINS for d in devices if d.name == name and d.host_api == "ALSA"]
-    if plugins:
-        devices += pulse_devices(len(devices), plugins[0].port, plugins[0].sample_rate)
+    devices += pulse_devices(len(devices), plugins[0].port if plugins else NO_PORT)
 
     return devices
 
@@ -114,6 +116,8 @@ class Stream:
         If it cannot be opened.
     """
 
+    settled = True
+
     def __init__(
         self,
         source: Device,
@@ -162,6 +166,9 @@ class Stream:
         except FAILURES:
             return False
 
+    def watch(self) -> None:
+        """Do nothing: the callback is told how long sound takes."""
+
     def close(self) -> None:
         """Stop at once and free the device."""
         with suppress(*FAILURES):
@@ -199,6 +206,8 @@ class Output:
         self.target = target
         self.channels = min(channels, target.outputs)
         self.sample_rate = sample_rate
+        if target.port == NO_PORT:
+            raise DeviceError(f"PortAudio has no way to device {target}; on Debian: sudo apt install libasound2-plugins")
 
         # At the rate that is wanted, else at the device's own
         try:

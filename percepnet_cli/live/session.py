@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 import numpy as np
 
@@ -14,14 +17,17 @@ from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.errors import DeviceError
 from percepnet_cli.live import exchange, portaudio
 from percepnet_cli.live.chain import Chain
-from percepnet_cli.live.devices import choose, find
+from percepnet_cli.live.devices import Device, find
 from percepnet_cli.live.engine import Engine, Levels, Ring
 from percepnet_cli.live.models import require_realtime
-from percepnet_cli.live.settings import Settings, channels_of, rate_of
+from percepnet_cli.live.settings import Settings, channels_of, devices_of, is_served, rate_of
 from percepnet_cli.live.status import SILENCE_DB, Status, decibels
 
 DEVICE_BLOCKS = 6
 """Blocks of buffer asked of the device if nothing else is said."""
+
+SERVER_SECONDS = 0.03
+"""Buffer that is reckoned with where a sound server has the devices; the stream chooses its own."""
 
 STALL_SECONDS = 1.5
 """A device that delivers nothing for this long has gone."""
@@ -48,6 +54,35 @@ WAIT_SHARE = 0.5
 LATENCY_SECONDS = 2.0
 """The device's delay is its mean over this long: single reports jitter by some ms."""
 
+def silent_sentence(source: Device) -> str:
+    """Return what to say of an input that is open and silent, and what to look at."""
+    if source.server_name:
+        look = f"see with `pactl list sources` that {source.server_name} is not suspended"
+    elif sys.platform == "darwin":
+        look = "allow the terminal to use the microphone: System Settings, Privacy & Security, Microphone"
+    elif sys.platform == "win32":
+        look = "allow programs to use the microphone: Settings, Privacy, Microphone"
+    else:
+        look = "see with `fuser -v /dev/snd/*` whether another program holds it"
+    return f"device {source} delivers no samples: {look}; then try another with --input (percepnet devices lists them)"
+
+
+class Stream(Protocol):
+    """What joins input and output: of PortAudio, or of a sound server. settled: whether its delay is what it stays."""
+
+    settled: bool
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs."""
+
+    def watch(self) -> None:
+        """Note how long sound takes, if the device's thread does not; called some times per second."""
+
+    def close(self) -> None:
+        """Stop at once and free the devices."""
+
+
 XRUNS = (
     exchange.INPUT_UNDERFLOWS,
     exchange.INPUT_OVERFLOWS,
@@ -67,6 +102,10 @@ class Session:
         What the user wants.
     record : bool
         Whether to collect (noisy, clean) pairs of float32 [n, channels] in ``recorded``; take them out often.
+    devices : tuple or None
+        Input and output, if ``devices_of`` has found them already.
+    restore : callable or None
+        Called before devices that have gone are looked for: makes again what a server has forgotten.
 
     Raises
     ------
@@ -85,16 +124,22 @@ class Session:
         See ``record``.
     """
 
-    def __init__(self, denoiser: Denoiser, settings: Settings, record: bool = False) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        settings: Settings,
+        record: bool = False,
+        devices: tuple[Device, Device | None] | None = None,
+        restore: Callable[[], None] | None = None,
+    ) -> None:
         require_realtime(denoiser.model)
         self.denoiser = denoiser
         self.settings = settings
+        self._restore = restore
         self.recorded: deque[tuple[np.ndarray, np.ndarray]] | None = deque() if record else None
 
         # Devices, and the rate and blocks that they and the settings agree on
-        self.source, self.target = choose(
-            portaudio.list_devices(), settings.source, settings.target, duplex=settings.monitor
-        )
+        self.source, self.target = devices or devices_of(settings, denoiser.channels)
         self._channels = channels_of(self.source, self.target, denoiser.channels)
         self.sample_rate = rate_of(self.source, self.target, self._channels, settings.sample_rate)
         self.block_frames = settings.block_frames or max(1, round(settings.hop_ms * self.sample_rate / 1000))
@@ -107,7 +152,7 @@ class Session:
         self._chain.warm_up(self.block_frames)
 
         self._bypass = settings.bypass
-        self._stream: portaudio.Stream | None = None
+        self._stream: Stream | None = None
         self._engine: Engine | None = None
         self._abandoned: list[tuple[threading.Thread, object]] = []
 
@@ -142,6 +187,8 @@ class Session:
         """Open the devices and begin."""
         self._chain.reset()
         seconds = DEVICE_BLOCKS * self.block_frames / self.sample_rate
+        if is_served(self.source, self.target):
+            seconds = SERVER_SECONDS
         if self.settings.device_latency_ms is not None:
             seconds = self.settings.device_latency_ms / 1000
 
@@ -149,18 +196,9 @@ class Session:
         ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
         self._ring = ring
 
-        engine = Engine(self._chain, ring, self._batch, self._bypass, self.recorded)
+        engine = Engine(self._chain, ring, self._batch, self._bypass, self.recorded, self.block_frames)
         try:
-            self._stream = portaudio.Stream(
-                self.source,
-                self.target,
-                self._channels,
-                self.sample_rate,
-                self.block_frames,
-                seconds,
-                self._callback(engine),
-                ring.address,
-            )
+            self._stream = self._open_stream(engine, seconds)
         except DeviceError:
             engine.stop()
             raise
@@ -169,20 +207,40 @@ class Session:
         self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
         self._settle()
 
-    def _callback(self, engine: Engine) -> int:
-        """Begin to work; return the address of what the device is to call."""
+    def _open_stream(self, engine: Engine, seconds: float) -> Stream:
+        """Begin to work, and open a stream that gives samples to the engine. seconds: buffer to ask of a device."""
         engine.start()
-        return exchange.stream_callback.address
+        if is_served(self.source, self.target):
+            from percepnet_cli.live import pulseaudio
+
+            wanted_ms = self.settings.device_latency_ms
+            distance = None if wanted_ms is None else wanted_ms / 1000
+            return pulseaudio.Stream(
+                self.source, self.target, self.sample_rate, self.block_frames, distance, self._ring
+            )
+        return portaudio.Stream(
+            self.source,
+            self.target,
+            self._channels,
+            self.sample_rate,
+            self.block_frames,
+            seconds,
+            exchange.stream_callback.address,
+            self._ring.address,
+        )
 
     def _settle(self) -> None:
         """Wait until the device is under way, and forget what it reported meanwhile."""
         control = self._ring.control
         deadline = time.monotonic() + START_SECONDS
-        while control[exchange.CALLS] < SETTLING_CALLS and time.monotonic() < deadline:
+        stream = self._stream
+        assert stream is not None
+        while time.monotonic() < deadline and not (stream.settled and control[exchange.CALLS] >= SETTLING_CALLS):
             time.sleep(0.02)
+            stream.watch()
         if control[exchange.CALLS] == 0:
             self._close_stream()
-            raise DeviceError(f"device {self.source} delivers no samples")
+            raise DeviceError(silent_sentence(self.source))
         for counter in (*XRUNS, exchange.LATE_BLOCKS, exchange.LATE_FRAMES, exchange.LONGEST_WAIT):
             control[counter] = 0
         control[exchange.DEVICE_DELAY_COUNT] = self._ring.clocks[exchange.DEVICE_DELAY_SUM] = 0
@@ -215,6 +273,8 @@ class Session:
             return self._try_again() if time.monotonic() >= self._try_at else ""
         if self._engine.failure is not None:
             raise self._engine.failure
+        if self._stream is not None:
+            self._stream.watch()
 
         calls = int(self._ring.control[exchange.CALLS])
         now = time.monotonic()
@@ -239,6 +299,8 @@ class Session:
 
     def _falls_behind(self, now: float) -> bool:
         """Return whether the device's delay has been too long for too long."""
+        if is_served(self.source, self.target):
+            return False  # the stream itself keeps up
         if 1000 * float(self._ring.clocks[exchange.DEVICE_DELAY]) <= self._longest_ms:
             self._in_time_at = now
         if now - self._in_time_at <= self._patience_seconds:
@@ -251,6 +313,8 @@ class Session:
         if not any(closer.is_alive() for closer, _ in self._abandoned):  # else PortAudio would wait for it
             portaudio.refresh()
         with suppress(DeviceError):
+            if self._restore is not None:
+                self._restore()
             devices = portaudio.list_devices()
             source = find(devices, self.source)
             target = None if self.target is None else find(devices, self.target)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.errors import DeviceError
 from percepnet_cli.live import portaudio
-from percepnet_cli.live.devices import Device
+from percepnet_cli.live.devices import Device, choose
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Settings:
         Buffer to ask of the devices; None: six blocks.
     bypass : bool
         Begin with the input passing.
+    cable_source : str
+        What a sound server calls the other end of the cable that is played into, "" if that is not known.
     """
 
     source: str | None = None
@@ -40,6 +42,29 @@ class Settings:
     block_frames: int | None = None
     device_latency_ms: float | None = None
     bypass: bool = False
+    cable_source: str = ""
+
+
+def devices_of(settings: Settings, channels: int) -> tuple[Device, Device | None]:
+    """Find the devices that a user means, before anything is compiled or opened.
+
+    channels: those that are denoised. Raises DeviceError if there are none, or if they have fewer channels.
+    """
+    devices = portaudio.list_devices()
+    source, target = choose(devices, settings.source, settings.target, duplex=settings.monitor)
+    if target is not None and settings.source is None and heard_by(source, target, settings):
+        raise DeviceError(
+            f"the default input is the virtual microphone itself, {source}: name your microphone with --input "
+            "(percepnet devices lists them)"
+        )
+    channels_of(source, target, channels)
+    return source, target
+
+
+def heard_by(source: Device, target: Device, settings: Settings) -> bool:
+    """Return whether a source is the other end of a cable that is played into."""
+    ends = {f"{target.server_name}.monitor", settings.cable_source}
+    return bool(source.server_name) and source.server_name in ends
 
 
 def channels_of(source: Device, target: Device | None, channels: int) -> tuple[int, int]:
@@ -56,11 +81,18 @@ def channels_of(source: Device, target: Device | None, channels: int) -> tuple[i
     return channels, min(max(2, channels), target.outputs)
 
 
+def is_served(source: Device, target: Device | None) -> bool:
+    """Return whether both belong to a PulseAudio or PipeWire server, which is then spoken to without PortAudio."""
+    return all(device is None or device.server_name for device in (source, target))
+
+
 def rate_of(source: Device, target: Device | None, channels: tuple[int, int], sample_rate: int | None) -> int:
     """Return the rate to open the devices at, Hz: as asked, else 48 kHz, else what they call their own.
 
     channels: of input and output. Raises DeviceError if they take none of these.
     """
+    if is_served(source, target):
+        return sample_rate or SAMPLE_RATE  # the server converts
     own = [device.sample_rate for device in (source, target) if device is not None]
     wanted = [sample_rate] if sample_rate else [SAMPLE_RATE, *own]
     for rate in wanted:

@@ -37,7 +37,7 @@ BUSY = "while True: sum(range(1000))"
 class CallbackSession(Session):
     """Works in PortAudio's callback, in Python: no thread, no portion to wait for."""
 
-    def _callback(self, engine):
+    def _open_stream(self, engine, seconds):
         ring = self._ring
         ffi = portaudio.sounddevice._ffi
 
@@ -51,7 +51,16 @@ class CallbackSession(Session):
             return 0
 
         self._keep = callback
-        return int(ffi.cast("intptr_t", callback))
+        return portaudio.Stream(
+            self.source,
+            self.target,
+            self._channels,
+            self.sample_rate,
+            self.block_frames,
+            seconds,
+            int(ffi.cast("intptr_t", callback)),
+            ring.address,
+        )
 
 
 def dropouts(room, recorded, clean, first):
