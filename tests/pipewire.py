@@ -25,13 +25,15 @@ class Server(pulse.Server):
     """A PipeWire daemon, its session manager and its PulseAudio server in a folder of their own; a context manager."""
 
     def start(self):
-        self.daemon = subprocess.Popen(
-            ["dbus-run-session", "--", "sh", "-c", "pipewire & sleep 0.5; wireplumber & sleep 0.5; exec pipewire-pulse"],
-            env=self.env,
-            stdout=(self.folder / "log").open("w"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        script = "pipewire & sleep 0.5; wireplumber & sleep 0.5; exec pipewire-pulse"
+        with (self.folder / "log").open("w") as log:
+            self.daemon = subprocess.Popen(
+                ["dbus-run-session", "--", "sh", "-c", script],
+                env=self.env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.wait_for("pipewire")
         self.plug()
 

@@ -207,7 +207,9 @@ class Output:
         self.channels = min(channels, target.outputs)
         self.sample_rate = sample_rate
         if target.port == NO_PORT:
-            raise DeviceError(f"PortAudio has no way to device {target}; on Debian: sudo apt install libasound2-plugins")
+            raise DeviceError(
+                f"PortAudio has no way to device {target}; on Debian: sudo apt install libasound2-plugins"
+            )
 
         # At the rate that is wanted, else at the device's own
         try:

@@ -39,7 +39,9 @@ try:
     # Compiled code finds the functions of libraries whose names are known to the whole process.
     library = ctypes.CDLL("libpulse.so.0", mode=ctypes.RTLD_GLOBAL)
 except OSError as error:
-    raise DeviceError(f"libpulse is not installed ({error}); on Debian and Ubuntu: sudo apt install libpulse0") from None
+    raise DeviceError(
+        f"libpulse is not installed ({error}); on Debian and Ubuntu: sudo apt install libpulse0"
+    ) from None
 
 _peek = types.ExternalFunction("pa_stream_peek", types.int32(types.uintp, types.uintp, types.uintp))
 _drop = types.ExternalFunction("pa_stream_drop", types.int32(types.uintp))

@@ -7,10 +7,11 @@ a virtual cable is as quick as a sound card, whether anybody listens to it or no
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import time
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_long, c_uint8, c_uint32, c_uint64, c_void_p
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class _Library:
             setattr(self, name, function)
 
 
-pa = _Library()
+pa: Any = _Library()
 
 
 class Stream:
@@ -229,7 +230,7 @@ class Stream:
         """Return what holds libpulse's thread between two of its steps."""
         return _Lock(self._loop)
 
-    def _wait(self, state, wanted: int, failure: str) -> None:  # type: ignore[no-untyped-def]
+    def _wait(self, state: Callable[[], int], wanted: int, failure: str) -> None:
         """Wait until the server or a stream is there; raise DeviceError if it never will be."""
         deadline = time.monotonic() + CONNECT_SECONDS
         while True:
@@ -245,7 +246,7 @@ class Stream:
 
     def _reason(self) -> str:
         """Return libpulse's words for what failed last."""
-        return (pa.strerror(pa.context_errno(self._context)) or b"").decode().lower()
+        return str((pa.strerror(pa.context_errno(self._context)) or b"").decode().lower())
 
     @property
     def active(self) -> bool:

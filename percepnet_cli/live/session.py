@@ -54,6 +54,7 @@ WAIT_SHARE = 0.5
 LATENCY_SECONDS = 2.0
 """The device's delay is its mean over this long: single reports jitter by some ms."""
 
+
 def silent_sentence(source: Device) -> str:
     """Return what to say of an input that is open and silent, and what to look at."""
     if source.server_name:

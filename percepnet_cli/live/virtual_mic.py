@@ -46,7 +46,7 @@ class VirtualMicrophone:
                 f"'{name}' cannot name a virtual microphone: take up to 40 letters, digits, blanks, '.', '-', '_'"
             )
         if not sys.platform.startswith("linux"):
-            raise DeviceError("virtual microphones are made on PulseAudio and PipeWire only; docs/live.md says how else")
+            raise DeviceError("a virtual microphone needs PulseAudio or PipeWire; docs/live.md says how else")
         self.name = name
         self.sink_name = re.sub(r"[^a-z0-9]+", "_", name.lower())
         self.source_name = f"{self.sink_name}_mic"
@@ -97,7 +97,10 @@ class VirtualMicrophone:
     def _loaded(self) -> tuple[int | None, int | None]:
         """Return the numbers of the modules of sink and source, None for those that are not there."""
         found: list[int | None] = [None, None]
-        wanted = (("module-null-sink", f"sink_name={self.sink_name}"), ("module-remap-source", f"source_name={self.source_name}"))
+        wanted = (
+            ("module-null-sink", f"sink_name={self.sink_name}"),
+            ("module-remap-source", f"source_name={self.source_name}"),
+        )
         for module in pactl.modules():
             for place, (name, argument) in enumerate(wanted):
                 if module.name == name and argument in module.arguments.split():
