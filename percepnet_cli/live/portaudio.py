@@ -166,7 +166,7 @@ class Stream:
         except FAILURES:
             return False
 
-    def watch(self) -> None:
+    def keep_up(self) -> None:
         """Do nothing: the callback is told how long sound takes."""
 
     def close(self) -> None:

@@ -260,7 +260,7 @@ class Stream:
                 if stream is not None
             )
 
-    def watch(self) -> None:
+    def keep_up(self) -> None:
         """Note how long sound takes, and keep the distance to the output; call it some times per second."""
         if not self.active:
             return

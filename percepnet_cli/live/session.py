@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from percepnet_cli.live.engine import Engine, Levels, Ring
 from percepnet_cli.live.models import require_realtime
 from percepnet_cli.live.settings import Settings, channels_of, devices_of, is_served, rate_of
 from percepnet_cli.live.status import SILENCE_DB, Status, decibels
+from percepnet_cli.live.streams import Stream, open_stream, silent_sentence
 
 DEVICE_BLOCKS = 6
 """Blocks of buffer asked of the device if nothing else is said."""
@@ -53,35 +52,6 @@ WAIT_SHARE = 0.5
 
 LATENCY_SECONDS = 2.0
 """The device's delay is its mean over this long: single reports jitter by some ms."""
-
-
-def silent_sentence(source: Device) -> str:
-    """Return what to say of an input that is open and silent, and what to look at."""
-    if source.server_name:
-        look = f"see with `pactl list sources` that {source.server_name} is not suspended"
-    elif sys.platform == "darwin":
-        look = "allow the terminal to use the microphone: System Settings, Privacy & Security, Microphone"
-    elif sys.platform == "win32":
-        look = "allow programs to use the microphone: Settings, Privacy, Microphone"
-    else:
-        look = "see with `fuser -v /dev/snd/*` whether another program holds it"
-    return f"device {source} delivers no samples: {look}; then try another with --input (percepnet devices lists them)"
-
-
-class Stream(Protocol):
-    """What joins input and output: of PortAudio, or of a sound server. settled: whether its delay is what it stays."""
-
-    settled: bool
-
-    @property
-    def active(self) -> bool:
-        """Whether it runs."""
-
-    def watch(self) -> None:
-        """Note how long sound takes, if the device's thread does not; called some times per second."""
-
-    def close(self) -> None:
-        """Stop at once and free the devices."""
 
 
 XRUNS = (
@@ -211,23 +181,8 @@ class Session:
     def _open_stream(self, engine: Engine, seconds: float) -> Stream:
         """Begin to work, and open a stream that gives samples to the engine. seconds: buffer to ask of a device."""
         engine.start()
-        if is_served(self.source, self.target):
-            from percepnet_cli.live import pulseaudio
-
-            wanted_ms = self.settings.device_latency_ms
-            distance = None if wanted_ms is None else wanted_ms / 1000
-            return pulseaudio.Stream(
-                self.source, self.target, self.sample_rate, self.block_frames, distance, self._ring
-            )
-        return portaudio.Stream(
-            self.source,
-            self.target,
-            self._channels,
-            self.sample_rate,
-            self.block_frames,
-            seconds,
-            exchange.stream_callback.address,
-            self._ring.address,
+        return open_stream(
+            self.source, self.target, self.sample_rate, self.block_frames, seconds, self.settings, self._ring
         )
 
     def _settle(self) -> None:
@@ -238,7 +193,7 @@ class Session:
         assert stream is not None
         while time.monotonic() < deadline and not (stream.settled and control[exchange.CALLS] >= SETTLING_CALLS):
             time.sleep(0.02)
-            stream.watch()
+            stream.keep_up()
         if control[exchange.CALLS] == 0:
             self._close_stream()
             raise DeviceError(silent_sentence(self.source))
@@ -275,7 +230,7 @@ class Session:
         if self._engine.failure is not None:
             raise self._engine.failure
         if self._stream is not None:
-            self._stream.watch()
+            self._stream.keep_up()
 
         calls = int(self._ring.control[exchange.CALLS])
         now = time.monotonic()
