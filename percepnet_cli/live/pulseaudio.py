@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_long, c_uint8, c_uint32, c_uint64, c_void_p
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -111,17 +111,15 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
 }
 
 
-class _Library:
-    """The functions of libpulse that are used, without their prefix."""
-
-    def __init__(self) -> None:
-        for name, (result, arguments) in SIGNATURES.items():
-            function = getattr(line.library, f"pa_{name}")
-            function.restype, function.argtypes = result, arguments
-            setattr(self, name, function)
+def _functions() -> SimpleNamespace:
+    """Return the functions of libpulse that are used, without their prefix."""
+    found = {name: getattr(line.library, f"pa_{name}") for name in SIGNATURES}
+    for name, (result, arguments) in SIGNATURES.items():
+        found[name].restype, found[name].argtypes = result, arguments
+    return SimpleNamespace(**found)
 
 
-pa: Any = _Library()
+pa = _functions()
 
 
 class Stream:
