@@ -18,24 +18,25 @@ static v128_t sums_of_lanes(v128_t a, v128_t b, v128_t c, v128_t d) {
     return wasm_i32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 2, 4, 6), wasm_i32x4_shuffle(ab, cd, 1, 3, 5, 7));
 }
 
-static int32_t plain_product(const int8_t *weights, const int8_t *vector, int64_t columns) {
+static int32_t plain_product(const int8_t *weights, const int8_t *vector, int columns) {
     int32_t sum = 0;
-    for (int64_t column = 0; column < columns; column++) sum += weights[column] * vector[column];
+    for (int column = 0; column < columns; column++) sum += weights[column] * vector[column];
     return sum;
 }
 
-void percepnet_matmul_int8(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vectors, int64_t hops,
-                           int32_t *sums, int64_t sums_per_hop) {
-    int64_t whole = columns / LANES * LANES, row = 0;
+void percepnet_matmul_int8(const int8_t *weights, int64_t all_rows, int64_t all_columns, const int8_t *vectors,
+                           int64_t hops, int32_t *sums, int64_t sums_per_hop) {
+    /* 32 bits are what addresses have here */
+    int columns = (int)all_columns, rows = (int)all_rows, whole = columns / LANES * LANES, row = 0;
 
     /* Four rows at once: they share each activation that is read and widened */
     for (; row + ROWS <= rows; row += ROWS) {
         const int8_t *first = weights + row * columns, *second = first + columns, *third = second + columns,
                      *fourth = third + columns;
-        for (int64_t hop = 0; hop < hops; hop++) {
+        for (int hop = 0; hop < hops; hop++) {
             const int8_t *vector = vectors + hop * columns;
             v128_t a = wasm_i32x4_const_splat(0), b = a, c = a, d = a;
-            for (int64_t column = 0; column < whole; column += LANES) {
+            for (int column = 0; column < whole; column += LANES) {
                 v128_t low = wasm_i16x8_load8x8(vector + column);
                 v128_t high = wasm_i16x8_load8x8(vector + column + LANES / 2);
                 a = add_products(a, first + column, low, high);
@@ -56,7 +57,7 @@ void percepnet_matmul_int8(const int8_t *weights, int64_t rows, int64_t columns,
 
     /* The rows that fill no four */
     for (; row < rows; row++) {
-        for (int64_t hop = 0; hop < hops; hop++) {
+        for (int hop = 0; hop < hops; hop++) {
             sums[hop * sums_per_hop + row] = plain_product(weights + row * columns, vectors + hop * columns, columns);
         }
     }
