@@ -172,11 +172,13 @@ def run() -> None:
         script = RESULTS.replace("NAMES", json.dumps(list(noisy)))
         with running(package, work / "results", script, **noisy) as (state, _):
             made = wait(state, 600).written
-        ratios = {name: snr_db(Denoiser(arguments.model).denoise(x), made[name]) for name, x in noisy.items()}
-        measured["snr_db_to_python"] = {
-            "lowest": round(min(ratios.values()), 1),
-            "median": round(float(np.median(list(ratios.values()))), 1),
-            "files": len(ratios),
+        expected = {name: Denoiser(arguments.model).denoise(x) for name, x in noisy.items()}
+        differ = [name for name in noisy if not np.array_equal(expected[name], made[name])]
+        ratios = [snr_db(expected[name], made[name]) for name in differ]
+        measured["results"] = {
+            "files": len(noisy),
+            "the_bits_of_python": len(noisy) - len(differ),
+            "lowest_snr_db_of_others": round(min(ratios), 1) if ratios else None,
             "bar": 60,
         }
 
