@@ -12,7 +12,8 @@ import numpy as np
 from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array, to_float
 from percepnet_cli.audio.level import raised
 from percepnet_cli.channel.predictor import Predictor
-from percepnet_cli.channel.stream import ChannelStream
+from percepnet_cli.channel.speech import probability
+from percepnet_cli.channel.stream import ChannelStream, Newest
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
 from percepnet_cli.dsp.presets import choose
@@ -127,6 +128,34 @@ class Denoiser:
         self._dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
 
     @property
+    def post_filter(self) -> bool:
+        """As given, or as the model was trained for; a change takes effect with the next hop."""
+        return self._post_filter
+
+    @post_filter.setter
+    def post_filter(self, wanted: bool) -> None:
+        """Set it."""
+        self._post_filter = wanted
+
+    @property
+    def gains(self) -> np.ndarray:
+        """The network's gains of the newest hop that was put out, float32 [34], 0..1; the first channel's."""
+        return self._newest[0].gain
+
+    @property
+    def newest(self) -> Newest:
+        """What is known of the newest hop that was put out; the first channel's."""
+        return self._newest[0]
+
+    @property
+    def speech_probability(self) -> float:
+        """Probability of speech in the newest hop that was put out, 0..1; the channel where it is highest.
+
+        A logistic regression of gains, filter strengths and pitch correlation (``channel.speech``), of this hop alone.
+        """
+        return max(probability(one.gain, one.strength, one.correlation) for one in self._newest)
+
+    @property
     def voicing(self) -> float:
         """Pitch correlation of the newest hop that was put out, 0..1; the channel where it is highest."""
         return self._voicing
@@ -139,6 +168,7 @@ class Denoiser:
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
         self._voicing = 0.0
+        self._newest = [Newest()] * self.channels
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and return what is ready.
@@ -271,6 +301,7 @@ class Denoiser:
             def process(channel: int) -> float:
                 stream = self._channels[channel]
                 out[:, channel], voicing = stream.process(samples[:, channel], self._post_filter, self._dry)
+                self._newest[channel] = stream.newest(len(samples) // HOP_SIZE)
                 return voicing
 
             self._voicing = max(each(process, channels))
@@ -311,6 +342,7 @@ class Denoiser:
             for channel in channels:
                 self._observer(channel, *analyzed[channel])
         self._voicing = max(float(analysis.correlation[-1]) for analysis, _, _ in analyzed)
+        self._newest = [Newest.of(*one) for one in analyzed]
 
         # Link of channels: one gain and strength for all, and the post-filter weighs bands by their energy in all
         energies = [analysis.E for analysis, _, _ in analyzed]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from percepnet_cli.audio import labels
 from percepnet_cli.audio.excerpt import Excerpt, Window, check_excerpt, too_short
 from percepnet_cli.audio.ffmpeg import MediaReader
 from percepnet_cli.audio.ffmpeg_encoder import TrackSound
@@ -23,7 +24,7 @@ from percepnet_cli.audio.pipes import RawFormat
 from percepnet_cli.audio.places import open_source, open_target, refuse_what_ends_early
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.audio.suffixes import FILMS
-from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.presets import choose
 from percepnet_cli.errors import AudioError
 from percepnet_cli.metrics.blind import BlindMetrics, Measures
@@ -83,6 +84,7 @@ def denoise_file(
     strict: bool = False,
     loudness_lufs: float | None = None,
     all_tracks: bool = False,
+    vad: str | Path | None = None,
     progress: Progress | None = None,
 ) -> FileReport:
     """Denoise a sound file into another, in constant memory.
@@ -126,6 +128,8 @@ def denoise_file(
         Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
     all_tracks : bool
         Denoise all audio tracks of a film, not only the first, which is the one that is reported on.
+    vad : str or Path or None
+        Where to write where speech is: .csv is the probability every 10 ms, .srt subtitles, .txt labels of Audacity.
     progress : callable or None
         Called with the seconds of audio written and the seconds expected (None if unknown):
         first with 0 when all checks have passed, then after each block.
@@ -160,13 +164,17 @@ def denoise_file(
     if keep_times and ("-" in (source, target) or not os.path.exists(source)):
         raise AudioError(f"{source} -> {target}: only files have times that could be kept")
     check_excerpt(source, start_seconds, duration_seconds)
+    if vad is not None:
+        labels.check(Path(vad), force)
+        if start_seconds or duration_seconds is not None:
+            raise AudioError("where speech is can be written of whole recordings only")
     with ExitStack() as stack:
         reader = stack.enter_context(open_source(source, raw))
         excerpt = Excerpt.of(reader, start_seconds, duration_seconds)
         if strict:
             refuse_what_ends_early(source, reader)
 
-        def new_denoiser(channels: int) -> Denoiser:
+        def new_denoiser(channels: int, observer: Callable[..., object] | None = None) -> Denoiser:
             from percepnet_cli.denoiser import Denoiser  # when all checks have passed: it takes its time
 
             return Denoiser(
@@ -175,6 +183,7 @@ def denoise_file(
                 **chosen,
                 linked=linked,
                 threads=threads,
+                observer=observer,
             )
 
         # Of a film the other tracks come first, since ffmpeg takes them as files
@@ -199,11 +208,21 @@ def denoise_file(
         shown.begin()
         metrics = BlindMetrics(reader.sample_rate)
         reopen = (lambda: open_reader(source)) if raw is None and os.path.isfile(source) else None
-        blocks = _denoised(reader, excerpt, new_denoiser(reader.channels), metrics, reopen)
+        listener = None
+        if vad is not None:
+            from percepnet_cli.channel.speech import SpeechListener
+
+            listener = SpeechListener(reader.channels)
+        denoiser = new_denoiser(reader.channels, listener)
+        blocks = _denoised(reader, excerpt, denoiser, metrics, reopen)
         for block in _leveled(shown.passing(blocks, reader.sample_rate), leveler):
             writer.write(block)
         if strict:
             refuse_what_ends_early(source, reader)
+        if listener is not None and vad is not None:
+            behind = denoiser.latency // HOP_SIZE - LATENCY_SAMPLES // HOP_SIZE
+            hops = -(-writer.frames * SAMPLE_RATE // (reader.sample_rate * HOP_SIZE))
+            labels.write(Path(vad), listener.result()[behind : behind + hops], HOP_SIZE / SAMPLE_RATE)
         measures = metrics.finish()  # here, so that nothing can fail when the target has its name
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from signals import speech
 
+from percepnet_cli.channel.stream import Newest
 from percepnet_cli.constants import LATENCY_SAMPLES
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.live import engine as engine_module
@@ -46,6 +48,7 @@ class Slow:
         self.clock = clock
         self.sample_rate = RATE
         self.slowness = 3.0
+        self.denoiser = SimpleNamespace(speech_probability=0.0, newest=Newest(), attenuation_limit_db=None)
         self.resets = 0
 
     def process(self, block):
@@ -112,6 +115,32 @@ def test_bypass_ends_as_the_very_input(random_model, noisy):
     assert np.array_equal(out[late], noisy[late.start - delay : late.stop - delay])
     wanted = Denoiser(random_model).process(noisy)
     assert np.array_equal(out[75 * BLOCK :], wanted[74 * BLOCK : len(out) - BLOCK])
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "while the worker is late"])
+def test_mute_is_silence_whatever_else_happens(random_model, noisy, late):
+    ring = Ring(1, 1, RATE, LATENCY_SAMPLES + BLOCK)
+    engine = Engine(Chain(Denoiser(random_model, attenuation_limit_db=0), RATE), ring, BLOCK)
+    loud = play(ring, engine, noisy[: 20 * BLOCK])
+    ring.control[exchange.MUTE] = 1
+    faded = give(ring, noisy[20 * BLOCK : 21 * BLOCK])
+    muted = [
+        give(ring, noisy[start : start + BLOCK])
+        for start in range(21 * BLOCK, 40 * BLOCK, BLOCK)
+        if late or step(engine)
+    ]
+    assert len(muted) == 19 and not np.any(muted)
+    assert np.any(loud) and np.abs(faded).max() > 0 and np.abs(faded[-5:]).max() < 0.02 * np.abs(noisy).max()
+    ring.control[exchange.MUTE] = 0
+    give(ring, noisy[:BLOCK])
+    assert np.any(give(ring, noisy[:BLOCK]))
+
+
+def step(engine):
+    """Let the worker do all there is; return True."""
+    while engine.step():
+        pass
+    return True
 
 
 def test_a_change_of_the_limit_is_faded(random_model):

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.cli import main
+from percepnet_cli.cli.panel import HELP
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.file_denoiser import denoise_blocks
 
@@ -234,12 +235,18 @@ def test_keys_and_meters_on_a_terminal(server):
             seen += os.read(leader, 65536).decode("utf-8", "replace")
 
     try:
-        until("limit none  on")
-        os.write(leader, b" ")
-        until("limit none  BYPASS")
-        os.write(leader, b" --")
-        until("limit 39 dB  on")
-        os.write(leader, b"q")
+        until("looking for devices")
+        os.write(leader, b"- ")  # while it starts: not shown, but obeyed
+        until("BYPASS")
+        assert "\n- " not in seen and not seen.startswith("- ")
+        until("limit 24 dB   post-filter off")
+        os.write(leader, b" -p")
+        until("limit 21 dB   post-filter on")
+        os.write(leader, b"m")
+        until("MUTED")
+        os.write(leader, b"?")
+        until(HELP[0])
+        os.write(leader, b"?q")
         until("late blocks")
         assert process.wait(timeout=10) == 0
     finally:

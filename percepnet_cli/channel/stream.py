@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from percepnet_cli.channel.predictor import AnalysisDelay, Predictor
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
 from percepnet_cli.network.percepnet import State
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock, Ends, Path, analyze, finish, predict_gains, process
+
+NO_BANDS = np.zeros(NUM_BANDS, np.float32)
+
+
+class Newest(NamedTuple):
+    """What is known of the newest hop that was put out."""
+
+    gain: np.ndarray = NO_BANDS
+    """The network's, float32 [34], 0..1."""
+    strength: np.ndarray = NO_BANDS
+    """The network's, float32 [34], 0..1."""
+    correlation: float = 0.0
+    """At the pitch period, 0..1."""
+    energy: np.ndarray = NO_BANDS
+    """Of each band, float32 [34]."""
+    noise_gain: float = 1.0
+    """Energy gain of the comb filter for white noise."""
+
+    @classmethod
+    def of(cls, analysis: Analysis, gain: np.ndarray, strength: np.ndarray) -> Newest:
+        """Take it from the last hop of several."""
+        return cls(
+            gain[-1].copy(),
+            strength[-1].copy(),
+            float(analysis.correlation[-1]),
+            analysis.E[-1].copy(),
+            float(analysis.noise_gain[-1]),
+        )
 
 
 class ChannelStream:
@@ -38,6 +68,18 @@ class ChannelStream:
         hops = self._take(samples)
         process(self._path, hops, post_filter, np.float32(dry))
         return self._path.out[:hops].reshape(-1), float(self._path.analyzer.correlation[hops - 1])
+
+    def newest(self, hops: int) -> Newest:
+        """Return what ``process`` found in the last of so many hops."""
+        ends, last = self._ends, hops - 1
+        found = ends.analyzer
+        return Newest(
+            ends.gain[last].copy(),
+            ends.strength[last].copy(),
+            float(found.correlation[last]),
+            ends.energy[last].copy(),
+            float(found.noise_gain[last]),
+        )
 
     def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
         """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""

@@ -97,6 +97,7 @@ OPTION_GROUPS = {
         "--skip-existing",
         "--dry-run",
         "--report",
+        "--vad",
         "--raw",
     ],
     "Sound": [
@@ -175,6 +176,12 @@ OPTION_GROUPS = {
     help="IN is bare PCM, as in 16000:1:s16le; so is OUT if it is '-'. FORMAT: u8, s8, s16, s24, s32, f32 or f64 with "
     "le or be.",
 )
+@click.option(
+    "--vad",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write where speech is: .csv (the probability every 10 ms), .srt (subtitles) or .txt (labels of Audacity).",
+)
 @scheduler_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def denoise(
@@ -200,6 +207,7 @@ def denoise(
     quality: float | None,
     report: Path | None,
     raw: RawFormat | None,
+    vad: Path | None,
     scheduler: str | None,
     quiet: bool,
 ) -> None:
@@ -250,6 +258,8 @@ def denoise(
 
         reports.check(report, replace=force or skip_existing)
     folder = means_folder(sources, target)
+    if vad is not None and (folder or skip_existing or scheduler):
+        raise click.UsageError("--vad takes one IN and one OUT, on this machine.")
     if dry_run:
         say_what_would_be_done(sources, target, folder, suffix, force, skip_existing)
         return
@@ -269,7 +279,7 @@ def denoise(
         items = collect(sources, target, suffix) if folder else [Item(sources[0], target, 0)]
         _many(items, model, settings | {"skip_existing": skip_existing}, jobs, scheduler, report, quiet)
         return
-    _one(sources[0], target, model, settings | {"raw": raw}, report, quiet)
+    _one(sources[0], target, model, settings | {"raw": raw, "vad": vad}, report, quiet)
 
 
 def _one(

@@ -8,19 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from percepnet_cli.cli.keys import key_reader
 from percepnet_cli.cli.options import CommandWithSections, denoiser_options
-from percepnet_cli.cli.printed import echo, printable
+from percepnet_cli.cli.printed import echo
 from percepnet_cli.cli.progress import prepare
-from percepnet_cli.errors import DeviceError
+from percepnet_cli.errors import DeviceError, PercepnetError
 
 if TYPE_CHECKING:
     from percepnet_cli.live.native_errors import NativeErrors
+    from percepnet_cli.live.recorder import Recordings
     from percepnet_cli.live.session import Session
     from percepnet_cli.live.status import Status
 
@@ -28,7 +31,7 @@ TICK_SECONDS = 0.1
 """How often keys are read, the device is watched and meters are drawn."""
 
 STEP_DB = 3.0
-HIGHEST_LIMIT_DB = 42.0
+HIGHEST_LIMIT_DB = 24.0
 """The keys + and - move the limit by STEP_DB; above the highest there is none."""
 
 
@@ -132,8 +135,7 @@ def live(
     """Denoise a microphone and play the result.
 
     With --virtual-mic, choose that microphone in the call program. Else choose as --output the virtual cable whose
-    other end the call program uses as its microphone (see docs/live.md). Keys: space switches the denoiser off and
-    on, + and - change the attenuation limit, q quits.
+    other end the call program uses as its microphone (see docs/live.md). On a terminal, the key ? tells of the others.
     """
     if virtual_mic is not None and (target is not None or no_output):
         raise click.UsageError("--virtual-mic is an output: leave out --output and --no-output")
@@ -147,6 +149,7 @@ def live(
 
     with stop_signals() as stopped, ExitStack() as stack:
         native = stack.enter_context(caught())
+        keys = stack.enter_context(key_reader())  # what is typed from now on is not shown, but obeyed
 
         # The virtual microphone, and names of devices: before anything is compiled
         with _shown("looking for devices"):
@@ -173,7 +176,7 @@ def live(
         with _shown("preparing the denoiser"):
             from percepnet_cli.denoiser import Denoiser
             from percepnet_cli.live.priority import frozen_garbage
-            from percepnet_cli.live.recorder import Recorder
+            from percepnet_cli.live.recorder import Recordings
             from percepnet_cli.live.session import Session
             from percepnet_cli.live.status import summary
 
@@ -187,23 +190,23 @@ def live(
             restore = None if microphone is None else microphone.ensure
             with _explained(native):
                 session = Session(denoiser, settings, record is not None, devices, restore)
-            recorder = None
+            recordings = stack.enter_context(Recordings(session.sample_rate, channels))
             if record is not None:
-                recorder = stack.enter_context(Recorder(*record, session.sample_rate, channels, force))
+                recordings.begin(*record, force)
             stack.enter_context(frozen_garbage())
 
         with ExitStack() as running:
             with _shown("opening the devices"), _explained(native):
                 running.enter_context(session)
-            echo(_opening(session), err=True)
+            names = [_opening(session)]
             if microphone is not None:
-                echo(f"choose '{microphone.name}' as the microphone in the call program", err=True)
-            last = _watch(session, recorder, stopped, seconds, as_json)
-        if recorder is not None and session.recorded is not None:
-            recorder.write(session.recorded)
+                names.append(f"choose '{microphone.name}' as the microphone in the call program")
+            echo("\n".join(names), err=True)
+            last = _watch(session, recordings, names, keys, stopped, seconds, as_json)
+        recordings.write(session.recorded)
     echo(summary(last), err=True)
-    if recorder is not None and recorder.failure is not None:
-        raise recorder.failure
+    if record is not None and recordings.failure is not None:
+        raise recordings.failure
 
 
 @contextmanager
@@ -237,47 +240,87 @@ def _opening(session: Session) -> str:
     return f"{session.source}{target}; {session.sample_rate} Hz, blocks of {session.block_frames} frames"
 
 
-def _watch(session: Session, recorder: Any, stopped: threading.Event, seconds: float | None, as_json: bool) -> Status:
-    """Run until the end; return the last status."""
+def _watch(
+    session: Session,
+    recordings: Recordings,
+    names: list[str],
+    keys: Callable[[], str],
+    stopped: threading.Event,
+    seconds: float | None,
+    as_json: bool,
+) -> Status:
+    """Run until the end; return the last status. names: what the session joins, for the terminal."""
     import json
 
-    from percepnet_cli.cli.keys import key_reader
-    from percepnet_cli.cli.meters import Display, lines
+    from percepnet_cli.cli.panel import Panel
 
-    meters = sys.stderr.isatty() and not as_json
-    ascii_only = "utf" not in (sys.stderr.encoding or "").lower()
-    display = Display()
+    panel = None
+    if sys.stderr.isatty() and not as_json:
+        panel = Panel(names, ascii_only="utf" not in (sys.stderr.encoding or "").lower())
     begin = reported = time.monotonic()
-    with key_reader() as keys:
+    said: list[str] = []
+
+    def say(message: str) -> None:
+        said.append(message)
+        if panel is not None:
+            panel.say(message)
+        else:
+            echo(message, err=True)
+
+    with ExitStack() as stack:
+        if panel is not None:
+            click.echo(panel.begin(), err=True, nl=False)
+            stack.callback(click.echo, panel.end(), err=True, nl=False)
         while not stopped.wait(TICK_SECONDS):
-            message = session.tick()
-            if recorder is not None and session.recorded is not None:
-                trouble = recorder.write(session.recorded)
-                message = message or (f"{trouble}; the session goes on without" if trouble else "")
-            if message:
-                if meters:
-                    click.echo(display.message(printable(message)), err=True, nl=False)
-                else:
-                    echo(message, err=True)
+            if message := session.tick():
+                say(message)
+            if trouble := recordings.write(session.recorded):
+                say(f"{trouble}; the session goes on without")
+
             now = time.monotonic()
-            if meters:
-                click.echo(display.frame(lines(session.status(), ascii_only)), err=True, nl=False)
+            if panel is not None:
+                status = replace(session.status(), recording=recordings.names)
+                click.echo(panel.frame(status, now), err=True, nl=False)
             elif as_json and now - reported >= 1.0:
                 reported += 1.0
-                echo(json.dumps(session.status().json()))
-            if "q" in _obey(keys(), session) or (seconds is not None and now - begin >= seconds):
+                echo(json.dumps(replace(session.status(), recording=recordings.names).json()))
+
+            pressed = keys()
+            for message in _obey(pressed, session, recordings):
+                say(message)
+            if panel is not None and pressed.count("?") % 2:
+                panel.help = not panel.help
+            if "q" in pressed or (seconds is not None and now - begin >= seconds):
                 break
+    if panel is not None:
+        for message in said:  # what happened is still to be read when the panel has gone
+            echo(message, err=True)
     return session.status()
 
 
-def _obey(keys: str, session: Session) -> str:
-    """Do what keys ask for; return them."""
+def _obey(keys: str, session: Session, recordings: Recordings) -> Iterator[str]:
+    """Do what keys ask for; yield what there is to say of it."""
     for key in keys:
         if key == " ":
             session.bypass = not session.bypass
         elif key in "+=-":
             session.denoiser.attenuation_limit_db = next_limit(session.denoiser.attenuation_limit_db, key != "-")
-    return keys
+        elif key == "p":
+            session.denoiser.post_filter = not session.denoiser.post_filter
+        elif key == "m":
+            session.muted = not session.muted
+        elif key == "r" and recordings.names:
+            names = recordings.names
+            session.record(False)
+            recordings.write(session.recorded)
+            recordings.end()
+            yield f"recorded: {names}"
+        elif key == "r":
+            try:
+                recordings.begin_here()
+                session.record(True)
+            except PercepnetError as error:
+                yield str(error)
 
 
 def next_limit(limit_db: float | None, more: bool) -> float | None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from percepnet_cli.live import exchange
 from percepnet_cli.live.chain import Chain
+from percepnet_cli.live.noise_meter import NoiseMeter
 from percepnet_cli.live.priority import hurry
 
 RING_SECONDS = 2
@@ -48,12 +49,15 @@ MAX_STEP_SECONDS = 0.32
 
 @dataclass
 class Levels:
-    """What went through since the last look: sums of squares of both sides, peaks, frames."""
+    """What went through since the last look: sums of squares of both sides and of the noise in them, peaks, frames."""
 
     frames: int = 0
     noisy_energy: float = 0.0
     clean_energy: float = 0.0
     heard_energy: float = 0.0
+    speech: float = 0.0
+    noise_before: float = 0.0
+    noise_after: float = 0.0
     noisy_peak: float = 0.0
     heard_peak: float = 0.0
 
@@ -146,6 +150,8 @@ class Engine:
     ----------
     bypass : bool
         Set it any time: the change is faded.
+    record : deque or None
+        As given; set it any time.
     levels : Levels
         Replace it by a new one to begin anew.
     overloads : int
@@ -175,7 +181,8 @@ class Engine:
         self._ring = ring
         self._batch = batch_frames
         self._block = block_frames
-        self._record = record
+        self.record = record
+        self._noise = NoiseMeter()
 
         # Share of the clean signal in the output; frames taken from the ring and given to it
         self._wet = 0.0 if bypass else 1.0
@@ -277,8 +284,14 @@ class Engine:
         levels.noisy_peak = max(levels.noisy_peak, float(np.abs(noisy).max()))
         levels.heard_peak = max(levels.heard_peak, float(np.abs(heard).max()))
 
-        if self._record is not None:
-            self._record.append((noisy, heard))
+        denoiser = self._chain.denoiser
+        levels.speech += denoiser.speech_probability * len(clean)
+        before, after = self._noise.measure(denoiser.newest, denoiser.attenuation_limit_db)
+        levels.noise_before += before
+        levels.noise_after += after
+
+        if (record := self.record) is not None:
+            record.append((noisy, heard))
 
     def _give_up(self) -> None:
         """Let the audio pass for a while: the processor cannot follow."""

@@ -28,6 +28,7 @@ DELAY = 3
 FADE = 4
 WAITS = 5
 WAKE = 6
+MUTE = 7
 LATE_BLOCKS = 8
 LATE_FRAMES = 9
 PASSING = 10
@@ -38,6 +39,7 @@ OUTPUT_UNDERFLOWS = 14
 OUTPUT_OVERFLOWS = 15
 LARGEST_BLOCK = 16
 LONGEST_WAIT = 17
+WAS_MUTED = 18
 WRITTEN = 24
 READY = 32
 START = 40
@@ -45,7 +47,8 @@ DEVICE_DELAY = 48
 DEVICE_DELAY_SUM = 49
 DEVICE_DELAY_COUNT = 50
 COUNTERS = 56
-"""WAITS: how often to sleep WAIT_MICROSECONDS at most; WAKE: file to write to when samples came, -1: none.
+"""WAITS: how often to sleep WAIT_MICROSECONDS at most; WAKE: file to write to when samples came, -1: none;
+MUTE: 1 to play silence.
 Indices below 8: settings; 8..: what the device's thread counts; 24: input frames so far; 32, 40: clean frames
 that can be taken are START..READY; 48..: float64, seconds from a sample's capture to its playback."""
 
@@ -120,6 +123,10 @@ def give_frames(memory: int, target: int, first: int, frames: int) -> None:
         passing = not is_ready(memory, first, frames)
     control[LONGEST_WAIT] = max(control[LONGEST_WAIT], waits)
 
+    # Silence if that is wanted, whatever would be played: faded in and out over a block
+    loud, slope = ONE - np.float32(control[WAS_MUTED]), np.float32(control[WAS_MUTED] - control[MUTE])
+    control[WAS_MUTED] = control[MUTE]
+
     # Channel by channel, sample by sample, to every output that has this channel
     for c in range(channels):
         gap = ZERO  # between what was played last and what the input would have been
@@ -141,8 +148,9 @@ def give_frames(memory: int, target: int, first: int, frames: int) -> None:
                     ramp = np.float32(i + 1) / np.float32(fade + 1)
                     value = cells[dry + at] + ramp * (value - cells[dry + at])
 
+            heard = value * (loud + slope * np.float32(i + 1) / np.float32(frames))
             for o in range(c, out_channels, channels):
-                samples[i * out_channels + o] = value
+                samples[i * out_channels + o] = heard
 
         cells[last + c] = value
         cells[last + MAX_CHANNELS + c] = gap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,3 +70,58 @@ class Recorder:
             self._stack.close()
         else:
             self._stack.__exit__(AudioError, self.failure, None)
+
+
+class Recordings:
+    """The recordings of a session, one after the other; a context manager that ends the last.
+
+    sample_rate, channels: of the session.
+
+    Attributes
+    ----------
+    names : str
+        Of the two files that are being written, "" if none are.
+    failure : AudioError or None
+        Why the last recording ended early.
+    """
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self.names = ""
+        self.failure: AudioError | None = None
+        self._like = (sample_rate, channels)
+        self._recorder: Recorder | None = None
+
+    def begin(self, noisy: Path, clean: Path, force: bool = False) -> None:
+        """Begin to write two files. Raises AudioError if they cannot be written."""
+        self._recorder = Recorder(noisy, clean, *self._like, force)
+        self.names = f"{noisy.name}, {clean.name}"
+        self.failure = None
+
+    def begin_here(self) -> None:
+        """Begin to write two files in the present folder, named by the time. Raises AudioError if that cannot be."""
+        begun = time.strftime("percepnet-%Y%m%d-%H%M%S")
+        self.begin(Path(f"{begun}-noisy.wav"), Path(f"{begun}-clean.wav"))
+
+    def write(self, collected: deque[tuple[np.ndarray, np.ndarray]] | None) -> AudioError | None:
+        """Take all that is there and store it, if anything is being written; return what went wrong, once."""
+        if collected is None:
+            return None
+        if self._recorder is None:
+            collected.clear()
+            return None
+        trouble = self._recorder.write(collected)
+        if trouble is not None:
+            self.failure, self.names = trouble, ""
+        return trouble
+
+    def end(self) -> None:
+        """Give both files their names."""
+        if self._recorder is not None:
+            recorder, self._recorder, self.names = self._recorder, None, ""
+            recorder.__exit__(None, None, None)
+
+    def __enter__(self) -> Recordings:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -19,7 +20,7 @@ from percepnet_cli.live.devices import Device, find
 from percepnet_cli.live.engine import Engine, Levels, Ring
 from percepnet_cli.live.models import require_realtime
 from percepnet_cli.live.settings import Settings, channels_of, devices_of, is_served, rate_of
-from percepnet_cli.live.status import SILENCE_DB, Status, decibels
+from percepnet_cli.live.status import Status, decibels
 from percepnet_cli.live.streams import Stream, open_stream, silent_sentence
 
 DEVICE_BLOCKS = 6
@@ -53,6 +54,9 @@ WAIT_SHARE = 0.5
 LATENCY_SECONDS = 2.0
 """The device's delay is its mean over this long: single reports jitter by some ms."""
 
+
+NOISE_SECONDS = 2.0
+"""What was heard of the noise counts half after this long."""
 
 XRUNS = (
     exchange.INPUT_UNDERFLOWS,
@@ -108,6 +112,7 @@ class Session:
         self.settings = settings
         self._restore = restore
         self.recorded: deque[tuple[np.ndarray, np.ndarray]] | None = deque() if record else None
+        self._recording = record
 
         # Devices, and the rate and blocks that they and the settings agree on
         self.source, self.target = devices or devices_of(settings, denoiser.channels)
@@ -123,6 +128,8 @@ class Session:
         self._chain.warm_up(self.block_frames)
 
         self._bypass = settings.bypass
+        self._muted = False
+        self._noise = [0.0, 0.0]
         self._stream: Stream | None = None
         self._engine: Engine | None = None
         self._abandoned: list[tuple[threading.Thread, object]] = []
@@ -154,6 +161,26 @@ class Session:
         if self._engine is not None:
             self._engine.bypass = wanted
 
+    @property
+    def muted(self) -> bool:
+        """Whether silence is played; the change is faded."""
+        return self._muted
+
+    @muted.setter
+    def muted(self, wanted: bool) -> None:
+        """Set it."""
+        self._muted = wanted
+        if self._engine is not None:
+            self._ring.control[exchange.MUTE] = wanted
+
+    def record(self, wanted: bool) -> None:
+        """Begin or end to collect what comes in and goes out in ``recorded``; what was collected stays there."""
+        if wanted and self.recorded is None:
+            self.recorded = deque()
+        if self._engine is not None:
+            self._engine.record = self.recorded if wanted else None
+        self._recording = wanted
+
     def _open(self) -> None:
         """Open the devices and begin."""
         self._chain.reset()
@@ -167,7 +194,9 @@ class Session:
         ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
         self._ring = ring
 
-        engine = Engine(self._chain, ring, self._batch, self._bypass, self.recorded, self.block_frames)
+        ring.control[exchange.MUTE] = self._muted
+        recorded = self.recorded if self._recording else None
+        engine = Engine(self._chain, ring, self._batch, self._bypass, recorded, self.block_frames)
         try:
             self._stream = self._open_stream(engine, seconds)
         except DeviceError:
@@ -305,6 +334,19 @@ class Session:
         delays.append((now, total, count))
         return 1000 * (total - before) / (count - count_before) if count > count_before else None
 
+    def _reduction_db(self, levels: Levels, elapsed: float) -> float | None:
+        """Return by how much the noise is lowered, a mean over NOISE_SECONDS; None if none was heard.
+
+        elapsed: seconds that the levels are of.
+        """
+        kept = 2 ** (-elapsed / NOISE_SECONDS)
+        before, after = (kept * old for old in self._noise)
+        self._noise = [before + levels.noise_before, after + levels.noise_after]
+        before, after = self._noise
+        if before < 1e-9:
+            return None
+        return 10 * math.log10(before / max(after, 1e-9 * before))
+
     def status(self) -> Status:
         """Return what happened since the last call and since the start."""
         now, cpu = time.monotonic(), time.process_time()
@@ -324,7 +366,7 @@ class Session:
 
         counts = self._counts()
         noisy_db = decibels(levels.noisy_energy, levels.frames)
-        clean_db = decibels(levels.clean_energy, levels.frames)
+        reduction_db = self._reduction_db(levels, elapsed)
 
         return Status(
             state=state,
@@ -333,8 +375,10 @@ class Session:
             output_db=decibels(levels.heard_energy, levels.frames),
             input_peak_db=decibels(levels.noisy_peak**2, 1),
             output_peak_db=decibels(levels.heard_peak**2, 1),
-            reduction_db=noisy_db - clean_db if noisy_db > SILENCE_DB else 0.0,
+            reduction_db=reduction_db,
             voicing=self.denoiser.voicing,
+            speech=levels.speech / max(levels.frames, 1),
+            gains=tuple(float(gain) for gain in self.denoiser.gains),
             cpu_percent=load,
             latency_ms=latency_ms,
             denoiser_ms=denoiser_ms,
@@ -347,4 +391,7 @@ class Session:
             reopened=self._reopened,
             bypass=self._bypass,
             attenuation_limit_db=self.denoiser.attenuation_limit_db,
+            post_filter=self.denoiser.post_filter,
+            muted=self._muted,
+            recording="",
         )

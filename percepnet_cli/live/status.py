@@ -20,10 +20,15 @@ class Status:
         Audio that came in.
     input_db, output_db, input_peak_db, output_peak_db : float
         Mean and highest level, dB of full scale.
-    reduction_db : float
-        Input energy over that of the clean signal, whether it is heard or not.
+    reduction_db : float or None
+        By how much the noise is lowered, over some seconds, in pauses and between the harmonics of the voice; None if
+        there were none.
     voicing : float
         Pitch correlation, 0..1.
+    speech : float
+        Probability of speech, 0..1.
+    gains : tuple of float
+        What the network lets through in each of 34 bands, 0..1, in the newest hop.
     cpu_percent : float
         Of one core, the whole process.
     latency_ms : float or None
@@ -42,6 +47,10 @@ class Status:
         Whether the input passes because it is wanted.
     attenuation_limit_db : float or None
         As set.
+    post_filter, muted : bool
+        As set.
+    recording : str
+        Names of the files that are being written, "" if none.
     """
 
     state: str
@@ -50,8 +59,10 @@ class Status:
     output_db: float
     input_peak_db: float
     output_peak_db: float
-    reduction_db: float
+    reduction_db: float | None
     voicing: float
+    speech: float
+    gains: tuple[float, ...]
     cpu_percent: float
     latency_ms: float | None
     denoiser_ms: float
@@ -64,10 +75,14 @@ class Status:
     reopened: int
     bypass: bool
     attenuation_limit_db: float | None
+    post_filter: bool
+    muted: bool
+    recording: str
 
     def json(self) -> dict[str, object]:
         """Return it as JSON values, rounded to hundredths."""
-        return {name: round(v, 2) if isinstance(v, float) else v for name, v in asdict(self).items()}
+        values = asdict(self) | {"gains": [round(gain, 2) for gain in self.gains]}
+        return {name: round(v, 2) if isinstance(v, float) else v for name, v in values.items()}
 
 
 def decibels(energy: float, frames: int) -> float:

@@ -1,0 +1,53 @@
+"""By how much the noise is lowered: what is done to the noise floor of each band, in pauses and between harmonics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from percepnet_cli.channel.stream import Newest
+from percepnet_cli.constants import NUM_BANDS
+
+EVERY_BLOCKS = 5
+"""Blocks from one look to the next: gains last for some of them."""
+
+SMOOTHED = 0.6
+"""Share of the energy before in that of a look."""
+
+RISE = 10 ** (3 / 10 * 0.05)
+"""The floor follows a rising noise by 3 dB per second, at a look every 50 ms."""
+
+
+class NoiseMeter:
+    """Energies of the noise before and after, look by look.
+
+    The least energy that a band had of late is its noise, also while somebody speaks. The band's gain lowers it, and
+    the comb filter what of it lies between the harmonics.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._energy: np.ndarray | None = None
+        self._floor = np.zeros(NUM_BANDS)
+
+    def measure(self, newest: Newest, limit_db: float | None) -> tuple[float, float]:
+        """Return the energy of the noise and of what is left of it; 0, 0 between looks.
+
+        newest: what is known of the newest hop; limit_db: the attenuation limit.
+        """
+        self._blocks += 1
+        if self._blocks % EVERY_BLOCKS:
+            return 0.0, 0.0
+
+        # The floor of each band
+        if self._energy is None:
+            self._energy = self._floor = np.asarray(newest.energy, np.float64)
+        self._energy = SMOOTHED * self._energy + (1 - SMOOTHED) * newest.energy
+        self._floor = np.minimum(RISE * self._floor, self._energy)
+
+        # What the comb leaves of noise that is mixed by the strength with its filtered copy, then the band's gain
+        r, comb = newest.strength, newest.noise_gain
+        left = newest.gain * np.sqrt((1 - r) ** 2 + 2 * r * (1 - r) * comb + r**2 * comb)
+        if limit_db is not None:
+            dry = 10 ** (-limit_db / 20)
+            left = dry + (1 - dry) * left
+        return float(self._floor.sum()), float(self._floor @ left**2)

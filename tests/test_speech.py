@@ -1,0 +1,129 @@
+"""Speech probability: of hops, of files, and the files that say where speech is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from percepnet_cli.audio import labels
+from percepnet_cli.audio.whole import read_mono
+from percepnet_cli.channel import speech
+from percepnet_cli.cli import main
+from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
+from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.errors import AudioError
+
+ROOT = Path(__file__).resolve().parents[1]
+STREET = ROOT / "examples" / "street.flac"
+HOP = 0.01
+
+
+def test_one_hop_and_many_agree(rng):
+    gain, strength = rng.random((2, 50, NUM_BANDS), dtype=np.float32)
+    correlation = rng.random(50, dtype=np.float32)
+    found = speech.SpeechProbability().process(speech.features(gain, strength, correlation))
+
+    # Sums written out, log-odds smoothed by hand
+    smooth = speech.OFFSET
+    for hop in range(50):
+        odds = speech.OFFSET + sum(float(w) * float(g) for w, g in zip(speech.WEIGHTS[:34], gain[hop], strict=True))
+        odds += sum(float(w) * float(r) for w, r in zip(speech.WEIGHTS[34:68], strength[hop], strict=True))
+        odds += float(speech.WEIGHTS[68]) * float(correlation[hop])
+        one = speech.probability(gain[hop], strength[hop], float(correlation[hop]))
+        assert one == pytest.approx(1 / (1 + np.exp(-np.clip(odds, -30, 30))), abs=1e-4)
+        smooth = speech.CONTEXT * smooth + (1 - speech.CONTEXT) * odds
+        assert found[hop] == pytest.approx(1 / (1 + np.exp(-np.clip(smooth, -30, 30))), abs=1e-4)
+
+
+def test_cuts_change_nothing(rng):
+    values = rng.random((40, 2 * NUM_BANDS + 1), dtype=np.float32)
+    whole, parts = speech.SpeechProbability(), speech.SpeechProbability()
+    cut = np.concatenate([parts.process(values[start : start + 7]) for start in range(0, 40, 7)])
+    assert np.allclose(whole.process(values), cut, atol=1e-6)
+
+
+def test_the_denoiser_tells_speech_from_noise():
+    """The example has a voice; the same noise of steady level has none."""
+    denoiser, voice = Denoiser(), []
+    samples = read_mono(STREET)
+    for start in range(0, len(samples) - HOP_SIZE, HOP_SIZE):
+        denoiser.process(samples[start : start + HOP_SIZE])
+        voice.append(denoiser.speech_probability)
+    assert np.mean(voice) > 0.4
+
+    denoiser, none = Denoiser(), []
+    hiss = 0.02 * np.random.default_rng(1).standard_normal(200 * HOP_SIZE).astype(np.float32)
+    for start in range(0, len(hiss), HOP_SIZE):
+        denoiser.process(hiss[start : start + HOP_SIZE])
+        none.append(denoiser.speech_probability)
+    assert np.mean(none[50:]) < 0.1
+    assert denoiser.gains.shape == (NUM_BANDS,) and denoiser.newest.energy.min() > 0
+
+
+def test_stretches_by_hand():
+    probability = np.zeros(300, np.float32)
+    probability[20:60] = 0.9
+    probability[60:80] = 0.1  # a pause of 200 ms belongs to the speech around it
+    probability[80:120] = 0.9
+    probability[160:165] = 0.9  # 50 ms are none
+    probability[230:250] = 0.9
+    probability[240] = 0.5  # between both thresholds: goes on
+    found = labels.stretches(probability, HOP)
+    assert [(round(one.begin, 2), round(one.end, 2)) for one in found] == [(0.2, 1.2), (2.3, 2.5)]
+    assert found[1].probability == pytest.approx((19 * 0.9 + 0.5) / 20)
+
+
+def test_the_three_formats(tmp_path):
+    probability = np.zeros(100, np.float32)
+    probability[30:70] = 0.75
+    for suffix in labels.FORMATS:
+        labels.write(tmp_path / f"a{suffix}", probability, HOP)
+    table = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(table) == 101 and table[0] == "seconds,speech_probability" and table[31] == "0.30,0.750"
+    assert (tmp_path / "a.srt").read_text() == "1\n00:00:00,300 --> 00:00:00,700\nspeech 75 %\n\n"
+    assert (tmp_path / "a.txt").read_text() == "0.300000\t0.700000\tspeech\n"
+
+
+def test_times_of_long_recordings():
+    assert labels._clock(3723.4567) == "01:02:03,457"
+
+
+def test_a_file_and_what_it_says(tmp_path):
+    clean, table = tmp_path / "clean.flac", tmp_path / "speech.csv"
+    done = CliRunner().invoke(main, ["denoise", str(STREET), str(clean), "--vad", str(table), "-q"])
+    assert done.exit_code == 0, done.output
+    rows = np.loadtxt(table, delimiter=",", skiprows=1)
+    assert len(rows) == 800 and np.allclose(rows[:, 0], np.arange(800) * HOP)
+
+    # In time with the sound: the result is louder where speech is
+    levels = 10 * np.log10(np.mean(read_mono(clean)[: 800 * HOP_SIZE].reshape(-1, HOP_SIZE) ** 2, axis=1) + 1e-9)
+    assert levels[rows[:, 1] > 0.8].mean() > levels[rows[:, 1] < 0.2].mean() + 15
+
+    again = CliRunner().invoke(main, ["denoise", str(STREET), str(tmp_path / "b.flac"), "--vad", str(table)])
+    assert again.exit_code == 1 and "already exists" in again.stderr
+    assert not (tmp_path / "b.flac").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("a.wav", "--vad", "x.doc"), 1, "is written as .csv"),
+        (("a.wav", "--vad", "x.csv", "--duration", "2"), 1, "whole recordings only"),
+        (("a.wav", "b.wav", "out/", "--vad", "x.csv"), 2, "takes one IN and one OUT"),
+    ],
+)
+def test_what_cannot_be(arguments, code, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(STREET.read_bytes())
+    done = CliRunner().invoke(main, ["denoise", *arguments])
+    assert done.exit_code == code and words in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "b.wav"]
+
+
+def test_an_unknown_extension():
+    with pytest.raises(AudioError, match=r"\.csv"):
+        labels.check(Path("x.json"), force=False)
