@@ -11,15 +11,14 @@ import numpy as np
 
 from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array, to_float
 from percepnet_cli.audio.level import raised
+from percepnet_cli.channel.networks import networks, usable_cpus
 from percepnet_cli.channel.predictor import Predictor
 from percepnet_cli.channel.speech import probability
 from percepnet_cli.channel.stream import ChannelStream, Newest
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
 from percepnet_cli.dsp.presets import choose
-from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model, load_model
-from percepnet_cli.network.percepnet import State, Weights
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock
 
 THREADED_HOPS = 8
@@ -43,7 +42,7 @@ class Denoiser:
         At least 1.
     post_filter : bool or None
         Whether to push down what the network left in noisy bands (the envelope post-filter of [Valin 2020]); None: as
-        the model was trained for.
+        the model was trained for. The attribute of this name may be set any time.
     attenuation_limit_db : float or None
         Take noise down by at most this, 0 or more; None: as far as it goes.
     linked : bool
@@ -88,21 +87,21 @@ class Denoiser:
             raise ValueError(f"threads is {threads}, it must be at least 1")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._max_hops = min(MAX_HOPS, max(LEAST_BLOCK_HOPS, MAX_HOPS * FULL_BLOCK_CHANNELS // channels))
-        self._new_predictor = predictor or _network(self._max_hops)
+        self._new_predictor = predictor or networks(self._max_hops)
         self._observer = observer
         self._clock = clock
         self.channels = channels
-        self._post_filter = self.model.post_filter if post_filter is None else post_filter
+        self.post_filter = self.model.post_filter if post_filter is None else post_filter
         self.attenuation_limit_db = attenuation_limit_db
         self._linked = linked and channels > 1
-        workers = min(channels, threads or _usable_cpus())
+        workers = min(channels, threads or usable_cpus())
         self._pool = ThreadPoolExecutor(workers, "percepnet") if workers > 1 else None
         self.reset()
 
     def __repr__(self) -> str:
         settings = {
             "channels": self.channels,
-            "post_filter": self._post_filter,
+            "post_filter": self.post_filter,
             "attenuation_limit_db": self.attenuation_limit_db,
             "linked": self._linked,
         }
@@ -128,21 +127,6 @@ class Denoiser:
         self._dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
 
     @property
-    def post_filter(self) -> bool:
-        """As given, or as the model was trained for; a change takes effect with the next hop."""
-        return self._post_filter
-
-    @post_filter.setter
-    def post_filter(self, wanted: bool) -> None:
-        """Set it."""
-        self._post_filter = wanted
-
-    @property
-    def gains(self) -> np.ndarray:
-        """The network's gains of the newest hop that was put out, float32 [34], 0..1; the first channel's."""
-        return self._newest[0].gain
-
-    @property
     def newest(self) -> Newest:
         """What is known of the newest hop that was put out; the first channel's."""
         return self._newest[0]
@@ -158,7 +142,7 @@ class Denoiser:
     @property
     def voicing(self) -> float:
         """Pitch correlation of the newest hop that was put out, 0..1; the channel where it is highest."""
-        return self._voicing
+        return max(one.correlation for one in self._newest)
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
@@ -167,7 +151,6 @@ class Denoiser:
         ]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
-        self._voicing = 0.0
         self._newest = [Newest()] * self.channels
 
     def process(self, samples: np.ndarray) -> np.ndarray:
@@ -298,13 +281,12 @@ class Denoiser:
         # Channels that need nothing of each other, and nobody who looks on: all in one compiled call
         if not self._linked and self._observer is None and self._channels[0].is_one_call:
 
-            def process(channel: int) -> float:
+            def process(channel: int) -> None:
                 stream = self._channels[channel]
-                out[:, channel], voicing = stream.process(samples[:, channel], self._post_filter, self._dry)
+                out[:, channel] = stream.process(samples[:, channel], self.post_filter, self._dry)
                 self._newest[channel] = stream.newest(len(samples) // HOP_SIZE)
-                return voicing
 
-            self._voicing = max(each(process, channels))
+            list(each(process, channels))
             return
 
         def analyze(channel: int) -> tuple[Analysis, np.ndarray, np.ndarray]:
@@ -341,7 +323,6 @@ class Denoiser:
         if self._observer is not None:
             for channel in channels:
                 self._observer(channel, *analyzed[channel])
-        self._voicing = max(float(analysis.correlation[-1]) for analysis, _, _ in analyzed)
         self._newest = [Newest.of(*one) for one in analyzed]
 
         # Link of channels: one gain and strength for all, and the post-filter weighs bands by their energy in all
@@ -355,7 +336,7 @@ class Denoiser:
         # Post-filter, mix, synthesis
         def render(channel: int) -> None:
             analysis, gain, strength = analyzed[channel]
-            energy = energies[channel] if self._post_filter else None
+            energy = energies[channel] if self.post_filter else None
             out[:, channel] = self._channels[channel].render(analysis, gain, strength, energy, self._dry)
 
         list(each(render, channels))
@@ -415,22 +396,3 @@ def denoise(
         threads=threads,
     )
     return denoiser.denoise(array, sample_rate)
-
-
-def _network(max_hops: int) -> Callable[[Model], Predictor]:
-    """Return what makes the network of a channel; all channels share the weights, laid out once."""
-    laid_out: list[Weights] = []
-
-    def state(model: Model) -> Predictor:
-        if not laid_out:
-            laid_out.append(Weights(model))
-        return (BlockState if model.sizes.bidirectional else State)(laid_out[0], max_hops)
-
-    return state
-
-
-def _usable_cpus() -> int:
-    """Return how many CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

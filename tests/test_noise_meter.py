@@ -7,7 +7,7 @@ import pytest
 
 from percepnet_cli.channel.stream import Newest
 from percepnet_cli.constants import NUM_BANDS
-from percepnet_cli.live.noise_meter import EVERY_BLOCKS, NoiseMeter
+from percepnet_cli.live.noise_meter import EVERY_BLOCKS, NOISE_SECONDS, NoiseMeter, Reduction
 
 ONES = np.ones(NUM_BANDS, np.float32)
 
@@ -48,3 +48,11 @@ def test_it_looks_now_and_then():
     meter = NoiseMeter()
     looks = [meter.measure(Newest(ONES, ONES, 0.0, ONES, 1.0), None) != (0.0, 0.0) for _ in range(4 * EVERY_BLOCKS)]
     assert sum(looks) == 4
+
+
+def test_the_mean_forgets():
+    mean = Reduction()
+    assert mean.update(0.0, 0.0, 0.1) is None
+    assert mean.update(1.0, 0.1, 0.1) == pytest.approx(10)
+    assert mean.update(0.0, 0.0, 0.1) == pytest.approx(10)
+    assert mean.update(1.0, 1.0, NOISE_SECONDS * 20) == pytest.approx(0, abs=0.01)

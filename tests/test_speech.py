@@ -60,7 +60,7 @@ def test_the_denoiser_tells_speech_from_noise():
         denoiser.process(hiss[start : start + HOP_SIZE])
         none.append(denoiser.speech_probability)
     assert np.mean(none[50:]) < 0.1
-    assert denoiser.gains.shape == (NUM_BANDS,) and denoiser.newest.energy.min() > 0
+    assert denoiser.newest.gain.shape == (NUM_BANDS,) and denoiser.newest.energy.min() > 0
 
 
 def test_stretches_by_hand():

@@ -58,16 +58,16 @@ class ChannelStream:
         """Whether ``process`` can do it."""
         return self._path is not None
 
-    def process(self, samples: np.ndarray, post_filter: bool, dry: float) -> tuple[np.ndarray, float]:
+    def process(self, samples: np.ndarray, post_filter: bool, dry: float) -> np.ndarray:
         """Do all in one compiled call, for a channel that is linked with no other.
 
         samples: float32 [hops * 480], any stride; dry: share of the input left in, 0..1. Returns the samples, float32
-        [hops * 480], valid until the next call, and the pitch correlation of the newest of them.
+        [hops * 480], valid until the next call.
         """
         assert self._path is not None
         hops = self._take(samples)
         process(self._path, hops, post_filter, np.float32(dry))
-        return self._path.out[:hops].reshape(-1), float(self._path.analyzer.correlation[hops - 1])
+        return self._path.out[:hops].reshape(-1)
 
     def newest(self, hops: int) -> Newest:
         """Return what ``process`` found in the last of so many hops."""

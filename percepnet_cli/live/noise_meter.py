@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from percepnet_cli.channel.stream import Newest
@@ -15,6 +17,26 @@ SMOOTHED = 0.6
 
 RISE = 10 ** (3 / 10 * 0.05)
 """The floor follows a rising noise by 3 dB per second, at a look every 50 ms."""
+
+
+NOISE_SECONDS = 2.0
+"""What was heard of the noise counts half after this long."""
+
+
+class Reduction:
+    """By how much the noise is lowered, a mean over NOISE_SECONDS."""
+
+    def __init__(self) -> None:
+        self._before = self._after = 0.0
+
+    def update(self, before: float, after: float, seconds: float) -> float | None:
+        """Return it in dB; None if no noise was heard. before, after: energies of the last so many seconds."""
+        kept = 2 ** (-seconds / NOISE_SECONDS)
+        self._before = kept * self._before + before
+        self._after = kept * self._after + after
+        if self._before <= 0:
+            return None
+        return 10 * math.log10(self._before / max(self._after, 1e-9 * self._before))
 
 
 class NoiseMeter:

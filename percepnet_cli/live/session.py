@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import Counter, deque
@@ -19,6 +18,7 @@ from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.devices import Device, find
 from percepnet_cli.live.engine import Engine, Levels, Ring
 from percepnet_cli.live.models import require_realtime
+from percepnet_cli.live.noise_meter import Reduction
 from percepnet_cli.live.settings import Settings, channels_of, devices_of, is_served, rate_of
 from percepnet_cli.live.status import Status, decibels
 from percepnet_cli.live.streams import Stream, open_stream, silent_sentence
@@ -54,9 +54,6 @@ WAIT_SHARE = 0.5
 LATENCY_SECONDS = 2.0
 """The device's delay is its mean over this long: single reports jitter by some ms."""
 
-
-NOISE_SECONDS = 2.0
-"""What was heard of the noise counts half after this long."""
 
 XRUNS = (
     exchange.INPUT_UNDERFLOWS,
@@ -129,7 +126,7 @@ class Session:
 
         self._bypass = settings.bypass
         self._muted = False
-        self._noise = [0.0, 0.0]
+        self._reduction = Reduction()
         self._stream: Stream | None = None
         self._engine: Engine | None = None
         self._abandoned: list[tuple[threading.Thread, object]] = []
@@ -334,19 +331,6 @@ class Session:
         delays.append((now, total, count))
         return 1000 * (total - before) / (count - count_before) if count > count_before else None
 
-    def _reduction_db(self, levels: Levels, elapsed: float) -> float | None:
-        """Return by how much the noise is lowered, a mean over NOISE_SECONDS; None if none was heard.
-
-        elapsed: seconds that the levels are of.
-        """
-        kept = 2 ** (-elapsed / NOISE_SECONDS)
-        before, after = (kept * old for old in self._noise)
-        self._noise = [before + levels.noise_before, after + levels.noise_after]
-        before, after = self._noise
-        if before < 1e-9:
-            return None
-        return 10 * math.log10(before / max(after, 1e-9 * before))
-
     def status(self) -> Status:
         """Return what happened since the last call and since the start."""
         now, cpu = time.monotonic(), time.process_time()
@@ -366,7 +350,7 @@ class Session:
 
         counts = self._counts()
         noisy_db = decibels(levels.noisy_energy, levels.frames)
-        reduction_db = self._reduction_db(levels, elapsed)
+        reduction_db = self._reduction.update(levels.noise_before, levels.noise_after, elapsed)
 
         return Status(
             state=state,
@@ -378,7 +362,7 @@ class Session:
             reduction_db=reduction_db,
             voicing=self.denoiser.voicing,
             speech=levels.speech / max(levels.frames, 1),
-            gains=tuple(float(gain) for gain in self.denoiser.gains),
+            gains=tuple(float(gain) for gain in self.denoiser.newest.gain),
             cpu_percent=load,
             latency_ms=latency_ms,
             denoiser_ms=denoiser_ms,
