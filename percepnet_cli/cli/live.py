@@ -309,18 +309,24 @@ def _obey(keys: str, session: Session, recordings: Recordings) -> Iterator[str]:
             session.denoiser.post_filter = not session.denoiser.post_filter
         elif key == "m":
             session.muted = not session.muted
-        elif key == "r" and recordings.names:
-            names = recordings.names
-            session.record(False)
-            recordings.write(session.recorded)
-            recordings.end()
-            yield f"recorded: {names}"
         elif key == "r":
-            try:
-                recordings.begin_here()
-                session.record(True)
-            except PercepnetError as error:
-                yield str(error)
+            yield from _record(session, recordings)
+
+
+def _record(session: Session, recordings: Recordings) -> Iterator[str]:
+    """Begin a recording, or end the one that is being made; yield what there is to say of it."""
+    if names := recordings.names:
+        session.record(False)
+        recordings.write(session.recorded)
+        recordings.end()
+        yield f"recorded: {names}"
+        return
+
+    try:
+        recordings.begin_here()
+        session.record(True)
+    except PercepnetError as error:
+        yield str(error)
 
 
 def next_limit(limit_db: float | None, more: bool) -> float | None:
