@@ -63,7 +63,7 @@ def test_the_denoiser_tells_speech_from_noise():
     assert denoiser.newest.gain.shape == (NUM_BANDS,) and denoiser.newest.energy.min() > 0
 
 
-def test_stretches_by_hand():
+def test_segments_by_hand():
     probability = np.zeros(300, np.float32)
     probability[20:60] = 0.9
     probability[60:80] = 0.1  # a pause of 200 ms belongs to the speech around it
@@ -71,7 +71,7 @@ def test_stretches_by_hand():
     probability[160:165] = 0.9  # 50 ms are none
     probability[230:250] = 0.9
     probability[240] = 0.5  # between both thresholds: goes on
-    found = labels.stretches(probability, HOP)
+    found = labels.segments(probability, HOP)
     assert [(round(one.begin, 2), round(one.end, 2)) for one in found] == [(0.2, 1.2), (2.3, 2.5)]
     assert found[1].probability == pytest.approx((19 * 0.9 + 0.5) / 20)
 

@@ -13,14 +13,14 @@ from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.storage.target import check_file
 
 BEGINS_ABOVE, ENDS_BELOW = 0.6, 0.4
-"""Probabilities of speech at which a stretch of it begins and ends."""
+"""Probabilities of speech at which a segment of it begins and ends."""
 
 SHORTEST_SECONDS = 0.1
 LONGEST_GAP_SECONDS = 0.3
 """Shorter speech is none; a shorter pause belongs to the speech around it."""
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Speech without a pause: seconds, and the mean probability."""
 
     begin: float
@@ -28,7 +28,7 @@ class Stretch(NamedTuple):
     probability: float
 
 
-def stretches(probability: np.ndarray, hop_seconds: float) -> list[Stretch]:
+def segments(probability: np.ndarray, hop_seconds: float) -> list[Segment]:
     """Return where speech is. probability: float32 [hops], 0..1, a row every so many seconds."""
     found: list[list[int]] = []
     inside = False
@@ -45,7 +45,7 @@ def stretches(probability: np.ndarray, hop_seconds: float) -> list[Stretch]:
         if inside:
             found[-1][1] = hop + 1
     return [
-        Stretch(first * hop_seconds, end * hop_seconds, float(np.mean(probability[first:end])))
+        Segment(first * hop_seconds, end * hop_seconds, float(np.mean(probability[first:end])))
         for first, end in found
         if (end - first) * hop_seconds >= SHORTEST_SECONDS
     ]
@@ -58,7 +58,7 @@ def _table(probability: np.ndarray, hop_seconds: float) -> Iterator[str]:
 
 
 def _subtitles(probability: np.ndarray, hop_seconds: float) -> Iterator[str]:
-    for number, one in enumerate(stretches(probability, hop_seconds), 1):
+    for number, one in enumerate(segments(probability, hop_seconds), 1):
         yield f"{number}"
         yield f"{_clock(one.begin)} --> {_clock(one.end)}"
         yield f"speech {100 * one.probability:.0f} %"
@@ -73,7 +73,7 @@ def _clock(seconds: float) -> str:
 
 
 def _labels(probability: np.ndarray, hop_seconds: float) -> Iterator[str]:
-    for one in stretches(probability, hop_seconds):
+    for one in segments(probability, hop_seconds):
         yield f"{one.begin:.6f}\t{one.end:.6f}\tspeech"
 
 
@@ -93,7 +93,7 @@ def check(path: Path, force: bool) -> None:
 
 
 def write(path: Path, probability: np.ndarray, hop_seconds: float) -> None:
-    """Write where speech is, in the format of the extension; arguments as of ``stretches``."""
+    """Write where speech is, in the format of the extension; arguments as of ``segments``."""
     lines = FORMATS[path.suffix.lower()](probability, hop_seconds)
     text = "".join(f"{line}\n" for line in lines)
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
