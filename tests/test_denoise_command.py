@@ -36,7 +36,17 @@ class FakeDenoiser:
     made: ClassVar[list[dict]] = []
     wait = 0.0
 
-    def __init__(self, model, *, channels=1, post_filter=None, attenuation_limit_db=None, linked=True, threads=None):
+    def __init__(
+        self,
+        model,
+        *,
+        channels=1,
+        post_filter=None,
+        attenuation_limit_db=None,
+        linked=True,
+        threads=None,
+        observer=None,
+    ):
         if model == "broken":
             raise ModelError("broken: not a model")
         self.made.append(
