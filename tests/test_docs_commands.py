@@ -219,7 +219,7 @@ def test_the_live_page_makes_a_virtual_microphone(programs, tmp_path):
     why = pulse.missing()
     if why:
         pytest.skip(why)
-    section = documented.section("docs/live.md", "Linux").replace("\\\n", " ").partition("At every login")[0]
+    section = documented.section("docs/live.md", "A cable by hand").replace("\\\n", " ").partition("At every login")[0]
     lines = re.findall(r"^ {4}((?:pactl|percepnet live) .*)$", section, re.MULTILINE)
     assert [line.split()[0] for line in lines] == ["pactl", "pactl", "percepnet", "pactl", "pactl"]
     with pulse.Server() as server:
