@@ -47,7 +47,7 @@ from percepnet_cli.training.data.shard_file import ShardFile
 MOST_BYTES = 2**30
 """Memory that a case may take beyond what its process has at the start."""
 
-MOST_SECONDS = 10
+MOST_SECONDS = 30
 """Time that a case may take, with room for a busy machine."""
 
 PER_PROCESS = 50

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from percepnet_cli.errors import ModelError
-from percepnet_cli.network.graph import Sizes, matrices
-from percepnet_cli.network.modelfile import layout, load_model, model_bytes
+from percepnet_cli.network.graph import PRESETS, Sizes, matrices
+from percepnet_cli.network.modelfile import layout, load_model, model_bytes, shipped_names
 from percepnet_cli.network.quantize import quantize_tensors
 
 SIZES = Sizes(*SMALL)
@@ -229,3 +229,8 @@ def test_a_file_without_permission(path, monkeypatch):
 
 def test_safetensors_alone_reads_the_file():
     assert all(np.array_equal(tensor, TENSORS[name]) for name, tensor in load(DATA).items())
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_preset_trains_a_network_like_the_shipped_one(name):
+    assert load_model(name).sizes == PRESETS[name]

@@ -33,6 +33,14 @@ def test_other_amounts_are_refused(text):
         Percent().convert(text, None, None)
 
 
+def test_amounts_from_python_are_0_to_100():
+    assert choose(None, 0, None, None)["attenuation_limit_db"] == 0
+    assert choose(None, 100, None, None)["attenuation_limit_db"] is None
+    for amount in (-0.1, 100.1):
+        with pytest.raises(ValueError, match="it must be 0 to 100"):
+            choose(None, amount, None, None)
+
+
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 def test_what_is_given_counts_before_the_preset(preset):
     expected = {"attenuation_limit_db": None, "post_filter": None} | PRESETS.get(preset, {})
