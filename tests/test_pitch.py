@@ -134,7 +134,7 @@ def test_decimation_is_a_convolution(rng):
 def test_predictor_solves_the_normal_equations(rng):
     segment = (tone(700, 960)[::4] + noise(240, rng, 0.2)).astype(np.float32)
     lpc = np.zeros(whitening.LPC_ORDER + 1)
-    whitening.predict(segment, whitening.LPC_TAPER, np.zeros(240, np.float32), np.zeros(9), lpc)
+    whitening.predict(segment, whitening.LPC_TAPER, np.zeros(16, np.float32), np.zeros(9), lpc)
     weighted = (segment * whitening.LPC_TAPER).astype(float)
     r = np.array([weighted[: 240 - lag] @ weighted[lag:] for lag in range(whitening.LPC_ORDER + 1)])
     column = r[:-1].copy()

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from percepnet_cli.compute.vectors import INTEGERS, LANES, VECTOR, Vectors
+from percepnet_cli.compute.vectors import INTEGERS, LANES, VECTOR, FusedVectors
 
 I16, I32, I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 HALVES = ir.VectorType(I16, LANES)
@@ -45,7 +45,7 @@ class _BFloat16(ir.Type):  # type: ignore[misc]
 BFLOATS = ir.VectorType(_BFloat16(), LANES)
 
 
-class Gates(Vectors):
+class Gates(FusedVectors):
     """Writes the arithmetic of gates."""
 
     def _function(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:

@@ -27,7 +27,7 @@ from percepnet_cli.compute.kernel_cache import SUFFIX, KernelCache, private_fold
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-"""Reordering and fused multiply-add are wanted; NaN and infinity keep their meaning."""
+"""Reordering and fused multiply-add are allowed; NaN and infinity keep their meaning."""
 
 
 def _source_hash() -> str:
@@ -102,8 +102,17 @@ def kernel(function: Function) -> Function:
     """Compile a numerical loop on first call and keep the machine code on disk.
 
     The function gets contiguous, typed arrays: inputs, tables, state, outputs (last);
-    it allocates nothing, raises nothing, prints nothing and releases the GIL.
+    it allocates nothing, raises nothing, prints nothing and releases the GIL. Floats are added in the order that is
+    written, each result rounded (IEEE 754): so every CPU, and what ``percepnet export`` makes, gives the same bits.
+    A sum over a vector is then slow as a plain loop: ``vectors`` adds it up in lanes.
     """
+    compiled = njit(nogil=True, error_model="numpy")(function)
+    _keep(compiled, function)
+    return compiled
+
+
+def fast_kernel(function: Function) -> Function:
+    """Compile as ``kernel`` does where the last bits may differ from CPU to CPU: nothing of the signal path."""
     compiled = njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
     _keep(compiled, function)
     return compiled
@@ -115,7 +124,7 @@ def part(function: Function) -> Function:
     So a kernel in parts is the machine code of one in one piece, and LLVM optimizes it once, not again with every
     kernel that calls it. Called from Python it works as ``kernel`` does.
     """
-    compiled = njit(inline="always", nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    compiled = njit(inline="always", nogil=True, error_model="numpy")(function)
     _keep(compiled, function)
     return compiled
 

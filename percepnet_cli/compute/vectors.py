@@ -23,7 +23,7 @@ FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 FUSE = ("contract",)
-"""A product and a sum may become one instruction."""
+"""A product and a sum may become one instruction, where the CPU has it: other bits."""
 
 Value = ir.Value
 Complex = tuple[ir.Value, ir.Value]
@@ -32,6 +32,9 @@ Complex = tuple[ir.Value, ir.Value]
 
 class Vectors:
     """Writes arithmetic on vectors of complex numbers with an LLVM builder."""
+
+    flags: tuple[str, ...] = ()
+    """What LLVM may change in additions and products."""
 
     def __init__(self, builder: ir.IRBuilder) -> None:
         self.builder = builder
@@ -43,19 +46,19 @@ class Vectors:
 
     def plus(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """Write x + y, real."""
-        return self.builder.fadd(x, y, flags=FUSE)
+        return self.builder.fadd(x, y, flags=self.flags)
 
     def minus(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """Write x - y, real."""
-        return self.builder.fsub(x, y, flags=FUSE)
+        return self.builder.fsub(x, y, flags=self.flags)
 
     def product(self, x: ir.Value, factor: np.ndarray | float) -> ir.Value:
         """Write x times constants, real."""
-        return self.builder.fmul(x, self.constant(factor), flags=FUSE)
+        return self.builder.fmul(x, self.constant(factor), flags=self.flags)
 
     def times_real(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """Write x times y, real."""
-        return self.builder.fmul(x, y, flags=FUSE)
+        return self.builder.fmul(x, y, flags=self.flags)
 
     def add(self, x: Complex, y: Complex) -> Complex:
         """Write x + y."""
@@ -122,7 +125,7 @@ class Vectors:
 
     def product_one(self, x: ir.Value, factor: float) -> ir.Value:
         """Write a single float times a constant."""
-        return self.builder.fmul(x, self.one(factor), flags=FUSE)
+        return self.builder.fmul(x, self.one(factor), flags=self.flags)
 
     @contextmanager
     def loop(self, count: int | ir.Value, step: int) -> Iterator[ir.Value]:
@@ -226,7 +229,13 @@ class Vectors:
         return rows
 
 
-def vector_function(write: Callable[..., None], *, scalars: int = 0) -> Any:
+class FusedVectors(Vectors):
+    """The same where the last bits may differ from CPU to CPU."""
+
+    flags = FUSE
+
+
+def vector_function(write: Callable[..., None], *, scalars: int = 0, kind: type[Vectors] = Vectors) -> Any:
     """Return a numba function of arrays from a function that writes its code.
 
     ``write`` takes a Vectors, a float* for each array (of float32, int32 or complex64, C-contiguous), and the values of
@@ -241,7 +250,7 @@ def vector_function(write: Callable[..., None], *, scalars: int = 0) -> Any:
                 builder.bitcast(context.make_array(kind)(context, builder, argument).data, FLOAT.as_pointer())
                 for kind, argument in zip(signature.args[:arrays], arguments[:arrays], strict=True)
             ]
-            write(Vectors(builder), *values, *arguments[arrays:])
+            write(kind(builder), *values, *arguments[arrays:])
             return context.get_dummy_value()
 
         return types.void(*kinds), codegen

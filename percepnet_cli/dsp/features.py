@@ -14,6 +14,7 @@ import numpy as np
 
 from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import ENERGY_FLOOR, NUM_BANDS, PERIOD_MIN
+from percepnet_cli.dsp.elementary import log2, log10
 
 FLOOR = np.float32(ENERGY_FLOOR)
 LOG2_PERIOD_MIN = np.float32(math.log2(PERIOD_MIN))
@@ -32,9 +33,9 @@ def pack(E: np.ndarray, coherence: np.ndarray, period: np.ndarray, correlation: 
     for hop in range(hops):
         # Energies of the newest window, coherences of the one behind
         for band in range(NUM_BANDS):
-            out[hop, band] = np.log10(E[hop, band] + FLOOR)
+            out[hop, band] = log10(E[hop, band] + FLOOR)
             out[hop, NUM_BANDS + band] = coherence[hop, band]
 
         # Pitch: octaves above the shortest period, and how sure it is
-        out[hop, 2 * NUM_BANDS] = np.log2(np.float32(period[hop])) - LOG2_PERIOD_MIN
+        out[hop, 2 * NUM_BANDS] = log2(np.float32(period[hop])) - LOG2_PERIOD_MIN
         out[hop, 2 * NUM_BANDS + 1] = correlation[hop]

@@ -7,18 +7,16 @@ what the comb itself took away.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from percepnet_cli.compute.jit import kernel, part
 from percepnet_cli.compute.struct import Struct
 from percepnet_cli.constants import NUM_BANDS, NUM_BINS, POSTFILTER_BETA, SILENCE_ENERGY
 from percepnet_cli.dsp import bands
+from percepnet_cli.dsp.elementary import quarter_sine
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
-HALF_PI = np.float32(math.pi / 2)
 BETA = np.float32(POSTFILTER_BETA)
 SILENCE = np.float32(SILENCE_ENERGY)
 VANISHING = np.float32(1e-30)
@@ -48,7 +46,7 @@ def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
     after = ZERO
     for band in range(gain.shape[0]):
         g = gain[band]
-        w = g * np.sin(HALF_PI * g)
+        w = g * quarter_sine(g)
         out[band] = w
         before += g * g * E[band]
         after += w * w * E[band]

@@ -30,8 +30,6 @@ LPC_DAMPING = 0.8
 LPC_WHITE_NOISE = 1e-4
 """Added to the autocorrelation at lag 0 as a share of it (-40 dB)."""
 
-ZERO = np.float32(0)
-
 
 def decimator() -> np.ndarray:
     """Return the low-pass before decimation: windowed sinc, float32 [48], sum 1."""
@@ -90,27 +88,48 @@ def decimate(signal: np.ndarray, start: int, out: np.ndarray) -> None:
         _decimate(signal, out[hop * BLOCK : (hop + 1) * BLOCK], first)
 
 
+def write_autocorrelate(v: Vectors, segment: Value, taper: Value, out: Value) -> None:
+    """Write the code of the autocorrelation of a tapered segment at lags 0..8.
+
+    In plain loops::
+
+        for lag in range(9):
+            for n in range(lag, 240):
+                out[lag] += segment[n] * taper[n] * segment[n - lag] * taper[n - lag]
+
+    segment, taper: float*, 240; out: float*, 16, written.
+    """
+    # Tapered, with zeros before it, so that every lag has as many products
+    tapered = v.stack(LANES + LPC_WINDOW)
+    v.store(v.constant(0.0), tapered, 0)
+    blocks = range(0, LPC_WINDOW, LANES)
+    for n in blocks:
+        v.store(v.times_real(v.load(segment, n), v.load(taper, n)), tapered, LANES + n)
+
+    # 16 partial sums for each lag, then one
+    totals = [v.constant(0.0)] * LANES
+    for lag in range(LPC_ORDER + 1):
+        for n in blocks:
+            part = v.times_real(v.load(tapered, LANES + n), v.load(tapered, LANES + n - lag))
+            totals[lag] = v.plus(totals[lag], part)
+    v.store(v.sums(totals), out, 0)
+
+
+_autocorrelate = vector_function(write_autocorrelate)
+
+
 @kernel
-def predict(
-    segment: np.ndarray, taper: np.ndarray, weighted: np.ndarray, correlation: np.ndarray, lpc: np.ndarray
-) -> None:
+def predict(segment: np.ndarray, taper: np.ndarray, sums: np.ndarray, correlation: np.ndarray, lpc: np.ndarray) -> None:
     """Linear prediction by the autocorrelation method (Levinson and Durbin), damped.
 
-    segment: float32 [240]; taper: float32 [240]; weighted: float32 [240], correlation: float64 [9], working space.
+    segment: float32 [240]; taper: float32 [240]; sums: float32 [16], correlation: float64 [9], working space.
     lpc: float64 [9], written: the whitening filter 1, a_1, ..., a_8.
     """
-    # Taper
-    size = segment.shape[0]
-    for n in range(size):
-        weighted[n] = segment[n] * taper[n]
-
-    # Autocorrelation at lags 0..8
+    # Taper, autocorrelation at lags 0..8
     order = lpc.shape[0] - 1
+    _autocorrelate(segment, taper, sums)
     for lag in range(order + 1):
-        r = ZERO
-        for n in range(lag, size):
-            r += weighted[n] * weighted[n - lag]
-        correlation[lag] = np.float64(r)
+        correlation[lag] = np.float64(sums[lag])
 
     # Levinson and Durbin: each order from the one before
     for i in range(1, order + 1):
@@ -141,14 +160,14 @@ def predict(
 def whiten(
     decimated: np.ndarray,
     taper: np.ndarray,
-    weighted: np.ndarray,
+    sums: np.ndarray,
     correlation: np.ndarray,
     lpc: np.ndarray,
     residual: np.ndarray,
 ) -> None:
     """Filter each new block with the predictor of the 20 ms that end with it.
 
-    decimated: float32 [240 + hops * 120], 240 old samples first. taper, weighted, correlation, lpc:
+    decimated: float32 [240 + hops * 120], 240 old samples first. taper, sums, correlation, lpc:
     see ``predict``. residual: float32 [hops * 120], written.
     """
     hops = residual.shape[0] // BLOCK
@@ -157,7 +176,7 @@ def whiten(
         first = LPC_WINDOW + hop * BLOCK
 
         # A predictor of the 20 ms that end with this block
-        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, weighted, correlation, lpc)
+        predict(decimated[first + BLOCK - LPC_WINDOW : first + BLOCK], taper, sums, correlation, lpc)
 
         # e(n) = y(n) + sum a_i y(n - i), coefficient by coefficient over the whole block
         for n in range(BLOCK):
@@ -172,14 +191,14 @@ class Whitener(Struct):
     """The memory of one channel's decimated signal, for blocks of up to ``max_hops`` hops."""
 
     decimated: DelayLine
-    weighted: np.ndarray
+    sums: np.ndarray
     correlation: np.ndarray
     lpc: np.ndarray
 
     def __init__(self, max_hops: int) -> None:
         super().__init__(
             decimated=DelayLine(LPC_WINDOW, max_hops * BLOCK),
-            weighted=np.zeros(LPC_WINDOW, np.float32),
+            sums=np.zeros(LANES, np.float32),
             correlation=np.zeros(LPC_ORDER + 1, np.float64),
             lpc=np.zeros(LPC_ORDER + 1, np.float64),
         )
@@ -194,4 +213,4 @@ def decimate_and_whiten(whitener: Whitener, signal: np.ndarray, start: int, out:
     """
     decimated = extend(whitener.decimated, len(out))
     decimate(signal, start, decimated[LPC_WINDOW:])
-    whiten(decimated, LPC_TAPER, whitener.weighted, whitener.correlation, whitener.lpc, out)
+    whiten(decimated, LPC_TAPER, whitener.sums, whitener.correlation, whitener.lpc, out)

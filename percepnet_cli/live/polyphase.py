@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import fast_kernel
 
 HALF_WIDTH = 36
 """Samples on each side of the filter, at the lower of both rates: with KAISER_BETA 100 dB of rejection from 1.09 of its
@@ -20,7 +20,7 @@ KAISER_BETA = 10.06
 """0.1102 (100 dB - 8.7): Kaiser's rule for the window."""
 
 
-@kernel
+@fast_kernel
 def convert(
     samples: np.ndarray, table: np.ndarray, first: int, up: int, down: int, offset: int, out: np.ndarray
 ) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
-from percepnet_cli.compute.vectors import INDEX, LANES, Value, Vectors, vector_function
+from percepnet_cli.compute.jit import fast_kernel
+from percepnet_cli.compute.vectors import INDEX, LANES, FusedVectors, Value, Vectors, vector_function
 from percepnet_cli.constants import HOP_SIZE, NUM_BINS, SAMPLE_RATE
 from percepnet_cli.dsp import fft
 
@@ -15,7 +15,7 @@ ACTIVE_RANGE_DB = 30
 """Frames within this of a loud one count as active when a level is measured."""
 
 
-@kernel
+@fast_kernel
 def biquad(samples: np.ndarray, b: np.ndarray, a: np.ndarray, out: np.ndarray) -> None:
     """Second-order filter from rest. samples, out: float32 [n]; b, a: float64 [3], a[0] = 1."""
     s0 = 0.0
@@ -28,7 +28,7 @@ def biquad(samples: np.ndarray, b: np.ndarray, a: np.ndarray, out: np.ndarray) -
         out[n] = y
 
 
-@kernel
+@fast_kernel
 def _mean_powers(samples: np.ndarray, out: np.ndarray) -> None:
     """Write the mean power of each 10 ms. samples: float32 [n]; out: float32 [n // 480]."""
     for frame in range(out.shape[0]):
@@ -115,10 +115,10 @@ def write_products(v: Vectors, x: Value, h: Value, out: Value, row: Value, parts
         v.store_pairs((v.load(re, 0), v.load(im, 0)), v.at(out, place), 0)
 
 
-_products = vector_function(write_products, scalars=3)
+_products = vector_function(write_products, scalars=3, kind=FusedVectors)
 
 
-@kernel
+@fast_kernel
 def _pack(spectra: np.ndarray, first: int, out: np.ndarray) -> None:
     """Sort spectra into columns. spectra: complex64 [n, 481]; out: float32 [columns, rows, 2, 16], from row `first`."""
     for column in range(out.shape[0]):
@@ -129,7 +129,7 @@ def _pack(spectra: np.ndarray, first: int, out: np.ndarray) -> None:
                 out[column, first + row, 1, lane] = spectra[row, bins + lane].imag
 
 
-@kernel
+@fast_kernel
 def _multiply_add(x: np.ndarray, h: np.ndarray, out: np.ndarray) -> None:
     """Add up the products of the latest blocks' spectra with the parts of a response.
 

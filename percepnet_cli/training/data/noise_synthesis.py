@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import fast_kernel
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS, NUM_BINS, SAMPLE_RATE, WINDOW_SIZE
 from percepnet_cli.dsp import bands, stft
 
@@ -17,7 +17,7 @@ GRAIN_S = (0.03, 0.5)
 FADE_SAMPLES = HOP_SIZE // 2
 
 
-@kernel
+@fast_kernel
 def _scale_bins(spectra: np.ndarray, gain: np.ndarray, row: np.ndarray) -> None:
     """Multiply spectra, complex64 [hops, 481], by gains, float32 [hops, 34]. row: float32 [481], working space."""
     for hop in range(spectra.shape[0]):

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import fast_kernel
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 
 STEP = HOP_SIZE // 2
@@ -26,7 +26,7 @@ SCALE = (0, 2, 4, 5, 7, 9, 11)
 """Semitones of a major scale."""
 
 
-@kernel
+@fast_kernel
 def add_tone(hz: np.ndarray, level: np.ndarray, cosines: np.ndarray, sines: np.ndarray, out: np.ndarray) -> None:
     """Add a tone with harmonics to a signal.
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel, part
+from percepnet_cli.compute.jit import fast_kernel, part
 
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
@@ -39,7 +39,7 @@ LOWEST_BIT = np.uint32(1)
 JUST_BELOW_HALF = np.uint32(0x7FFF)
 
 
-@kernel
+@fast_kernel
 def widen(v: Any, two: bool) -> Any:
     """Return float32 from the bits of a bfloat16, or from a float32."""
     if two:
@@ -47,7 +47,7 @@ def widen(v: Any, two: bool) -> Any:
     return np.float32(v)
 
 
-@kernel
+@fast_kernel
 def narrow(x: Any) -> Any:
     """Return the bits of the nearest bfloat16, ties to even."""
     # Add just below half of the last bit that is kept, and half if that bit is odd: ties become even
@@ -56,7 +56,7 @@ def narrow(x: Any) -> Any:
     return np.uint16(u >> SIXTEEN)
 
 
-@kernel
+@fast_kernel
 def exp2(y: Any) -> Any:
     """Return 2^y, y limited to +-40; relative error 2e-7."""
     y = min(max(y, -LIMIT), LIMIT)
@@ -70,13 +70,13 @@ def exp2(y: Any) -> Any:
     return p * np.int32((k + EXPONENT_BIAS) << MANTISSA_BITS).view(np.float32)
 
 
-@kernel
+@fast_kernel
 def sigmoid(x: Any) -> Any:
     """Return the logistic function."""
     return ONE / (ONE + exp2(-LOG2E * x))
 
 
-@kernel
+@fast_kernel
 def tanh(x: Any) -> Any:
     """Return the hyperbolic tangent; absolute error 2e-7."""
     return ONE - TWO / (ONE + exp2(TWO * LOG2E * x))
@@ -138,7 +138,7 @@ def next_state(
             output[j] = v
 
 
-@kernel
+@fast_kernel
 def gates_forward(
     t: int,
     after: int,
@@ -284,7 +284,7 @@ def give_both(
             grad_product[j] = v
 
 
-@kernel
+@fast_kernel
 def gates_backward(
     t: int,
     before: int,

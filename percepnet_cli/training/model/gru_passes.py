@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from percepnet_cli.compute.gates import gates_backward_16, gates_forward_16
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import fast_kernel
 from percepnet_cli.compute.tiles import (
     DEPTH,
     PAIRS,
@@ -31,7 +31,7 @@ BLOCK = 2 * SIDE
 """Sequences whose product is made at once."""
 
 
-@kernel
+@fast_kernel
 def multiply(
     a: np.ndarray, first: int, stride: int, rows: int, b: np.ndarray, columns: int, steps: int, c: np.ndarray
 ) -> None:
@@ -61,7 +61,7 @@ def multiply(
             multiply_11(a, first, stride, b, tile * panel, panel, steps, c, tile * SIDE, columns)
 
 
-@kernel
+@fast_kernel
 def add_multiplied(
     a: np.ndarray,
     first: int,
@@ -95,7 +95,7 @@ def add_multiplied(
             add_11(a, first, stride, b, tile * panel + skip, panel, steps, c, place + tile * SIDE, columns)
 
 
-@kernel
+@fast_kernel
 def forward_pass(
     against_time: bool,
     number: int,
@@ -187,7 +187,7 @@ def forward_pass(
     load_configuration(before)
 
 
-@kernel
+@fast_kernel
 def backward_pass(
     against_time: bool,
     number: int,
