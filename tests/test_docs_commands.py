@@ -26,7 +26,7 @@ PARSED_ONLY = {
     r"percepnet live": "a microphone; tests/test_live_pulse.py has one",
     r"percepnet (play|demo)": "a sound device; tests/test_play_pulse.py has one",
     r"arecord": "a microphone",
-    r"percepnet export": "half a minute each; tests/test_export.py and test_export_wasm.py do it",
+    r"percepnet export": "a minute each; tests/test_export*.py do it",
     r"--scheduler": "a cluster; tests/test_cluster.py starts one",
     r"s3://": "a store in a cloud; tests/test_cluster.py has fsspec's memory://",
     r"parallel ": "several machines",

@@ -103,9 +103,8 @@ def test_it_does_what_python_does(run, noisy):
     assert len(whole) == len(noisy) and len(done.written["hour"]) == 0
     assert done.value == sorted(done.value) and done.value[-1] == 1 and len(done.value) > 3
 
-    # The sums of the network are whole numbers; what is rounded to 8 bits before them may differ by one
-    assert snr_db(Denoiser("lite").denoise(noisy), whole) > 45
-    assert snr_db(Denoiser("lite", attenuation_limit_db=6).denoise(noisy), limited) > 45
+    assert np.array_equal(Denoiser("lite").denoise(noisy), whole)
+    assert np.array_equal(Denoiser("lite", attenuation_limit_db=6).denoise(noisy), limited)
 
 
 @needs_zig
@@ -213,8 +212,7 @@ def test_silence_and_broken_samples_are_as_in_python(run):
     samples = noise(48000, np.random.default_rng(7), 0.1).astype(np.float32)
     samples[[9000, 30000]] = np.nan, np.inf
     out = run(script, x=samples).written["out"]
-    assert np.isfinite(out).all()
-    assert snr_db(Denoiser("lite").denoise(samples), out) > 45
+    assert np.isfinite(out).all() and np.array_equal(Denoiser("lite").denoise(samples), out)
 
 
 @needs_zig
@@ -231,38 +229,34 @@ def test_without_a_browser_other_rates_are_refused(package, tmp_path):
 @needs_zig
 @needs_node
 @pytest.mark.slow
-def test_the_functions_of_mathematics_are_right_to_the_last_bit_but_one(tmp_path):
+def test_powers_are_right_to_the_last_bit_but_one(tmp_path):
     zig = [sys.executable, "-m", "ziglang"]
     source = ROOT / "percepnet_cli" / "export" / "freestanding.c"
     options = ["-target", "wasm32-wasi", "-O3", "-mbulk-memory", "-c"]
     subprocess.run([*zig, "cc", *options, source, "-o", "math.o"], cwd=tmp_path, check=True, timeout=100)
-    names = ("log2f", "log10f", "sinf", "powf")
-    link = [*zig, "wasm-ld", "--no-entry", *(f"--export={name}" for name in names), "math.o", "-o", "math.wasm"]
+    link = [*zig, "wasm-ld", "--no-entry", "--export=pow", "math.o", "-o", "math.wasm"]
     subprocess.run(link, cwd=tmp_path, check=True, timeout=100)
 
     rng = np.random.default_rng(8)
-    positive = np.concatenate(([0, 1e-45, 1e-38, 1, 0.70710677, 1.4142135, np.inf], np.exp(rng.uniform(-90, 85, 5000))))
-    angles = rng.uniform(-10, 10, 5000)
-    powers = np.concatenate(([0, 1, -1, -20, -50, 50], rng.uniform(-30, 30, 1000)))
-    inputs = [np.asarray(values, np.float32) for values in (positive, positive, angles, powers)]
-    calls = ["log2f(x)", "log10f(x)", "sinf(x)", "powf(10, x)"]
-    with np.errstate(divide="ignore", over="ignore"):
-        wanted = [np.log2, np.log10, np.sin, lambda x: np.power(10.0, x)]
-        expected = [f(x.astype(np.float64)).astype(np.float32) for f, x in zip(wanted, inputs, strict=True)]
-    for call, x, y in zip(calls, inputs, expected, strict=True):
-        x.tofile(tmp_path / "x")
-        script = """
-        const fs = require("fs");
-        const module = new WebAssembly.Module(fs.readFileSync("math.wasm"));
-        const {log2f, log10f, sinf, powf} = new WebAssembly.Instance(module).exports;
-        const x = new Float32Array(new Uint8Array(fs.readFileSync("x")).buffer);
-        fs.writeFileSync("y", new Uint8Array(x.map((x) => CALL).buffer));
-        """
-        subprocess.run(["node", "-e", script.replace("CALL", call)], cwd=tmp_path, check=True, timeout=100)
-        got = np.fromfile(tmp_path / "y", np.float32)
-        finite = np.isfinite(y)
-        assert np.array_equal(got[~finite], y[~finite]), call
-        assert (np.abs(got[finite] - y[finite]) <= np.spacing(np.abs(y[finite]))).all(), call
+    x = np.concatenate(([0, 1, -1, -20, -50, 50, -400, 400], rng.uniform(-30, 30, 5000)))
+    with np.errstate(over="ignore"):
+        y = np.power(10.0, x)
+    x.tofile(tmp_path / "x")
+    script = """
+    const fs = require("fs");
+    const {pow} = new WebAssembly.Instance(new WebAssembly.Module(fs.readFileSync("math.wasm"))).exports;
+    const x = new Float64Array(new Uint8Array(fs.readFileSync("x")).buffer);
+    fs.writeFileSync("y", new Uint8Array(x.map((x) => pow(10, x)).buffer));
+    """
+    subprocess.run(["node", "-e", script], cwd=tmp_path, check=True, timeout=100)
+    got = np.fromfile(tmp_path / "y", np.float64)
+
+    # As floats, which is what they become
+    with np.errstate(over="ignore"):
+        y, got = y.astype(np.float32), got.astype(np.float32)
+    finite = np.isfinite(y)
+    assert np.array_equal(got[~finite], y[~finite])
+    assert (np.abs(got[finite] - y[finite]) <= np.spacing(np.abs(y[finite]))).all()
 
 
 @needs_zig

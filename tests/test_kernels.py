@@ -91,7 +91,7 @@ def helpers(kernels):
     for path in PACKAGE.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(function, ast.FunctionDef) and any(
-                getattr(d, "id", None) in ("kernel", "part") for d in function.decorator_list
+                getattr(d, "id", None) in ("kernel", "fast_kernel", "part") for d in function.decorator_list
             ):
                 for node in ast.walk(function):
                     if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""``percepnet export``: the denoiser as a library for programs that know nothing of Python."""
+"""``percepnet export``: the denoiser as a library or plug-in for programs that know nothing of Python."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from percepnet_cli.export.targets import TARGETS
 DEFAULT_TARGET = "x86_64-linux"
 
 EXAMPLES = """
+    percepnet export ladspa ~/.ladspa
     percepnet export c percepnet-c/
     percepnet export c --model lite --target aarch64-linux percepnet-c/
     percepnet export wasm --model lite percepnet-web/
@@ -24,7 +25,7 @@ EXAMPLES = """
 
 
 @click.command(cls=CommandWithSections, examples=EXAMPLES)
-@click.argument("kind", type=click.Choice(["c", "wasm"]))
+@click.argument("kind", type=click.Choice(["c", "ladspa", "wasm"]))
 @click.argument("folder", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-m", "--model", metavar="NAME|FILE", default=DEFAULT_MODEL, show_default=True, help="Its weights.")
 @click.option(
@@ -35,10 +36,13 @@ EXAMPLES = """
 )
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 def export(kind: str, folder: Path, model: str, target: str | None, force: bool) -> None:
-    """Make a C library or a folder for web pages that denoises without Python.
+    """Make a library, a plug-in or a folder for web pages that denoises without Python.
 
     c: OUT gets percepnet.h, which explains itself, a shared and a static library. One hop of 10 ms is one call; streams
     share nothing, and nothing is allocated while they run.
+
+    ladspa: OUT gets percepnet_ladspa.so, a plug-in for PipeWire, Audacity, ffmpeg, sox and other hosts of LADSPA, mono
+    and stereo, at 48 kHz.
 
     wasm: OUT gets percepnet.wasm and a JavaScript module, ready for npm: its README.md explains recordings, streams and
     the node for the audio thread.
@@ -52,7 +56,7 @@ def export(kind: str, folder: Path, model: str, target: str | None, force: bool)
     if kind == "wasm" and target is not None:
         raise click.UsageError("wasm runs on any machine: it takes no --target")
     target = target or DEFAULT_TARGET
-    names = web.results() if kind == "wasm" else library.results(target)
+    names = web.results() if kind == "wasm" else library.results(kind, target)
     check_folder(folder)
     for name in names if folder.exists() else []:
         check_file(folder / name, force)
@@ -60,6 +64,6 @@ def export(kind: str, folder: Path, model: str, target: str | None, force: bool)
     if kind == "wasm":
         web.build(folder, model)
     else:
-        library.build(folder, model, target)
+        library.build(kind, folder, model, target)
     for name in names:
         echo(str(folder / name))

@@ -1,4 +1,4 @@
-/* What C code expects of a system, for WebAssembly without one: memory, and four functions of mathematics. */
+/* What C code expects of a system, for WebAssembly without one: memory, and powers. */
 
 #include <math.h>
 #include <stdint.h>
@@ -55,7 +55,7 @@ void free(void *place) {
     unused = freed;
 }
 
-/* --- Mathematics: series in 64 bits, whose rests are far below the last bit of the 32 that are returned. */
+/* --- Mathematics: series in 64 bits, whose rests are far below the last bit of the 32 that become of the result. */
 
 static double log2_of(double x) {
     if (x == 0) return -HUGE_VAL;
@@ -76,27 +76,11 @@ static double log2_of(double x) {
     return e + 2 * 1.4426950408889634 * sum;
 }
 
-/* Floats are normal numbers in 64 bits, the smallest ones too. */
-float log2f(float x) { return (float)log2_of(x); }
-
-float log10f(float x) { return (float)(0.30102999566398120 * log2_of(x)); }
-
-/* Of angles that 64 bits can take whole turns from: up to a million or so. */
-float sinf(float x) {
-    const double pi = 3.14159265358979324;
-    double turns = __builtin_rint(x / pi), r = x - turns * pi;
-
-    /* r - r^3 / 3! + r^5 / 5! ..., r at most a quarter of a turn */
-    double term = r, sum = 0;
-    for (int k = 1; k <= 19; k += 2, term *= -r * r / ((k - 1) * k)) sum += term;
-    return (float)(__builtin_fabs(turns - 2 * __builtin_rint(turns / 2)) == 1 ? -sum : sum);
-}
-
 /* Of positive x. */
-float powf(float x, float y) {
+double pow(double x, double y) {
     double power = y * log2_of(x), whole = __builtin_rint(power);
     if (power != power) return NAN;
-    if (whole < -1000 || whole > 1000) return whole < 0 ? 0 : HUGE_VALF;
+    if (whole < -1000 || whole > 1000) return whole < 0 ? 0 : HUGE_VAL;
 
     /* 2^whole e^(f ln 2), f at most a half */
     double step = (power - whole) * 0.69314718055994531, term = 1, sum = 0;
@@ -104,5 +88,5 @@ float powf(float x, float y) {
     uint64_t bits = (uint64_t)(1023 + (int)whole) << 52;
     double scale;
     memcpy(&scale, &bits, sizeof scale);
-    return (float)(sum * scale);
+    return sum * scale;
 }

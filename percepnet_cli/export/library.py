@@ -1,12 +1,14 @@
-"""The C library: the compiled path, its memory and ``percepnet.c``, put together by zig's compiler for a target."""
+"""C library and LADSPA plug-in: the compiled path, its memory and C sources, put together by zig for a target."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from importlib import resources
 from pathlib import Path
 
@@ -15,23 +17,32 @@ from percepnet_cli.export.native import data_object, path_object
 from percepnet_cli.export.portable import portable
 from percepnet_cli.export.targets import TARGETS
 from percepnet_cli.extras import missing, sentence
-from percepnet_cli.network.modelfile import load_model
+from percepnet_cli.network.modelfile import Model, load_model
 from percepnet_cli.storage.atomic import write_atomically
 
 STATIC = "libpercepnet.a"
-SOURCES = ("percepnet.c", "percepnet.h")
+LADSPA = "percepnet_ladspa"
+SOURCES = ("percepnet.c", "percepnet.h", "ladspa.c", "ladspa_api.h")
+
+FIRST_ID, IDS = 0x800000, 0x800000
+"""LADSPA knows plug-ins by numbers of 24 bits. Ours are not registered; the upper half is all but empty."""
 
 
-def results(target: str) -> list[str]:
+def results(kind: str, target: str) -> list[str]:
     """Return the names of the files that ``build`` makes."""
-    return ["percepnet.h", TARGETS[target].shared, STATIC]
+    shared = TARGETS[target].shared
+    if kind == "ladspa":
+        return [LADSPA + Path(shared).suffix]
+    return ["percepnet.h", shared, STATIC]
 
 
-def build(folder: Path, name: str, target: str) -> None:
-    """Make the header, the shared and the static library of a model.
+def build(kind: str, folder: Path, name: str, target: str) -> None:
+    """Make the libraries of a model: ``c`` is a header, a shared and a static library, ``ladspa`` a plug-in.
 
     Parameters
     ----------
+    kind
+        One of the two.
     folder
         Where they go; has to be there. What has their names is replaced.
     name
@@ -52,7 +63,8 @@ def build(folder: Path, name: str, target: str) -> None:
     """
     if missing("ziglang"):
         raise ExtraError(sentence("exporting", ["ziglang"]))
-    if load_model(name).sizes.bidirectional:
+    model = load_model(name)
+    if model.sizes.bidirectional:
         raise ModelError(f"{name}: a network that looks ahead cannot be exported, only causal ones")
     chosen = TARGETS[target]
 
@@ -67,19 +79,38 @@ def build(folder: Path, name: str, target: str) -> None:
         objects = ["data.o"]
         for suffix, cpu in (("base", chosen.base), ("fast", chosen.fast)):
             if cpu is not None:
-                content = path_object(made.code, made.function, f"percepnet_path_{suffix}", chosen.triple, cpu)
+                content = path_object(made.code, suffix, chosen.triple, cpu)
                 (work / f"{suffix}.o").write_bytes(content)
                 objects.append(f"{suffix}.o")
 
         # zig compiles the C part and links
         common = ["-target", chosen.zig, "-O2", "-fPIC", "-fvisibility=hidden"]
         common += ["-DPERCEPNET_FAST"] if chosen.fast is not None else []
-        _zig(work, "cc", *common, "-c", "percepnet.c", "-o", "shim.o")
-        _zig(work, "cc", *common, "-shared", "shim.o", *objects, "-o", chosen.shared)
-        _zig(work, "ar", "rcs", STATIC, "shim.o", *objects)
+        if kind == "ladspa":
+            sources = [*_ladspa_settings(model), "percepnet.c", "ladspa.c"]
+            _zig(work, "cc", *common, *sources, "-shared", "-s", *objects, "-o", *results(kind, target))
+        else:
+            _zig(work, "cc", *common, "-c", "percepnet.c", "-o", "shim.o")
+            _zig(work, "cc", *common, "-shared", "-s", "shim.o", *objects, "-o", chosen.shared)
+            _zig(work, "ar", "rcs", STATIC, "shim.o", *objects)
 
-        for result in results(target):
+        for result in results(kind, target):
             _put(work / result, folder / result)
+
+
+def _ladspa_settings(model: Model) -> list[str]:
+    """Return what ``ladspa.c`` wants to know of a model, as arguments of a compiler."""
+    # Two plug-ins a model, whose numbers follow each other; hosts that go by numbers then tell models apart
+    name = re.sub(r"[^\w .+-]", "_", model.name, flags=re.ASCII)
+    number = FIRST_ID + 2 * (zlib.crc32(name.encode()) % (IDS // 2))
+    values = {
+        "PERCEPNET_API": "",
+        "PERCEPNET_MODEL": f'"{name}"',
+        "PERCEPNET_ID": number,
+        "PERCEPNET_POST_FILTER": int(model.post_filter),
+        "PERCEPNET_LICENSE": '"BSD-3-Clause"',
+    }
+    return [f"-D{key}={value}" for key, value in values.items()]
 
 
 def _put(source: Path, target: Path) -> None:

@@ -13,17 +13,18 @@ import struct
 import llvmlite.binding as llvm
 
 from percepnet_cli.export.image import Image
+from percepnet_cli.export.portable import Code
 from percepnet_cli.export.targets import CPU
 
 
 def _bytes(name: str, content: bytes, alignment: int) -> str:
     """Return LLVM text of a constant of bytes."""
     text = "".join(f"\\{byte:02X}" for byte in content)
-    return f'@{name} = constant [{len(content)} x i8] c"{text}", align {alignment}\n'
+    return f'@{name} = hidden constant [{len(content)} x i8] c"{text}", align {alignment}\n'
 
 
 def _numbers(name: str, kind: str, value: int) -> str:
-    return f"@{name} = constant {kind} {value}\n"
+    return f"@{name} = hidden constant {kind} {value}\n"
 
 
 def image_text(image: Image, samples: str, out: str, post_filter: bool) -> str:
@@ -63,27 +64,32 @@ def data_object(text: str, triple: str, cpu: CPU) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-def path_object(code: str, function: str, name: str, triple: str, cpu: CPU) -> bytes:
+def path_object(code: dict[str, Code], suffix: str, triple: str, cpu: CPU) -> bytes:
     """Return an object of the path.
 
     Parameters
     ----------
-    code, function
-        What ``portable.portable_code`` returns.
-    name
-        What the function is called in the object; nothing else is seen from outside.
+    code
+        What ``portable.portable`` returns.
+    suffix
+        What is added to the functions' names, percepnet_process and the like; nothing else is seen from outside.
     triple, cpu
         What to compile for.
     """
     machine = _machine(triple, cpu)
-    module = llvm.parse_assembly(code)
+    module, *others = (llvm.parse_assembly(one.text) for one in code.values())
+    for other in others:
+        module.link_in(other)
     module.triple, module.data_layout = triple, str(machine.target_data)
 
-    # The path alone stays visible: numba's ways to call it from Python go away
+    # These functions alone stay visible: numba's ways to call them from Python go away
+    visible = {one.function for one in code.values()}
     for value in (*module.functions, *module.global_variables):
-        if not value.is_declaration and value.name != function:
+        if not value.is_declaration and value.name not in visible:
             value.linkage = "internal"
-    module.get_function(function).name = name
+    for name, one in code.items():
+        function = module.get_function(one.function)
+        function.name, function.visibility = f"percepnet_{name}_{suffix}", "hidden"
     module.verify()
 
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOP = 480, LATENCY = 1440, ALIGNMENT = 64 };
+enum { HOP = 480, LATENCY = 1440, ALIGNMENT = 64, CHANNELS = 2 };
 
 /* Made from the model and the compiled path: see export/image.py. */
 extern const unsigned char percepnet_constants[];
@@ -20,14 +20,27 @@ extern const uint64_t percepnet_address_count;
 extern const struct {
     uint32_t word, target, constant;
 } percepnet_addresses[];
-typedef int32_t path_function(void **result, void **error, int64_t path, int64_t hops, uint8_t post_filter, float dry);
-extern path_function percepnet_path_base;
+
+/* signal_path.process and pair.process_pair, once for each kind of CPU. A path is the address of a stream's memory. */
+typedef int32_t process_function(void **result, void **error, int64_t path, int64_t hops, uint8_t post_filter,
+                                 float dry);
+typedef int32_t process_pair_function(void **result, void **error, int64_t left, int64_t right, int64_t hops,
+                                      uint8_t post_filter, float dry);
+typedef struct {
+    process_function *process;
+    process_pair_function *process_pair;
+} functions;
+extern process_function percepnet_process_base;
+extern process_pair_function percepnet_process_pair_base;
+static const functions base = {percepnet_process_base, percepnet_process_pair_base};
 #ifdef PERCEPNET_FAST
-extern path_function percepnet_path_fast;
+extern process_function percepnet_process_fast;
+extern process_pair_function percepnet_process_pair_fast;
+static const functions fast = {percepnet_process_fast, percepnet_process_pair_fast};
 #endif
 
 struct percepnet {
-    path_function *path;
+    const functions *functions;
     unsigned char *memory;
     void *allocated;
     float dry;
@@ -41,6 +54,14 @@ struct percepnet {
 
 /* Compiled code asks for this when an array that it owns is not needed any more; it owns none. */
 void NRT_MemInfo_call_dtor(void *info) { (void)info; }
+
+static const functions *fastest(void) {
+#ifdef PERCEPNET_FAST
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &fast;
+#endif
+    return &base;
+}
 
 static float *array(const percepnet *stream, uint64_t place) { return (float *)(void *)(stream->memory + place); }
 
@@ -66,41 +87,71 @@ percepnet *percepnet_create(void) {
     }
     uintptr_t place = (uintptr_t)stream->allocated;
     stream->memory = (unsigned char *)stream->allocated + (ALIGNMENT - place % ALIGNMENT) % ALIGNMENT;
-    stream->path = percepnet_path_base;
-#ifdef PERCEPNET_FAST
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) stream->path = percepnet_path_fast;
-#endif
+    stream->functions = fastest();
     stream->post_filter = percepnet_post_filter_default;
     percepnet_reset(stream);
     return stream;
 }
 
-/* One hop through the path. */
-static void run_hop(percepnet *stream, const float *in, float *out) {
+static int64_t path(const percepnet *stream) { return (int64_t)(intptr_t)stream->memory; }
+
+/* One hop of one or two channels through the path. */
+static void run_hop(percepnet *const *streams, int channels, const float *const *in, float *const *out) {
+    const percepnet *first = streams[0];
+    uint8_t post_filter = (uint8_t)first->post_filter;
     void *result = NULL, *error = NULL;
-    memcpy(array(stream, percepnet_samples_place), in, HOP * sizeof *in);
-    stream->path(&result, &error, (int64_t)(intptr_t)stream->memory, 1, (uint8_t)stream->post_filter, stream->dry);
-    memcpy(out, array(stream, percepnet_out_place), HOP * sizeof *out);
+    for (int c = 0; c < channels; c++) {
+        memcpy(array(streams[c], percepnet_samples_place), in[c], HOP * sizeof **in);
+    }
+    if (channels == 1) {
+        first->functions->process(&result, &error, path(first), 1, post_filter, first->dry);
+    } else {
+        first->functions->process_pair(&result, &error, path(first), path(streams[1]), 1, post_filter, first->dry);
+    }
+    for (int c = 0; c < channels; c++) {
+        memcpy(out[c], array(streams[c], percepnet_out_place), HOP * sizeof **out);
+    }
+}
+
+/* One or two channels, all with the same number of samples that wait. Any in may be any out. */
+static void process(percepnet *const *streams, int channels, const float *const *given, float *const *wanted,
+                    size_t n) {
+    const float *in[CHANNELS];
+    float *out[CHANNELS];
+    for (int c = 0; c < channels; c++) {
+        in[c] = given[c], out[c] = wanted[c];
+        if (n % HOP != 0) streams[c]->fixed = 0;
+    }
+
+    while (n > 0) {
+        size_t filled = (size_t)streams[0]->filled, part = HOP - filled < n ? HOP - filled : n;
+        if (streams[0]->fixed) {
+            run_hop(streams, channels, in, out);
+        } else {
+            /* A sample goes out for each that comes in: those of the hop before, in the same place */
+            for (int c = 0; c < channels; c++) memcpy(streams[c]->waiting + filled, in[c], part * sizeof **in);
+            for (int c = 0; c < channels; c++) memcpy(out[c], streams[c]->ready + filled, part * sizeof **out);
+            if (filled + part == HOP) {
+                const float *waiting[CHANNELS];
+                float *ready[CHANNELS];
+                for (int c = 0; c < channels; c++) waiting[c] = streams[c]->waiting, ready[c] = streams[c]->ready;
+                run_hop(streams, channels, waiting, ready);
+            }
+        }
+        for (int c = 0; c < channels; c++) {
+            if (!streams[c]->fixed) streams[c]->filled = (int)((filled + part) % HOP);
+            in[c] += part, out[c] += part;
+        }
+        n -= part;
+    }
 }
 
 void percepnet_process(percepnet *stream, const float *in, float *out, size_t n) {
-    if (stream->fixed && stream->filled == 0) {
-        for (; n >= HOP; n -= HOP, in += HOP, out += HOP) run_hop(stream, in, out);
-    }
+    process(&stream, 1, &in, &out, n);
+}
 
-    /* A sample goes out for each that comes in: those of the hop before, in the same place. */
-    while (n > 0) {
-        size_t part = (size_t)(HOP - stream->filled) < n ? (size_t)(HOP - stream->filled) : n;
-        memcpy(stream->waiting + stream->filled, in, part * sizeof *in);
-        memcpy(out, stream->ready + stream->filled, part * sizeof *out);
-        stream->filled += (int)part;
-        in += part, out += part, n -= part;
-        if (stream->filled == HOP) {
-            run_hop(stream, stream->waiting, stream->ready);
-            stream->filled = 0;
-        }
-    }
+void percepnet_process_pair(percepnet *const streams[2], const float *const in[2], float *const out[2], size_t n) {
+    process(streams, 2, in, out, n);
 }
 
 int percepnet_latency(const percepnet *stream) { return stream->fixed ? LATENCY : LATENCY + HOP; }
@@ -111,7 +162,7 @@ void percepnet_set_fixed_blocks(percepnet *stream, int fixed) {
 }
 
 void percepnet_set_attenuation_limit(percepnet *stream, float limit_db) {
-    stream->dry = limit_db < 0 ? 0 : powf(10, -limit_db / 20);
+    stream->dry = limit_db < 0 ? 0 : (float)pow(10, -(double)limit_db / 20);
 }
 
 void percepnet_set_post_filter(percepnet *stream, int on) { stream->post_filter = on; }

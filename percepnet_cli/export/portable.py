@@ -18,14 +18,22 @@ from percepnet_cli.errors import KernelError
 ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic"}
 """Without ``NUMBA_OPT=0`` the text holds what this machine's CPU has: counters of references, vectors of its width."""
 
+DATA = "data.ll"
+
+
+class Code(NamedTuple):
+    """A module of LLVM text."""
+
+    text: str
+    function: str
+    """Name in the text of what others call."""
+
 
 class Portable(NamedTuple):
-    """Two modules of LLVM text."""
+    """All that a library is made of, as LLVM text."""
 
-    code: str
-    """``signal_path.process`` and all that it calls."""
-    function: str
-    """Its name in the text."""
+    code: dict[str, Code]
+    """By the names that the functions get: ``signal_path.process`` and ``pair.process_pair``, and what they call."""
     data: str
     """Constants and the memory that a stream begins with: see ``native.image_text``."""
 
@@ -36,23 +44,28 @@ def portable(folder: Path, model: str, isa: str = "portable") -> Portable:
     folder: for the process's files, compiled kernels among them. isa: the form of the 8-bit product, one that this
     machine can compile too. Raises KernelError if numba cannot do it.
     """
-    code, data = folder / "path.ll", folder / "data.ll"
     features = ",".join(f"+{name}" for name in ISAS[isa])
     chosen = {VARIABLE: isa, "NUMBA_CPU_FEATURES": features, "PERCEPNET_CACHE_DIR": str(folder / "kernels")}
     environment = os.environ | ENVIRONMENT | chosen
-    command = [sys.executable, "-m", __name__, model, str(code), str(data)]
+    command = [sys.executable, "-m", __name__, model, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise KernelError(f"the signal path cannot be compiled: {done.stderr.strip().rpartition(chr(10))[2]}")
-    return Portable(code.read_text("utf-8"), done.stdout.strip(), data.read_text("utf-8"))
+
+    def read(name: str) -> str:
+        return (folder / name).read_text("utf-8")
+
+    functions = dict(line.split() for line in done.stdout.splitlines())
+    return Portable({name: Code(read(f"{name}.ll"), function) for name, function in functions.items()}, read(DATA))
 
 
-def main(name: str, code: Path, data: Path) -> None:
-    """Write both texts to files and the name of the function to standard output."""
+def main(name: str, folder: Path) -> None:
+    """Write the texts to files, and to standard output each function's name and that in its text."""
     from numba import types
 
     from percepnet_cli.export.image import image_of
     from percepnet_cli.export.native import image_text
+    from percepnet_cli.export.pair import process_pair
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.network.percepnet import State
     from percepnet_cli.signal_path import Path as SignalPath
@@ -60,14 +73,16 @@ def main(name: str, code: Path, data: Path) -> None:
 
     model = load_model(name)
     path = SignalPath(State(model, 1), 1)
-    data.write_text(image_text(image_of(path), "analyzer.samples", "out", model.post_filter), "utf-8")
+    (folder / DATA).write_text(image_text(image_of(path), "analyzer.samples", "out", model.post_filter), "utf-8")
 
-    dispatcher: Any = process
-    dispatcher.compile((path._numba_type_, types.int64, types.boolean, types.float32))
-    (compiled,) = dispatcher.overloads.values()
-    code.write_text(compiled.library.get_llvm_str(), "utf-8")
-    print(compiled.fndesc.llvm_func_name)
+    settings = (types.int64, types.boolean, types.float32)
+    functions: list[tuple[Any, int]] = [(process, 1), (process_pair, 2)]
+    for dispatcher, channels in functions:
+        dispatcher.compile((*[path._numba_type_] * channels, *settings))
+        (compiled,) = dispatcher.overloads.values()
+        (folder / f"{dispatcher.__name__}.ll").write_text(compiled.library.get_llvm_str(), "utf-8")
+        print(dispatcher.__name__, compiled.fndesc.llvm_func_name)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -84,7 +84,7 @@ def build(folder: Path, name: str) -> None:
         # The memory of a stream, and the path
         made = portable(work, name, ISA)
         (work / "data.o").write_bytes(data_object(made.data, TRIPLE, BROWSER))
-        (work / "path.o").write_bytes(path_object(made.code, made.function, "percepnet_path_base", TRIPLE, BROWSER))
+        (work / "path.o").write_bytes(path_object(made.code, "base", TRIPLE, BROWSER))
 
         # The C parts: the declarations of a C library are taken from zig's, its code is not
         objects = ["data.o", "path.o"]
