@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-FORMULA = re.compile(r"'*(?![-+]?[\d.]+(e[-+]?\d+)?$)[=+\-@\t\r]")
+FORMULA = re.compile(r"'*(?![-+]?[\d.]+(e[-+]?\d+)?\Z)[=+\-@\t\r]")
 """How a cell begins that a spreadsheet would compute, numbers apart; after apostrophes it is text already."""
 
 
