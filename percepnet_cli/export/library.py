@@ -22,7 +22,7 @@ from percepnet_cli.storage.atomic import write_atomically
 
 STATIC = "libpercepnet.a"
 LADSPA = "percepnet_ladspa"
-SOURCES = ("percepnet.c", "percepnet.h", "ladspa.c", "ladspa_api.h")
+SOURCES = ("percepnet.c", "percepnet.h", "cpu_x86.h", "ladspa.c", "ladspa_api.h")
 
 FIRST_ID, IDS = 0x800000, 0x800000
 """LADSPA knows plug-ins by numbers of 24 bits. Ours are not registered; the upper half is all but empty."""

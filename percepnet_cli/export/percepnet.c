@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef PERCEPNET_FAST
+#include "cpu_x86.h"
+#endif
+
 enum { HOP = 480, LATENCY = 1440, ALIGNMENT = 64, CHANNELS = 2 };
 
 /* Made from the model and the compiled path: see export/image.py. */
@@ -57,8 +61,7 @@ void NRT_MemInfo_call_dtor(void *info) { (void)info; }
 
 static const functions *fastest(void) {
 #ifdef PERCEPNET_FAST
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &fast;
+    if (has_x86_64_v3()) return &fast;
 #endif
     return &base;
 }
