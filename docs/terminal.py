@@ -111,7 +111,7 @@ def main() -> None:
     shown = "\n".join(picture(written, PICTURE_AFTER - 0.2)).replace("\n\n\n", "\n\n")
     while "\n\n\n" in shown:
         shown = shown.replace("\n\n\n", "\n\n")
-    block = f"<!-- picture of the terminal -->\n```text\n{shown.strip()}\n```\n<!-- end of the picture -->"
+    block = f"<!-- picture of the terminal -->\n```screen\n{shown.strip()}\n```\n<!-- end of the picture -->"
     text = re.sub(
         r"<!-- picture of the terminal -->.*?<!-- end of the picture -->",
         lambda _: block,

@@ -226,7 +226,7 @@ def test_opus_sounds_the_same_whoever_decodes_it(tmp_path):
 
 @needs_ffmpeg
 def test_what_libsndfile_gives_up_goes_on_with_ffmpeg(tmp_path):
-    path = make(tmp_path / "a.flac", 0.5 * tone(440, 48000), 48000)
+    path = make(tmp_path / "a.caf", 0.5 * tone(440, 48000), 48000)
     expected = read(Reader(path))
     reader = Reader(path)
     fine, calls = reader._file.read, []

@@ -110,8 +110,8 @@ def test_keys(player, recording):
     said = [obey(key, player, lambda: "written") for key in (" ", "w", " ", "w", "-", "-", "+", "x", "right", "left")]
     assert said[:2] == ["", "this is the recording as it is; press space to hear what would be written"]
     assert said[3] == "written" and set(said[4:]) == {""}
-    assert (player.before, player.denoiser.attenuation_limit_db, player.position_seconds) == (False, 42.0, 0.0)
-    assert line(player).startswith("0:00.0 of 0:05.0  after, 99 % of the noise lowered (limit 42 dB)")
+    assert (player.before, player.denoiser.attenuation_limit_db, player.position_seconds) == (False, 24.0, 0.0)
+    assert line(player).startswith("0:00.0 of 0:05.0  after, 94 % of the noise lowered (limit 24 dB)")
     assert clock(3723.46) == "1:02:03.5"
 
 

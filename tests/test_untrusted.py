@@ -193,7 +193,7 @@ import percepnet_cli.cli
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("module", ["click", "importlib.resources", "percepnet_cli.cli.options"])
+@pytest.mark.parametrize("module", ["click", "percepnet_cli.errors", "percepnet_cli.cli.options"])
 def test_interrupted_while_it_is_loaded_it_leaves_in_silence(module):
     code = INTERRUPTED.format(program="/usr/bin/percepnet", module=module)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)

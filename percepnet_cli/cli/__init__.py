@@ -51,7 +51,7 @@ GROUPS = {
         "train-targets": "Mix speech and noise into shards for training.",
         "train": "Train the network on shards of mixtures.",
         "quantize": "Round a trained network to 8 bits.",
-        "export": "Make a C library that denoises without Python.",
+        "export": "Make a library, a plug-in or a web module that needs no Python.",
     },
 }
 """What each command is for, as its own help begins: the help of the group imports none of them."""

@@ -36,7 +36,7 @@ EXAMPLES = """
 )
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 def export(kind: str, folder: Path, model: str, target: str | None, force: bool) -> None:
-    """Make a library, a plug-in or a folder for web pages that denoises without Python.
+    """Make a library, a plug-in or a web module that needs no Python.
 
     c: OUT gets percepnet.h, which explains itself, a shared and a static library. One hop of 10 ms is one call; streams
     share nothing, and nothing is allocated while they run.
