@@ -58,6 +58,13 @@ def speech(samples, rng, rms=0.1, f0_hz=130.0):
     return total.astype(np.float32), np.where(voiced, RATE / f0, 0.0)
 
 
+def noisy_speech():
+    """Four seconds of a voice in noise, float32 [192123], always the same."""
+    rng = np.random.default_rng(5)
+    clean = speech(48000 * 4 + 123, rng, f0_hz=130.0)[0]
+    return (clean + noise(len(clean), rng, 0.02)).astype(np.float32)
+
+
 def snr_db(expected, actual):
     """Energy of what is expected over the energy of the difference, dB; infinite if they are equal."""
     expected = np.asarray(expected)

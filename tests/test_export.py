@@ -13,7 +13,7 @@ import llvmlite.binding
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from signals import noise, speech
+from signals import noisy_speech
 
 from percepnet_cli import cli
 from percepnet_cli.compute.delay_line import DelayLine
@@ -104,9 +104,7 @@ def run(programs, name, samples, *arguments):
 
 @pytest.fixture(scope="module")
 def noisy():
-    rng = np.random.default_rng(5)
-    clean = speech(48000 * 4 + 123, rng, f0_hz=130.0)[0]
-    return (clean + noise(len(clean), rng, 0.02)).astype(np.float32)
+    return noisy_speech()
 
 
 @needs_zig

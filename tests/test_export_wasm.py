@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from javascript import in_browser, in_node
-from signals import noise, snr_db, speech
+from signals import noise, noisy_speech, snr_db, speech
 
 from percepnet_cli import cli
 from percepnet_cli.version import __version__
@@ -63,9 +63,7 @@ def run_in_browser(package, tmp_path):
 
 @pytest.fixture(scope="module")
 def noisy():
-    rng = np.random.default_rng(5)
-    clean = speech(48000 * 4 + 123, rng, f0_hz=130.0)[0]
-    return (clean + noise(len(clean), rng, 0.02)).astype(np.float32)
+    return noisy_speech()
 
 
 @needs_zig

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 import zlib
-from importlib import resources
 from pathlib import Path
 
-from percepnet_cli.errors import ExtraError, KernelError, ModelError
 from percepnet_cli.export.native import data_object, path_object
 from percepnet_cli.export.portable import portable
 from percepnet_cli.export.targets import TARGETS
-from percepnet_cli.extras import missing, sentence
-from percepnet_cli.network.modelfile import Model, load_model
-from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.export.workshop import deliver, exportable, workshop, zig
+from percepnet_cli.network.modelfile import Model
 
 STATIC = "libpercepnet.a"
 LADSPA = "percepnet_ladspa"
@@ -61,18 +53,8 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
     OSError
         If a file cannot be written.
     """
-    if missing("ziglang"):
-        raise ExtraError(sentence("exporting", ["ziglang"]))
-    model = load_model(name)
-    if model.sizes.bidirectional:
-        raise ModelError(f"{name}: a network that looks ahead cannot be exported, only causal ones")
-    chosen = TARGETS[target]
-
-    with tempfile.TemporaryDirectory(prefix="percepnet-export-") as place:
-        work = Path(place)
-        for source in SOURCES:
-            (work / source).write_bytes(resources.files("percepnet_cli.export").joinpath(source).read_bytes())
-
+    model, chosen = exportable(name), TARGETS[target]
+    with workshop(SOURCES) as work:
         # The memory of a stream, and the path for one or two kinds of CPU
         made = portable(work, name)
         (work / "data.o").write_bytes(data_object(made.data, chosen.triple, chosen.base))
@@ -88,14 +70,13 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
         common += ["-DPERCEPNET_FAST"] if chosen.fast is not None else []
         if kind == "ladspa":
             sources = [*_ladspa_settings(model), "percepnet.c", "ladspa.c"]
-            _zig(work, "cc", *common, *sources, "-shared", "-s", *objects, "-o", *results(kind, target))
+            zig(work, "cc", *common, *sources, "-shared", "-s", *objects, "-o", *results(kind, target))
         else:
-            _zig(work, "cc", *common, "-c", "percepnet.c", "-o", "shim.o")
-            _zig(work, "cc", *common, "-shared", "-s", "shim.o", *objects, "-o", chosen.shared)
-            _zig(work, "ar", "rcs", STATIC, "shim.o", *objects)
+            zig(work, "cc", *common, "-c", "percepnet.c", "-o", "shim.o")
+            zig(work, "cc", *common, "-shared", "-s", "shim.o", *objects, "-o", chosen.shared)
+            zig(work, "ar", "rcs", STATIC, "shim.o", *objects)
 
-        for result in results(kind, target):
-            _put(work / result, folder / result)
+        deliver(work, folder, results(kind, target))
 
 
 def _ladspa_settings(model: Model) -> list[str]:
@@ -111,26 +92,3 @@ def _ladspa_settings(model: Model) -> list[str]:
         "PERCEPNET_LICENSE": '"BSD-3-Clause"',
     }
     return [f"-D{key}={value}" for key, value in values.items()]
-
-
-def _put(source: Path, target: Path) -> None:
-    """Copy a file to where it belongs, whole or not at all."""
-
-    def copy(temporary: Path) -> None:
-        shutil.copyfile(source, temporary)
-
-    write_atomically(target, copy)
-
-
-def _zig(work: Path, *arguments: str) -> None:
-    """Run zig in a folder, with its caches there. Raises KernelError with its own words if it fails."""
-    caches = {"ZIG_LOCAL_CACHE_DIR": str(work / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(work / "zig")}
-    done = subprocess.run(
-        [sys.executable, "-m", "ziglang", *arguments],
-        cwd=work,
-        env=os.environ | caches,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise KernelError(f"zig {arguments[0]} failed: {done.stderr.strip()}")

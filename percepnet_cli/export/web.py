@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from importlib import resources
 from pathlib import Path
 
-from percepnet_cli.errors import ExtraError, ModelError
-from percepnet_cli.export.library import _put, _zig
 from percepnet_cli.export.native import data_object, path_object
 from percepnet_cli.export.portable import portable
 from percepnet_cli.export.targets import CPU
-from percepnet_cli.extras import missing, sentence
-from percepnet_cli.network.modelfile import load_model
+from percepnet_cli.export.workshop import deliver, exportable, workshop, zig
 from percepnet_cli.version import __version__
 
 TRIPLE = "wasm32-unknown-unknown"
@@ -67,18 +63,10 @@ def build(folder: Path, name: str) -> None:
     OSError
         If a file cannot be written.
     """
-    if missing("ziglang"):
-        raise ExtraError(sentence("exporting", ["ziglang"]))
-    if load_model(name).sizes.bidirectional:
-        raise ModelError(f"{name}: a network that looks ahead cannot be exported, only causal ones")
-
-    with tempfile.TemporaryDirectory(prefix="percepnet-export-") as place:
-        work = Path(place)
-        here = resources.files("percepnet_cli.export")
-        for source in SOURCES:
-            (work / source).write_bytes(here.joinpath(source).read_bytes())
+    exportable(name)
+    with workshop(SOURCES) as work:
         for script in SCRIPTS:
-            text = here.joinpath("javascript", script).read_text("utf-8")
+            text = resources.files("percepnet_cli.export").joinpath("javascript", script).read_text("utf-8")
             (work / script).write_text(text.replace('"VERSION"', f'"{__version__}"'), "utf-8")
 
         # The memory of a stream, and the path
@@ -92,10 +80,9 @@ def build(folder: Path, name: str) -> None:
         for source in SOURCES:
             if source.endswith(".c"):
                 objects.append(f"{source}.o")
-                _zig(work, "cc", *options, "-c", source, "-o", objects[-1])
+                zig(work, "cc", *options, "-c", source, "-o", objects[-1])
         wanted = [f"--export={function}" for function in EXPORTED]
         stack = ["--stack-first", "-z", f"stack-size={STACK_BYTES}"]
-        _zig(work, "wasm-ld", "--no-entry", "--strip-all", *stack, *wanted, *objects, "-o", WASM)
+        zig(work, "wasm-ld", "--no-entry", "--strip-all", *stack, *wanted, *objects, "-o", WASM)
 
-        for result in results():
-            _put(work / result, folder / result)
+        deliver(work, folder, results())
