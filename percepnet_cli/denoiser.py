@@ -128,8 +128,11 @@ class Denoiser:
 
     @property
     def newest(self) -> Newest:
-        """What is known of the newest hop that was put out; the first channel's."""
-        return self._newest[0]
+        """What is known of the newest hop that was put out; the first channel's.
+
+        Made when it is asked for: a thread that asks while another one works may get some of the next hop's.
+        """
+        return self._channels[0].newest()
 
     @property
     def speech_probability(self) -> float:
@@ -137,12 +140,13 @@ class Denoiser:
 
         A logistic regression of gains, filter strengths and pitch correlation (``channel.speech``), of this hop alone.
         """
-        return max(probability(one.gain, one.strength, one.correlation) for one in self._newest)
+        newest = [stream.newest() for stream in self._channels]
+        return max(probability(one.gain, one.strength, one.correlation) for one in newest)
 
     @property
     def voicing(self) -> float:
         """Pitch correlation of the newest hop that was put out, 0..1; the channel where it is highest."""
-        return max(one.correlation for one in self._newest)
+        return max(stream.newest().correlation for stream in self._channels)
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
@@ -151,7 +155,6 @@ class Denoiser:
         ]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
-        self._newest = [Newest()] * self.channels
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and return what is ready.
@@ -282,9 +285,7 @@ class Denoiser:
         if not self._linked and self._observer is None and self._channels[0].is_one_call:
 
             def process(channel: int) -> None:
-                stream = self._channels[channel]
-                out[:, channel] = stream.process(samples[:, channel], self.post_filter, self._dry)
-                self._newest[channel] = stream.newest(len(samples) // HOP_SIZE)
+                out[:, channel] = self._channels[channel].process(samples[:, channel], self.post_filter, self._dry)
 
             list(each(process, channels))
             return
@@ -323,7 +324,8 @@ class Denoiser:
         if self._observer is not None:
             for channel in channels:
                 self._observer(channel, *analyzed[channel])
-        self._newest = [Newest.of(*one) for one in analyzed]
+        for stream, found in zip(self._channels, analyzed, strict=True):
+            stream.keep(*found)
 
         # Link of channels: one gain and strength for all, and the post-filter weighs bands by their energy in all
         energies = [analysis.E for analysis, _, _ in analyzed]

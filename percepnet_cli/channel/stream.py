@@ -52,6 +52,8 @@ class ChannelStream:
         self._path = Path(predictor, max_hops, clock) if isinstance(predictor, State) else None
         self._ends = Ends(max_hops, clock) if self._path is None else self._path
         self._delay = AnalysisDelay(self.latency_hops, max_hops) if self.latency_hops else None
+        self._newest: Newest | None = Newest()
+        self._hops = 0
 
     @property
     def is_one_call(self) -> bool:
@@ -67,19 +69,17 @@ class ChannelStream:
         assert self._path is not None
         hops = self._take(samples)
         process(self._path, hops, post_filter, np.float32(dry))
+        self._newest = None
         return self._path.out[:hops].reshape(-1)
 
-    def newest(self, hops: int) -> Newest:
-        """Return what ``process`` found in the last of so many hops."""
-        ends, last = self._ends, hops - 1
-        found = ends.analyzer
-        return Newest(
-            ends.gain[last].copy(),
-            ends.strength[last].copy(),
-            float(found.correlation[last]),
-            ends.energy[last].copy(),
-            float(found.noise_gain[last]),
-        )
+    def keep(self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray) -> None:
+        """Note what ``newest`` is to return, before ``render`` is given the gains of linked channels."""
+        self._newest = Newest.of(analysis, gain, strength)
+
+    def newest(self) -> Newest:
+        """Return what was kept; after ``process``, what lies there of its newest hop: few ask, and hops are many."""
+        ends, hops = self._ends, self._hops
+        return self._newest or Newest.of(ends.analyzer.newest(hops), ends.gain[:hops], ends.strength[:hops])
 
     def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
         """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""
@@ -103,6 +103,7 @@ class ChannelStream:
         """Put samples where the analyzer finds them; return how many hops they are."""
         hops = len(samples) // HOP_SIZE
         self._ends.analyzer.samples[:hops].reshape(-1)[:] = samples
+        self._hops = hops
         return hops
 
     def end(self) -> tuple[Analysis, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ the terminal before is there again at the end.
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING
 
@@ -116,9 +117,9 @@ class Panel:
             "resting": "PASSING: the processor cannot follow",
             "waiting": "WAITING FOR THE DEVICE",
         }
-        what = "MUTED" if status.muted else "BYPASS" if status.bypass else state[status.state]
-        if status.state == "waiting":
-            what = state["waiting"]
+        what = state[status.state]
+        if status.state != "waiting" and (status.muted or status.bypass):
+            what = "MUTED" if status.muted else "BYPASS"
         top = [f"percepnet live   {minutes}:{seconds:02d}   {what}", *map(printable, self._names), ""]
         if self.help:
             return [*top, *HELP, ""]
@@ -163,9 +164,7 @@ class Panel:
 
 def strip(gains: Sequence[float]) -> str:
     """Draw gains of 0..1, a block each."""
-    from math import log10
-
-    shares = [1 - 20 * log10(max(gain, 1e-4)) / STRIP_DB for gain in gains]
+    shares = [1 - 20 * math.log10(max(gain, 1e-4)) / STRIP_DB for gain in gains]
     return "".join(STRIP[round(min(max(share, 0.0), 1.0) * (len(STRIP) - 1))] for share in shares)
 
 
