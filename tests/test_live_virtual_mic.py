@@ -16,7 +16,7 @@ import pipewire
 import pulse
 import pytest
 from click.testing import CliRunner
-from test_live_pulse import street, too_busy, use
+from test_live_pulse import PART, SECOND, loud_parts, street, undisturbed, use
 
 from percepnet_cli.audio.whole import read_mono
 from percepnet_cli.cli import main
@@ -93,31 +93,52 @@ def test_the_recipe(here, heading, listener, tmp_path):
     *before, percepnet = commands(heading)
     for words in before:
         subprocess.run(words, check=True, env=here.env, capture_output=True)
-    player = here.play(street(), "hw")
-    process = live(here, *percepnet[2:], "--json", "--record", tmp_path / "noisy.wav", tmp_path / "clean.wav")
+
+    def attempt():
+        last, heard = follow(here, percepnet[2:], listener, tmp_path)
+        if last["latency_ms"] > LONGEST_LATENCY_MS:
+            return last
+        if not listener:
+            return None
+
+        # A gap moves what follows, and spoils one part
+        clean = read_mono(tmp_path / "clean.wav")
+        heard, length = heard[SECOND : 3 * SECOND], round(PART * SECOND)
+        parts = [heard[start : start + length] for start in loud_parts(heard, length)]
+        places = [pulse.place(part, clean) for part in parts]
+        found = [pulse.si_sdr_db(part, clean[at : at + length]) for part, at in zip(parts, places, strict=True)]
+        return None if np.median(found) > 20 else found
+
+    undisturbed(attempt)
+
+
+def follow(server, options, listener, folder):
+    """Run `percepnet live` for four seconds; return its last report, and what a call program heard.
+
+    It has to end well, and to have opened nothing anew; it records into the folder.
+    """
+    player = server.play(street(), "hw")
+    process = live(server, *options, "--json", "--force", "--record", folder / "noisy.wav", folder / "clean.wav")
     first = report_after(process, 0)
 
     # A call program comes, or never does
-    heard = tmp_path / "heard.raw"
+    heard = folder / "heard.raw"
+    heard.write_bytes(b"")
     if listener:
         command = ["parec", "-d", "percepnet_mic", "--format=float32le", "--rate=48000", "--channels=1", "--raw"]
         with heard.open("wb") as file:
-            here.popen([*command, "--latency-msec=20"], stdout=file)
+            caller = server.popen([*command, "--latency-msec=20"], stdout=file)
     last = report_after(process, first["seconds"] + 4)
 
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     player.kill()
+    if listener:
+        caller.kill()
+        caller.wait()
     assert process.returncode == 0, err
     assert last["reopened"] == 0, err
-    if too_busy():
-        pytest.skip(f"the rest is by the clock; {too_busy()}")
-    assert last["latency_ms"] <= LONGEST_LATENCY_MS
-    if listener:
-        clean, samples = read_mono(tmp_path / "clean.wav"), np.fromfile(heard, np.float32)
-        part = samples[pulse.RATE : 2 * pulse.RATE]
-        at = pulse.place(part, clean)
-        assert pulse.si_sdr_db(part, clean[at : at + len(part)]) > 20
+    return last, np.fromfile(heard, np.float32)
 
 
 def test_it_is_made_and_taken_away(here):

@@ -19,23 +19,11 @@ from percepnet_cli.errors import DeviceError
 from percepnet_cli.live import exchange
 from percepnet_cli.live import pulse_callback as line
 from percepnet_cli.live.devices import Device
+from percepnet_cli.live.distance import Distance
 from percepnet_cli.live.engine import Ring
 
 CONNECT_SECONDS = 5.0
 """How long the server and the streams may take to be there."""
-
-DISTANCE_SECONDS = 0.015
-"""Sound that waits in the output at the start, beside the block that is played; more after each gap."""
-
-STEP_SECONDS = 0.005
-LARGEST_DISTANCE_SECONDS = 0.3
-"""By how much it grows when the output ran dry, and up to how much."""
-
-PAUSE_SECONDS = 0.25
-"""No two corrections come within this time: the first must have been played to be seen."""
-
-FIRST_LOOKS, LOOKS = 12, 40
-"""The distance is compared with what it should be after so many looks: twice at the start, and later."""
 
 # enums of libpulse (pulse/def.h, pulse/sample.h)
 READY, FAILED, TERMINATED = 4, 5, 6
@@ -142,11 +130,6 @@ class Stream:
     ------
     DeviceError
         If the server or a device cannot be reached.
-
-    Attributes
-    ----------
-    settled : bool
-        Whether what waits in the output was brought to its distance once.
     """
 
     def __init__(
@@ -159,13 +142,8 @@ class Stream:
         ring: Ring,
     ) -> None:
         self._ring, self._rate, self._block = ring, sample_rate, block_frames
-        self._adapts = distance_seconds is None
-        self._distance = DISTANCE_SECONDS if distance_seconds is None else distance_seconds
-        self._gaps, self._changed_at = 0, 0.0
-        self._waiting: list[float] = []
-        self._looks = FIRST_LOOKS
-        self.settled = target is None
-        self._compared = False
+        self._distance = Distance(block_frames / sample_rate, distance_seconds)
+        self._has_output = target is not None
         self._closed = False
 
         # The cells that the callback works with, and room for two blocks
@@ -176,7 +154,7 @@ class Stream:
         self._cells[line.RING] = ring.address
         self._cells[line.BLOCK] = block_frames
         self._cells[line.SCRATCH] = self._scratch.ctypes.data
-        self._cells[line.INSERT] = round(self._distance * sample_rate)
+        self._cells[line.INSERT] = round(self._distance.wanted * sample_rate)
 
         self._loop = pa.threaded_mainloop_new()
         self._context = pa.context_new(pa.threaded_mainloop_get_api(self._loop), b"percepnet live")
@@ -247,6 +225,11 @@ class Stream:
         return str((pa.strerror(pa.context_errno(self._context)) or b"").decode().lower())
 
     @property
+    def settled(self) -> bool:
+        """Whether what waits in the output was brought to its distance once."""
+        return self._distance.settled or not self._has_output
+
+    @property
     def active(self) -> bool:
         """Whether the server and both streams are there."""
         if self._closed:
@@ -283,48 +266,12 @@ class Stream:
             clocks[exchange.DEVICE_DELAY] = age
             clocks[exchange.DEVICE_DELAY_SUM] += age
             self._ring.control[exchange.DEVICE_DELAY_COUNT] += 1
-        more, fewer_blocks = self._correction(time.monotonic(), sent / self._rate - (now - rendered))
+        waiting, gaps = sent / self._rate - (now - rendered), int(self._ring.control[exchange.OUTPUT_UNDERFLOWS])
+        more, fewer_blocks = self._distance.correct(time.monotonic(), waiting, gaps)
         if more or fewer_blocks:
             with self._locked():
                 self._cells[line.INSERT] += round(more * self._rate)
                 self._cells[line.DROP] += fewer_blocks
-
-    def _correction(self, now: float, waiting: float) -> tuple[float, int]:
-        """Return how much silence to write, seconds, and how many blocks to leave out, to keep the distance.
-
-        now: seconds of a clock; waiting: seconds of sound in the output that the server has not taken.
-        """
-        gaps = int(self._ring.control[exchange.OUTPUT_UNDERFLOWS])
-        dry, self._gaps = gaps > self._gaps, gaps
-        block = self._block / self._rate
-        if now - self._changed_at < PAUSE_SECONDS:
-            return 0.0, 0
-        more, fewer_blocks = 0.0, 0
-
-        if waiting < -block:
-            # The input began late, or paused: from now on all that is written would come too late
-            more = self._distance - waiting
-        elif dry and self._adapts and self._distance < LARGEST_DISTANCE_SECONDS:
-            # The output ran dry
-            self._distance += STEP_SECONDS
-            more = STEP_SECONDS
-        else:
-            # The least of many looks is the distance when a block is written. Clocks drift apart; and when the output
-            # begins, it may have more to play than it needs.
-            self._waiting.append(waiting)
-            if len(self._waiting) < self._looks:
-                return 0.0, 0
-            spare, self._waiting = min(self._waiting) - self._distance, []
-            self.settled, self._compared = self._compared, True
-            self._looks = LOOKS if self.settled else FIRST_LOOKS
-            if spare < -self._distance / 2:
-                more = -spare
-            elif spare > block:
-                fewer_blocks = int(spare / block)
-
-        if more or fewer_blocks:
-            self._waiting, self._changed_at = [], now
-        return more, fewer_blocks
 
     def _timing(self, stream: int | None) -> TimingInfo | None:
         """Return the server's last word on a stream, once, and ask for the next; None if there is none."""

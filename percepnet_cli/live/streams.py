@@ -12,9 +12,11 @@ from percepnet_cli.live.settings import Settings, channels_of, is_served
 
 
 class Stream(Protocol):
-    """What joins input and output: of PortAudio, or of a sound server. settled: whether its delay is what it stays."""
+    """What joins input and output: of PortAudio, or of a sound server."""
 
-    settled: bool
+    @property
+    def settled(self) -> bool:
+        """Whether its delay is what it stays."""
 
     @property
     def active(self) -> bool:
