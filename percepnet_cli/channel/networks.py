@@ -8,17 +8,14 @@ from collections.abc import Callable
 from percepnet_cli.channel.predictor import Predictor
 from percepnet_cli.network.blocks import BlockState
 from percepnet_cli.network.modelfile import Model
-from percepnet_cli.network.percepnet import State, Weights
+from percepnet_cli.network.percepnet import State
 
 
 def networks(max_hops: int) -> Callable[[Model], Predictor]:
-    """Return what makes the network of a channel; all channels share the weights, laid out once."""
-    laid_out: list[Weights] = []
+    """Return what makes the network of a channel."""
 
     def state(model: Model) -> Predictor:
-        if not laid_out:
-            laid_out.append(Weights(model))
-        return (BlockState if model.sizes.bidirectional else State)(laid_out[0], max_hops)
+        return (BlockState if model.sizes.bidirectional else State)(model, max_hops)
 
     return state
 

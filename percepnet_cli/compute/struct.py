@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,23 @@ class StructType(types.Type):  # type: ignore[misc]  # numba has no types
         raise KeyError(name)
 
 
+Kind = tuple[np.dtype[Any], int] | StructType | None
+"""What a field holds: an array of some type and number of dimensions, another struct, or an integer."""
+
+
+@cache
+def _struct_type(name: str, fields: tuple[str, ...], kinds: tuple[Kind, ...]) -> StructType:
+    """Return numba's type of a struct, one for all that are alike: there are a hundred of them in a denoiser."""
+
+    def kind_of(kind: Kind) -> types.Type:
+        if isinstance(kind, tuple):
+            dtype, ndim = kind
+            return types.Array(from_dtype(dtype), ndim, "C")
+        return types.intp if kind is None else kind
+
+    return StructType(name, tuple((field, kind_of(kind)) for field, kind in zip(fields, kinds, strict=True)))
+
+
 class Struct:
     """Named arrays, integers and other structs.
 
@@ -70,23 +88,22 @@ class Struct:
     """Of the table."""
 
     def __init__(self, **fields: Any) -> None:
-        kinds: list[tuple[str, types.Type]] = []
+        kinds: list[Kind] = []
         words: list[int] = []
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 assert value.flags.c_contiguous and value.flags.aligned, name
-                kind = types.Array(from_dtype(value.dtype), value.ndim, "C")
+                kinds.append((value.dtype, value.ndim))
                 words += [value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides]
             elif isinstance(value, Struct):
-                kind = value._numba_type_
+                kinds.append(value._numba_type_)
                 words.append(value.address)
             else:
-                kind = types.intp
+                kinds.append(None)
                 words.append(value)
-            kinds.append((name, kind))
 
         vars(self).update(fields)
-        self._numba_type_ = StructType(type(self).__name__, tuple(kinds))
+        self._numba_type_ = _struct_type(type(self).__name__, tuple(fields), tuple(kinds))
         self.words = np.array(words, np.intp)
         self.address = self.words.ctypes.data
 

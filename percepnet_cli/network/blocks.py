@@ -23,7 +23,7 @@ from percepnet_cli.constants import BIDIRECTIONAL_BLOCK_HOPS, BIDIRECTIONAL_FUTU
 from percepnet_cli.network.graph import BACKWARD
 from percepnet_cli.network.layers import BidirectionalGru, Dense, run_dense
 from percepnet_cli.network.modelfile import Model
-from percepnet_cli.network.percepnet import TRUNK, Encoder, Weights, encode
+from percepnet_cli.network.percepnet import TRUNK, Encoder, encode, laid_out
 
 
 class BlockState:
@@ -37,12 +37,12 @@ class BlockState:
 
     def __init__(
         self,
-        model: Model | Weights,
+        model: Model,
         max_hops: int,
         block: int = BIDIRECTIONAL_BLOCK_HOPS,
         future: int = BIDIRECTIONAL_FUTURE_HOPS,
     ) -> None:
-        weights = model if isinstance(model, Weights) else Weights(model)
+        weights = laid_out(model)
         sizes, window = weights.sizes, block + future
         self._max_hops, self._block, self._future, self._window = max_hops, block, future, window
         self.latency_hops = window - 1

@@ -42,7 +42,7 @@ LARGEST_WIDTH = 4096
 """Layer sizes above this are taken for damage."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A checked model, read-only: any number of streams share it."""
 

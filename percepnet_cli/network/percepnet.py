@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from percepnet_cli.compute.jit import kernel, part
@@ -77,6 +79,17 @@ class Weights:
     def _prepare(weights: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> Linear:
         # An int8 weight is worth ``scale``, an int8 activation 1/127, so their product is worth both
         return linear(weights, scale / ACTIVATION_SCALE, bias)
+
+
+_laid_out: WeakKeyDictionary[Model, Weights] = WeakKeyDictionary()
+
+
+def laid_out(model: Model) -> Weights:
+    """Return a model's weights as the kernels want them, laid out once for as long as somebody holds the model."""
+    weights = _laid_out.get(model)
+    if weights is None:
+        weights = _laid_out[model] = Weights(model)
+    return weights
 
 
 def pack_contiguous(matrices: list[Linear]) -> list[Linear]:
@@ -167,8 +180,8 @@ class State(Struct):
     for_gain: np.ndarray
     for_strength: np.ndarray
 
-    def __init__(self, model: Model | Weights, max_hops: int) -> None:
-        weights = model if isinstance(model, Weights) else Weights(model)
+    def __init__(self, model: Model, max_hops: int) -> None:
+        weights = laid_out(model)
         sizes = weights.sizes
 
         def buffer(width: int) -> np.ndarray:
