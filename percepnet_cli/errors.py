@@ -6,12 +6,23 @@ TypeError).
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = "there is not enough memory"
+"""What a user is told of a MemoryError."""
+
 
 def os_sentence(error: OSError) -> str:
     """Return what the system refused as a sentence for the user, which names the file if the system did."""
     reason = error.strerror or str(error) or type(error).__name__
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return f"{', '.join(names)}: {reason}" if names else reason
+
+
+def load_sentence(error: ImportError) -> str:
+    """Return why a package cannot be loaded: what was said first, without the advice that others put around it."""
+    first: BaseException = error
+    while isinstance(first.__cause__, ImportError):
+        first = first.__cause__
+    return f"a package cannot be loaded: {' '.join(str(first).split())}"
 
 
 class PercepnetError(Exception):

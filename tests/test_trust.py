@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import threading
 import time
@@ -149,6 +150,25 @@ def test_a_fade_into_denormals_runs_as_fast_as_speech(model):
 
     usual = seconds(speech)
     assert seconds(fade) < 1.5 * usual and seconds(tiny) < 1.5 * usual
+
+
+def test_nothing_asks_for_the_time_of_day():
+    """Clocks jump; durations come from clocks that do not. The sound server stamps so, and recordings are named so."""
+    calendar = re.compile(
+        r"time\.(time|time_ns|localtime|gmtime|strftime|ctime)|(datetime\.)?(datetime|date)\.(now|utcnow|today)"
+    )
+    package = Path(__file__).parent.parent / "percepnet_cli"
+    asks, durations = set(), 0
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            durations += called in ("time.monotonic", "time.perf_counter")
+            if isinstance(node, ast.ImportFrom):
+                called = " ".join(f"{node.module}.{one.name}" for one in node.names if node.module == "time")
+            if any(calendar.fullmatch(one) for one in called.split()):
+                asks.add(path.relative_to(package).as_posix())
+    assert durations > 10
+    assert asks == {"live/pulseaudio.py", "live/recorder.py"}
 
 
 def test_each_fault_of_the_docs_has_its_test():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 from safetensors.numpy import save
 
@@ -103,8 +104,9 @@ def test_odd_shards_are_named(tmp_path, entry):
 def test_shards_without_a_header_are_named(tmp_path, header):
     path = tmp_path / "shard-00000.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
-    with pytest.raises(ValueError, match=r"shard-00000\.safetensors: not a"):
+    with pytest.raises(ValueError, match=r"shard-00000\.safetensors: not a") as raised:
         ShardFile(path)
+    assert "object" not in str(raised.value)  # words of Python's
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,60 @@ def test_what_the_system_refuses_is_a_sentence(monkeypatch):
     monkeypatch.setattr("percepnet_cli.cli.models.models.callback", refuse)
     done = CliRunner().invoke(main, ["models"])
     assert done.exit_code == 1 and done.output == "Error: locked/x: Permission denied\n"
+
+
+def numpys_error():
+    """As NumPy raises it: advice on many lines around what the loader said."""
+    error = ImportError("\n\nIMPORTANT: PLEASE READ THIS\n\nOriginal error was: libx.so: failed to map\n")
+    error.__cause__ = ImportError("libx.so: failed to map\n segment")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (numpys_error(), "a package cannot be loaded: libx.so: failed to map segment"),
+        (ModuleNotFoundError("No module named 'abc'", name="abc"), "a package cannot be loaded: No module named 'abc'"),
+    ],
+)
+def test_what_cannot_be_loaded_or_held_is_a_sentence(monkeypatch, error, sentence):
+    def fail(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr("percepnet_cli.cli.models.models.callback", fail)
+    done = CliRunner().invoke(main, ["models"])
+    assert (done.exit_code, done.output) == (1, f"Error: {sentence}\n")
+
+
+def test_an_import_of_our_own_that_fails_is_a_bug(monkeypatch):
+    def fail(*arguments, **settings):
+        raise ImportError("cannot import name 'a' from 'percepnet_cli.b'", name="percepnet_cli.b")
+
+    monkeypatch.setattr("percepnet_cli.cli.models.models.callback", fail)
+    assert isinstance(CliRunner().invoke(main, ["models"]).exception, ImportError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limits mean other things")
+@pytest.mark.parametrize(("name", "limit"), [("AS", 60e6), ("AS", 120e6), ("AS", 300e6), ("NOFILE", 6)])
+def test_tiny_limits_give_the_whole_result_or_a_sentence(tmp_path, name, limit):
+    """C libraries may say what they want when there is no memory; Python's traceback is for bugs."""
+    import resource
+
+    soundfile.write(tmp_path / "a.wav", np.zeros(9600), 48000)
+    command = [sys.executable, "-m", "percepnet_cli", "denoise", "--quiet", "--model", "lite", "a.wav", "b.wav"]
+    kind = getattr(resource, f"RLIMIT_{name}")
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(kind, (int(limit), int(limit))),
+    )
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav"] + ["b.wav"] * (done.returncode == 0)
+    assert done.returncode == 0 or done.stderr.strip()
 
 
 def test_no_command_shows_a_traceback_for_a_long_name(tmp_path):

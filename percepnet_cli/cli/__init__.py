@@ -27,7 +27,7 @@ import click
 from percepnet_cli.cli.options import ENVIRONMENT, EXIT_CODES, CommandWithSections, as_options
 from percepnet_cli.cli.printed import printable
 from percepnet_cli.constants import DEFAULT_MODEL
-from percepnet_cli.errors import PercepnetError, os_sentence
+from percepnet_cli.errors import OUT_OF_MEMORY, PercepnetError, load_sentence, os_sentence
 from percepnet_cli.version import __version__
 
 GROUPS = {
@@ -145,6 +145,12 @@ class LazyGroup(CommandWithSections, click.Group):
             raise click.ClickException(printable(as_options(str(error)))) from error
         except OSError as error:
             raise _as_sentence(error) from None
+        except MemoryError:
+            raise click.ClickException(OUT_OF_MEMORY) from None
+        except ImportError as error:
+            if (error.name or "").startswith("percepnet_cli"):  # a bug of our own
+                raise
+            raise click.ClickException(printable(load_sentence(error))) from None
         except click.ClickException as error:
             error.message = printable(error.message, lines=True)  # type: ignore[misc]
             raise

@@ -106,7 +106,7 @@ def train(
         raise click.UsageError("--bidirectional goes with --sizes; --preset studio has both directions.")
     try:
         import torch  # noqa: F401
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise click.ClickException(sentence("training", ["torch"])) from error
     from percepnet_cli.training.train import run
 

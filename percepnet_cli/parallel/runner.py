@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from percepnet_cli.errors import PercepnetError
+from percepnet_cli.errors import OUT_OF_MEMORY, PercepnetError, os_sentence
 from percepnet_cli.parallel.pool import Crash, Pool
 
 Progress = Callable[[int, float], object]
@@ -121,8 +121,12 @@ def _guarded(
     function, context = work
     try:
         return Done(-1, function(context, task, progress))
-    except (PercepnetError, OSError, ValueError) as error:
+    except (PercepnetError, ValueError) as error:
         return Failed(-1, str(error))
+    except OSError as error:
+        return Failed(-1, os_sentence(error))
+    except MemoryError:
+        return Failed(-1, OUT_OF_MEMORY)
     except Exception as error:  # one task must not end the others
         return Failed(-1, f"unexpected {type(error).__name__}: {error}", expected=False)
 

@@ -12,6 +12,7 @@ once more, must end well and leave the whole. Linux.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import random
 import resource
@@ -43,6 +44,9 @@ from percepnet_cli.training.data.shard_file import ShardFile  # noqa: E402
 from percepnet_cli.training.model.floatmodel import read_float_model  # noqa: E402
 
 SEQUENCE_S = 0.3
+
+LOADED_LATE = ("matplotlib.backends.backend_agg", "matplotlib.figure", "torch._dynamo")
+"""What the commands load on the way, loaded once here: a fork that loads it anew takes seconds longer."""
 
 
 @dataclass
@@ -209,6 +213,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     load_model("lite")
+    for name in LOADED_LATE:
+        importlib.import_module(name)
     believed = 0
     with tempfile.TemporaryDirectory() as name:
         commands = prepare(Path(name))

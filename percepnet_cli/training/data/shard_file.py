@@ -177,7 +177,7 @@ class ShardFile:
                 metadata = header.pop("__metadata__", {})
                 self.description = read_description(metadata)
             except (ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}: not a safetensors file ({error})") from error
+                raise ValueError(f"{path}: not a safetensors file (its header makes no sense)") from error
 
         self.name = path.name
         self.key = f"{path.stem} {hashlib.sha256(text).hexdigest()[:8]}"
