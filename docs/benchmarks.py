@@ -161,6 +161,12 @@ def install_text() -> str:
     return textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False)
 
 
+def training_install_text() -> str:
+    """Return what the packages for training take besides."""
+    found = json.loads((ROOT / "docs" / "install.json").read_text("utf-8"))
+    return f"- *Time*: some minutes. *Size*: {found['train_mib']} MiB more, with torch for a CPU ({found['system']})."
+
+
 PEERS = {
     "percepnet": "percepnet, model `percepnet` (8 M weights)",
     "percepnet-lite": "percepnet, model `lite` (1.3 M)",
@@ -181,6 +187,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "benchmark of hours": hours_table,
     "benchmark beside others": beside_table,
     "install": install_text,
+    "install for training": training_install_text,
     "machine": machine,
     "speed": speed_table,
 }

@@ -6,6 +6,7 @@ The measurements and the assumed prices are in docs/costs.json.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,5 +86,44 @@ def cost_table() -> str:
     return "\n".join(["| | how | |", "| :-- | :-- | --: |", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"cost of a file": measured_table, "cost of a million hours": cost_table}
+def start_sentence() -> str:
+    """Return how it was measured, above the table of files."""
+    text = f"Seconds are CPU time of the whole command, less those of a start ({record()['start_cpu_seconds']:.2f})."
+    return textwrap.fill(text, 100)
+
+
+def busy_sentence() -> str:
+    """Return what a file costs while all cores are busy."""
+    found = record()
+    more = 100 * found["busy_factor"] - 100
+    text = (
+        f"With all cores of a machine busy, a file costs some {more:.0f} % more (two cores: {found['busy_ms']:.1f} ms "
+        f"instead of {1000 * found['kinds'][-1]['cpu_seconds']:.1f})."
+    )
+    return textwrap.fill(text, 100)
+
+
+def scheduler_sentences() -> str:
+    """Return how many files a scheduler can give out, and how many are wanted of it."""
+    found = record()
+    tasks, seconds = found["scheduler"]["tasks"], found["scheduler"]["cpu_seconds"]
+    (kind,) = (one for one in found["kinds"] if one["what"] == found["costed"])
+    cores, speed, busy = MACHINES * CORES, per_core_hour(kind), found["busy_factor"]
+    each_ms = 1000 * max(seconds.values()) / tasks
+    text = (
+        f"The scheduler has a limit, too. {tasks:,} empty tasks took {seconds['scheduler']} s of its CPU and "
+        f"{seconds['command']} s of the command's. That is {each_ms:.1f} ms each, or about "
+        f"{round(1000 / each_ms, -2):.0f} files a second at most. Files of ten minutes come at {cores} x {speed} / "
+        f"{busy} / {FILE_SECONDS} = {cores * speed / busy / FILE_SECONDS:.0f} a second."
+    )
+    return textwrap.fill(text, 100)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "start of a command": start_sentence,
+    "cost of a file": measured_table,
+    "cost of a busy machine": busy_sentence,
+    "cost of a million hours": cost_table,
+    "limit of a scheduler": scheduler_sentences,
+}
 """Blocks of the page, and what makes them."""

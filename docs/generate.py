@@ -53,12 +53,23 @@ def module_list() -> str:
     return "\n".join([*rows, ""])
 
 
+def layers() -> str:
+    """Return the layers and what they mean, as the contract in pyproject.toml has them."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    (contract,) = re.findall(r'^name = "Data flows one way"$.*?^layers = \[\n(.*?)^\]$', project, re.M | re.S)
+    rows = re.findall(r'^ *"([^"]+)",(?: *# (.*))?$', contract, re.M)
+
+    width = max(len(modules) for modules, _ in rows) + 4
+    return "\n".join(["```text", *(f"{modules:{width}}{meaning}".rstrip() for modules, meaning in rows), "```"])
+
+
 def makers() -> dict[str, Callable[[], str]]:
     """Return what makes each block, by its name."""
     made: dict[str, Callable[[], str]] = {
         f"options of {name}": partial(commands.option_table, commands.command(name)) for name in COMMANDS
     }
-    made |= {"claims": claims.table, "upper bound": claims.upper_bound_table, "modules": module_list}
+    made |= {"claims": claims.table, "upper bound": claims.upper_bound_table}
+    made |= {"layers": layers, "modules": module_list}
     made |= benchmarks.BLOCKS
     return made | costs.BLOCKS | quality.BLOCKS
 

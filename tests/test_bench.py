@@ -85,7 +85,7 @@ def test_clocked_run_gives_the_same_samples() -> None:
     assert all(seconds > 0 for seconds in clock.seconds.values())
 
 
-def test_article_shape_runs_and_reports_json() -> None:
+def test_random_weights_of_the_published_shape_run_and_reports_json() -> None:
     result = CliRunner().invoke(
         main, ["bench", "--random-weights", "--seconds", "1", "--runs", "1", "--live", "0", "--json"]
     )

@@ -1,4 +1,4 @@
-"""The choice among forms of the 8-bit product: by the CPU, by numba's settings, by the environment."""
+"""The choice among instruction sets for the 8-bit product: by the CPU, by numba's settings, by the environment."""
 
 from __future__ import annotations
 

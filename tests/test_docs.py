@@ -32,7 +32,7 @@ def test_option_tables_are_up_to_date() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_the_table_beside_the_paper_follows_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_beside_what_is_published_follows_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     import claims
 

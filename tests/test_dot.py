@@ -1,4 +1,4 @@
-"""The 8-bit products are exact: the very integers that NumPy finds in 64 bits, in every form that this CPU has."""
+"""The 8-bit products are exact: the very integers that NumPy finds in 64 bits, on every ISA that this CPU has."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_any_shape_is_exact(rows, columns, hops, seed, extreme):
 @pytest.mark.parametrize(
     ("rows", "columns"), [(1536, 512), (512, 640), (512, 1536), (34, 2560), (384, 1024), (34, 128), (128, 70)]
 )
-def test_shapes_of_the_article_s_network_are_exact(rng, rows, columns):
+def test_shapes_of_the_published_network_are_exact(rng, rows, columns):
     weights = rng.integers(-127, 128, (rows, columns), dtype=np.int8)
     check(weights, rng.integers(-127, 128, (13, columns), dtype=np.int8))
 

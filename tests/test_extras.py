@@ -36,6 +36,8 @@ def test_names_are_listed_as_in_a_sentence():
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
-def test_no_message_names_an_index_that_does_not_have_this_package():
-    for path in (ROOT / "percepnet_cli").rglob("*.py"):
-        assert "percepnet-cli[" not in path.read_text("utf-8"), path
+def test_no_message_and_no_page_names_an_index_that_does_not_have_this_package():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").rglob("*.md")]
+    assert len(pages) > 10
+    for path in [*(ROOT / "percepnet_cli").rglob("*.py"), *pages]:
+        assert not re.search(r"percepnet-cli\[|pip(x)? install ['\"]?percepnet", path.read_text("utf-8")), path

@@ -97,7 +97,7 @@ def test_same_content_gives_the_same_bytes_and_origin_cannot_forge():
     assert forged == DATA
 
 
-def test_the_article_s_network_has_8_million_weights():
+def test_the_published_network_has_8_million_weights():
     sizes = Sizes(128, 512, 512, 512, 512, 128)
     assert sum(int(np.prod(shape)) for shape in matrices(sizes).values()) == 7_948_288
     assert {dtype for dtype, _ in layout(sizes, "float").values()} == {"float32"}

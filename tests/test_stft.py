@@ -25,7 +25,7 @@ def synthesize(spectra, memory=None):
     return out.ravel()
 
 
-def test_window_is_the_paper_s_and_complementary_in_power():
+def test_window_is_the_published_one_and_complementary_in_power():
     assert stft.WINDOW.dtype == np.float32
     assert np.abs(stft.WINDOW - reference.vorbis_window()).max() < 1e-7
     squares = stft.WINDOW.astype(float) ** 2

@@ -25,7 +25,7 @@ def small_network(sizes=SMALL):
     return net
 
 
-def test_the_papers_network_has_eight_million_weights():
+def test_the_published_network_has_eight_million_weights():
     with torch.device("meta"):
         counts = {name: PercepNet(sizes).weight_count() for name, sizes in PRESETS.items()}
     assert counts["percepnet"] == 7_948_288

@@ -66,7 +66,7 @@ FORMER = {
     "head start": r"[Hh]ead start",
     "ceiling": r"\b[Cc]eilings?\b",
     "answers": r"\b([Ii]deal|[Pp]erfect|network's|teachers'?|teacher's|best) answers?\b|\banswers = "
-    r"|network (would|should) (have )?answer",  # devices, servers and people answer
+    r"|(network|it)\s+(would|should) (have )?answer",  # devices, servers and people answer
     "reshape, tracks": r"data[./](reshape|signals|tracks)\b|(speech|noise)_track\b",  # NumPy reshapes
     # --- recordings
     "softer": r"\b[Ss]ofter\b",  # "soft speech" is what a recipe draws
@@ -79,14 +79,14 @@ FORMER = {
     "Sight, watch": r"\bSight\b|def watch\b|\bwatch\(",  # a session watches a device
     "told": r"\btold\b( =|:|\[|\.|\()|(?<![.\w])tell\((?!self)|\bTeller\b",  # file.tell is Python's
     "tips": r"\bTIPS\b|BAND_TIPS|\b[Bb]and tips\b|\btips = ",  # model files and shards have the key "band_tips"
-    "tier": r"\b[Tt]iers?\b|form of the product",
+    "tier": r"\b[Tt]iers?\b|\bforms? of (code|(the )?([\w-]+ )?product)",
     "meter": r"\bclass Meter\b|\b[Mm]eter\(|live/meter\b",  # the level meters of `live` are meters
     "together": r"\btogether\(",
     "rows_times_vectors": r"rows_times_vectors",
     "Manual": r"\bclass Manual\b|cls=Manual\b",
     "--monitor-off": r"--monitor-off|monitor_off",
     "--article": r"--article\b",
-    "the article": r"\b[Tt]he (article|paper)('s)?\b|\((article|paper)[):]|\bV21\b",  # the page is docs/paper.md
+    "the article": r"\b[Tt]he (article|paper)('s)?\b|\((article|paper)[):]|\bV21\b|_(article|paper)s?_",
     "rungs": r"\b[Rr]ungs?\b|\b[Ll]adders?\b",
 }
 """The left-hand side of the table of words -> where it must not stand."""
@@ -186,8 +186,10 @@ def test_files_are_read_and_exceptions_are_needed():
         ("--rooms", "rooms: tuple[str, ...]", "recorded in rooms"),
         ("answers", "with ideal answers", "the server answers"),
         ("told", "told = number", "unless told otherwise"),
+        ("tier", "the form of the 8-bit product", "the LPC form"),
         ("tips", "BAND_TIPS[3]", 'metadata["band_tips"]'),
         ("the article", "see the paper", "docs/paper.md"),
+        ("the article", "def test_the_papers_network", "docs/paper.md"),
         ("the 36 pairs", "on the 36 pairs", "dev36, 36 pairs of 8 s"),
         ("stretch", "a stretch of speech", "outstretched"),
     ],

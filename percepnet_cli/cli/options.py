@@ -22,7 +22,7 @@ EXIT_CODES = """
 
 ENVIRONMENT = """
   PERCEPNET_CACHE_DIR  folder of the compiled kernels, instead of the user's cache folder
-  PERCEPNET_ISA        form of the 8-bit product, instead of the fastest that the CPU has
+  PERCEPNET_ISA        instruction set of the 8-bit product, such as portable, instead of the CPU's fastest
   NO_COLOR             if set, nothing is colored
 """
 

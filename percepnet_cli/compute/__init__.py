@@ -1,1 +1,1 @@
-"""The machine: the door to numba, the form of code this CPU runs fastest, LLVM vectors, the delay line."""
+"""The machine: the door to numba, the CPU's instruction set, LLVM vectors, the delay line."""

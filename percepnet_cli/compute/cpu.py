@@ -1,4 +1,4 @@
-"""Which form of the 8-bit product this CPU runs fastest; the environment can ask for another one.
+"""Which instruction set (ISA) the 8-bit product uses: the CPU's fastest, or the one that the environment names.
 
 The name is part of the key under which compiled code is kept (``jit``): numba's own key does not
 know what an intrinsic decided.

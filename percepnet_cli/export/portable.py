@@ -1,7 +1,7 @@
 """The signal path and its memory as LLVM text that fits any machine: ``python -m percepnet_cli.export.portable ...``.
 
 A process of its own writes it, since numba decides when it is imported what it compiles for: without optimizations, for
-a plain CPU and with a form of the 8-bit product that fits it (see ``ENVIRONMENT``).
+a plain CPU and with an instruction set for the 8-bit product that fits it (see ``ENVIRONMENT``).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Portable(NamedTuple):
 def portable(folder: Path, model: str, isa: str = "portable") -> Portable:
     """Return the texts for a model, by its name or file.
 
-    folder: for the process's files, compiled kernels among them. isa: the form of the 8-bit product, one that this
-    machine can compile too. Raises KernelError if numba cannot do it.
+    folder: for the process's files, compiled kernels among them. isa: the instruction set of the 8-bit product, one
+    that this machine can compile too. Raises KernelError if numba cannot do it.
     """
     features = ",".join(f"+{name}" for name in ISAS[isa])
     chosen = {VARIABLE: isa, "NUMBA_CPU_FEATURES": features, "PERCEPNET_CACHE_DIR": str(folder / "kernels")}
