@@ -33,6 +33,8 @@ def test_json_holds_the_same_and_more():
     assert {entry["name"] for entry in entries} == set(shipped_names())
     assert [entry["name"] for entry in entries if entry["default"]] == [DEFAULT_MODEL]
     assert all(entry["sha256"] == load_model(entry["name"]).digest for entry in entries)
+    latencies = [load_model(entry["name"]).latency_samples / 48 for entry in entries]
+    assert [entry["latency_ms"] for entry in entries] == pytest.approx(latencies)
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -39,7 +39,7 @@ TESTS = {
     "dsp/fft": ["test_stft", "test_pitch"],
     "dsp/gains": ["test_gains"],
     "dsp/highpass": ["test_highpass"],
-    "dsp/link": ["test_denoiser"],
+    "dsp/link": ["test_link", "test_denoiser"],
     "dsp/pitch": ["test_pitch"],
     "dsp/presets": ["test_presets"],
     "dsp/stft": ["test_stft"],
