@@ -13,7 +13,6 @@ from percepnet_cli.audio.arrays import check_sample_rate, from_float, read_array
 from percepnet_cli.audio.level import raised
 from percepnet_cli.channel.networks import networks, usable_cpus
 from percepnet_cli.channel.predictor import Predictor
-from percepnet_cli.channel.speech import probability
 from percepnet_cli.channel.stream import ChannelStream, Newest
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
@@ -138,10 +137,9 @@ class Denoiser:
     def speech_probability(self) -> float:
         """Probability of speech in the newest hop that was put out, 0..1; the channel where it is highest.
 
-        A logistic regression of gains, filter strengths and pitch correlation (``channel.speech``), of this hop alone.
+        A small network (``channel.speech``) listens from the first time on that this is asked.
         """
-        newest = [stream.newest() for stream in self._channels]
-        return max(probability(one.gain, one.strength, one.correlation) for one in newest)
+        return max(stream.speech_probability() for stream in self._channels)
 
     @property
     def voicing(self) -> float:

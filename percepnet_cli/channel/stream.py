@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli.channel.predictor import AnalysisDelay, Predictor
+from percepnet_cli.channel.speech import SpeechProbability
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
 from percepnet_cli.network.percepnet import State
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock, Ends, Path, analyze, finish, predict_gains, process
@@ -53,6 +54,7 @@ class ChannelStream:
         self._ends = Ends(max_hops, clock) if self._path is None else self._path
         self._delay = AnalysisDelay(self.latency_hops, max_hops) if self.latency_hops else None
         self._newest: Newest | None = Newest()
+        self._speech: SpeechProbability | None = None
         self._hops = 0
 
     @property
@@ -70,16 +72,35 @@ class ChannelStream:
         hops = self._take(samples)
         process(self._path, hops, post_filter, np.float32(dry))
         self._newest = None
+        if self._speech is not None:
+            analysis, gain, strength = self._analyzed()
+            self._speech.process(gain, strength, analysis.correlation, analysis.E)
         return self._path.out[:hops].reshape(-1)
 
     def keep(self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray) -> None:
         """Note what ``newest`` is to return, before ``render`` is given the gains of linked channels."""
         self._newest = Newest.of(analysis, gain, strength)
+        if self._speech is not None:
+            self._speech.process(gain, strength, analysis.correlation, analysis.E)
 
     def newest(self) -> Newest:
         """Return what was kept; after ``process``, what lies there of its newest hop: few ask, and hops are many."""
+        return self._newest or Newest.of(*self._analyzed())
+
+    def speech_probability(self) -> float:
+        """Return the probability of speech in the newest hop; from the first time on, all hops are listened to."""
+        if self._speech is None:
+            self._speech = SpeechProbability()
+            if self._hops:
+                newest = self.newest()
+                correlation = np.array([newest.correlation], np.float32)
+                self._speech.process(newest.gain[None], newest.strength[None], correlation, newest.energy[None])
+        return self._speech.newest
+
+    def _analyzed(self) -> tuple[Analysis, np.ndarray, np.ndarray]:
+        """Return what is known of the hops of the last ``process``, gain and strength."""
         ends, hops = self._ends, self._hops
-        return self._newest or Newest.of(ends.analyzer.newest(hops), ends.gain[:hops], ends.strength[:hops])
+        return ends.analyzer.newest(hops), ends.gain[:hops], ends.strength[:hops]
 
     def analyze(self, samples: np.ndarray) -> tuple[Analysis, np.ndarray, np.ndarray]:
         """Take float32 [hops * 480], any stride; return what is known, gain and strength, float32 [hops, 34]."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import click
 
 from percepnet_cli.cli.options import CommandWithSections
 from percepnet_cli.cli.progress import prepare
+from percepnet_cli.errors import DeviceError
 
 EXAMPLES = """
     percepnet warmup
@@ -34,7 +36,13 @@ def warmup() -> None:
     from percepnet_cli.constants import HOP_SIZE
     from percepnet_cli.denoiser import Denoiser
 
-    Denoiser().denoise(np.zeros(2 * HOP_SIZE, np.float32))
+    # Files, the speech probability, and live sound where there is a sound server
+    denoiser = Denoiser()
+    denoiser.denoise(np.zeros(2 * HOP_SIZE, np.float32))
+    denoiser.process(np.zeros(HOP_SIZE, np.float32))
+    _ = denoiser.speech_probability
+    with suppress(DeviceError):
+        from percepnet_cli.live import pulse_callback  # noqa: F401
     seconds = time.perf_counter() - start
     what = f"compiled in {seconds:.1f} s" if cold else f"were compiled, loaded in {seconds:.1f} s"
     if CACHE_DIR is None:
