@@ -167,17 +167,66 @@ def test_the_attenuation_limit_is_that_of_python(programs, noisy):
     assert np.array_equal(run(programs, "static", noisy, 480, 6), expected)
 
 
-@needs_zig
-@pytest.mark.skipif(platform.machine() != "x86_64" or not sys.platform.startswith("linux"), reason="asks this CPU")
-def test_what_the_cpu_has_is_found(tmp_path):
-    """As LLVM finds it: a wrong no would leave the library at a quarter of its speed, and nobody would hear it."""
-    (tmp_path / "cpu.c").write_text('#include "cpu_x86.h"\nint found(void) { return has_x86_64_v3(); }\n')
+FORMS = """
+#include "product_x86.c"
+int x86_64_v3(void) { return has_x86_64_v3(); }
+int avx_vnni(void) { return has_avx_vnni(); }
+int avx512_vnni(void) { return has_avx512_vnni(); }
+product *const forms[] = {product_plain, product_avx2, product_avx_vnni, product_avx512_vnni};
+void multiply(int form, const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums) {
+    forms[form](weights, rows, columns, vector, sums);
+}
+"""
+on_x86 = pytest.mark.skipif(
+    platform.machine() != "x86_64" or not sys.platform.startswith("linux"), reason="asks this CPU"
+)
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forms")
+    (folder / "forms.c").write_text(FORMS)
     options = ["-target", TARGETS["x86_64-linux"].zig, "-O2", "-fPIC", "-shared", "-I", ROOT / "percepnet_cli/export"]
-    command = [sys.executable, "-m", "ziglang", "cc", *map(str, options), "cpu.c", "-o", "cpu.so"]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    command = [sys.executable, "-m", "ziglang", "cc", *map(str, options), "forms.c", "-o", "forms.so"]
+    subprocess.run(command, cwd=folder, check=True, timeout=600)
+    return ctypes.CDLL(str(folder / "forms.so"))
+
+
+@needs_zig
+@on_x86
+def test_what_the_cpu_has_is_found(forms):
+    """As LLVM finds it: a wrong no would leave the library at a quarter of its speed, and nobody would hear it."""
     has = llvmlite.binding.get_host_cpu_features()
-    needed = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt")
-    assert bool(ctypes.CDLL(str(tmp_path / "cpu.so")).found()) == all(has[name] for name in needed)
+    needed = {
+        "x86_64_v3": ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
+        "avx_vnni": ("avx2", "avxvnni"),
+        "avx512_vnni": ("avx512f", "avx512bw", "avx512vnni"),
+    }
+    for name, features in needed.items():
+        assert bool(getattr(forms, name)()) == all(has[feature] for feature in features), name
+
+
+@needs_zig
+@on_x86
+@pytest.mark.parametrize("form", range(4))
+def test_every_form_of_the_product_is_exact(forms, form):
+    if not (True, forms.x86_64_v3(), forms.avx_vnni(), forms.avx512_vnni())[form]:
+        pytest.skip("this CPU does not have it")
+    rng = np.random.default_rng(form)
+
+    def check(weights, vector):
+        # One number more, which has to stay
+        sums = np.full(len(weights) + 1, 77, np.int32)
+        places = [ctypes.c_void_p(array.ctypes.data) for array in (weights, vector, sums)]
+        rows, columns = map(ctypes.c_int64, weights.shape)
+        forms.multiply(form, places[0], rows, columns, places[1], places[2])
+        assert np.array_equal(sums[:-1], weights.astype(np.int64) @ vector) and sums[-1] == 77
+
+    # Rows and columns that fill no vector, and the largest products there are
+    for rows, columns in [(0, 5), (1, 1), (34, 63), (7, 64), (8, 65), (16, 96), (17, 31), (48, 640), (39, 1000)]:
+        check(*(rng.integers(-128, 128, shape, np.int8) for shape in ((rows, columns), columns)))
+        check(np.full((rows, columns), -128, np.int8), np.full(columns, -128, np.int8))
+        check(np.full((rows, columns), 127, np.int8), np.full(columns, -128, np.int8))
 
 
 @needs_zig

@@ -22,10 +22,11 @@ ISAS: dict[str, frozenset[str]] = {
     "avx512vl-vnni": frozenset({"avx512vl", "avx512vnni"}),
     "avx-vnni": frozenset({"avxvnni"}),
     "neon-dotprod": frozenset({"neon", "dotprod"}),
-    "wasm-simd128": frozenset({"simd128"}),
+    "extern": frozenset({"extern"}),
     "portable": frozenset(),
 }
-"""ISA and the CPU features, in LLVM's names, that it needs; the fastest first."""
+"""ISA and the CPU features, in LLVM's names, that it needs; the fastest first. No CPU has "extern": only ``export``
+asks for it, which brings the product along as a C function."""
 
 
 def features() -> frozenset[str]:

@@ -17,8 +17,10 @@ class DelayLine(Struct):
 
     rows: np.ndarray
     """[old + most, ...]."""
-    row_bytes: np.ndarray
-    """uint8 [old + most, bytes of a row]: the same memory, whatever lies in it."""
+    memory: np.ndarray
+    """uint8: all bytes of the rows, whatever lies in them."""
+    row_bytes: int
+    """Of a row."""
     end: np.ndarray
     """int64 [1]: where the newest row ends."""
     old: int
@@ -28,8 +30,9 @@ class DelayLine(Struct):
         self, old: int, most: int, shape: tuple[int, ...] = (), dtype: type = np.float32, fill: float = 0
     ) -> None:
         rows: np.ndarray = np.full((old + most, *shape), fill, dtype)
-        row_bytes = rows.view(np.uint8).reshape(old + most, -1)
-        super().__init__(rows=rows, row_bytes=row_bytes, end=np.full(1, old, np.int64), old=old)
+        memory = rows.view(np.uint8).reshape(-1)
+        row_bytes = memory.size // len(rows)
+        super().__init__(rows=rows, memory=memory, row_bytes=row_bytes, end=np.full(1, old, np.int64), old=old)
 
     def extend(self, new: int) -> np.ndarray:
         """Return the old rows followed by ``new`` ones to write, a view that is valid until the next call."""
@@ -46,11 +49,16 @@ class DelayLine(Struct):
 @kernel
 def make_room(line: DelayLine, new: int) -> None:
     """Count new rows in; if the buffer has no room for them, move the old ones to its front first."""
-    old, end, rows = line.old, line.end[0], line.row_bytes
-    if end + new > rows.shape[0]:
-        for row in range(old):
-            for i in range(rows.shape[1]):
-                rows[row, i] = rows[end - old + row, i]
+    old, end, memory = line.old, line.end[0], line.memory
+    if end + new > line.rows.shape[0]:
+        # In pieces no longer than their way: they do not overlap, so LLVM's vector instructions can move them
+        way, size, start = (end - old) * line.row_bytes, old * line.row_bytes, 0
+        while start < size:
+            stop = min(start + way, size)
+            piece, behind = memory[start:stop], memory[start + way : stop + way]
+            for i in range(piece.shape[0]):
+                piece[i] = behind[i]
+            start = stop
         end = old
 
     line.end[0] = end + new

@@ -5,17 +5,37 @@
 
 #include <cpuid.h>
 
-static int has_bits(unsigned value, unsigned bits) { return (value & bits) == bits; }
+static inline int has_bits(unsigned value, unsigned bits) { return (value & bits) == bits; }
+
+/* Whether the system keeps registers of these kinds: bits of XCR0. */
+static inline int keeps(unsigned kinds) {
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has_bits(c, bit_OSXSAVE)) return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return has_bits(low, kinds);
+}
 
 /* x86-64-v3 of the System V ABI: AVX2 and what came with it, and a system that keeps the wide registers. */
-static int has_x86_64_v3(void) {
-    unsigned a, b, c, d, low, high;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !has_bits(c, bit_FMA | bit_MOVBE | bit_POPCNT | bit_OSXSAVE | bit_AVX | bit_F16C))
+static inline int has_x86_64_v3(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has_bits(c, bit_FMA | bit_MOVBE | bit_POPCNT | bit_AVX | bit_F16C) ||
+        !keeps(0x6))
         return 0;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if (!has_bits(low, 6)) return 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has_bits(b, bit_AVX2 | bit_BMI | bit_BMI2)) return 0;
     return __get_cpuid(0x80000001, &a, &b, &c, &d) && has_bits(c, bit_LZCNT);
+}
+
+/* AVX-VNNI: sums of four products of bytes, in 256 bits. */
+static inline int has_avx_vnni(void) {
+    unsigned a, b, c, d;
+    return has_x86_64_v3() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_bits(a, 1u << 4);
+}
+
+/* The same in 512 bits: AVX-512 F, BW and VNNI. */
+static inline int has_avx512_vnni(void) {
+    unsigned a, b, c, d;
+    return keeps(0xe6) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_bits(b, 1u << 16 | 1u << 30) &&
+           has_bits(c, 1u << 11);
 }
 
 #endif

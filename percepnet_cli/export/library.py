@@ -14,7 +14,7 @@ from percepnet_cli.network.modelfile import Model
 
 STATIC = "libpercepnet.a"
 LADSPA = "percepnet_ladspa"
-SOURCES = ("percepnet.c", "percepnet.h", "cpu_x86.h", "ladspa.c", "ladspa_api.h")
+SOURCES = ("percepnet.c", "percepnet.h", "cpu_x86.h", "ladspa.c", "ladspa_api.h", "product_x86.c", "product_arm.c")
 
 FIRST_ID, IDS = 0x800000, 0x800000
 """LADSPA knows plug-ins by numbers of 24 bits. Ours are not registered; the upper half is all but empty."""
@@ -69,12 +69,14 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
         common = ["-target", chosen.zig, "-O2", "-fPIC", "-fvisibility=hidden"]
         common += ["-DPERCEPNET_FAST"] if chosen.fast is not None else []
         if kind == "ladspa":
-            sources = [*_ladspa_settings(model), "percepnet.c", "ladspa.c"]
+            sources = [*_ladspa_settings(model), "percepnet.c", "ladspa.c", chosen.product]
             zig(work, "cc", *common, *sources, "-shared", "-s", *objects, "-o", *results(kind, target))
         else:
-            zig(work, "cc", *common, "-c", "percepnet.c", "-o", "shim.o")
-            zig(work, "cc", *common, "-shared", "-s", "shim.o", *objects, "-o", chosen.shared)
-            zig(work, "ar", "rcs", STATIC, "shim.o", *objects)
+            for source, compiled in (("percepnet.c", "shim.o"), (chosen.product, "product.o")):
+                zig(work, "cc", *common, "-c", source, "-o", compiled)
+                objects.append(compiled)
+            zig(work, "cc", *common, "-shared", "-s", *objects, "-o", chosen.shared)
+            zig(work, "ar", "rcs", STATIC, *objects)
 
         deliver(work, folder, results(kind, target))
 

@@ -1,7 +1,7 @@
 """Objects for any target that LLVM knows: the compiled path, made anew for it, and the image of its memory.
 
-numba's code for this machine is a detour here: with its optimizations off (see ``NUMBA_OPT``) and the plain loop for
-the 8-bit product, what it hands to LLVM is nearly the same for all machines. It gets another target and data layout,
+numba's code for this machine is a detour here: with its optimizations off (see ``NUMBA_OPT``) and a call in the place
+of the 8-bit product, what it hands to LLVM is nearly the same for all machines. It gets another target and data layout,
 everything but the path becomes internal, what nothing needs (numba's calls from Python) goes away, and LLVM's own
 passes for that target do the rest.
 """

@@ -1,7 +1,7 @@
 """The signal path and its memory as LLVM text that fits any machine: ``python -m percepnet_cli.export.portable ...``.
 
 A process of its own writes it, since numba decides when it is imported what it compiles for: without optimizations, for
-a plain CPU and with an instruction set for the 8-bit product that fits it (see ``ENVIRONMENT``).
+a plain CPU and with a C function for the 8-bit product (see ``ENVIRONMENT``).
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from percepnet_cli.compute.cpu import ISAS, VARIABLE
+from percepnet_cli.compute.cpu import VARIABLE
 from percepnet_cli.errors import KernelError
 
-ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic"}
+ENVIRONMENT = {
+    "NUMBA_OPT": "0",
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_CPU_FEATURES": "+extern",
+    VARIABLE: "extern",
+}
 """Without ``NUMBA_OPT=0`` the text holds what this machine's CPU has: counters of references, vectors of its width."""
 
 DATA = "data.ll"
@@ -38,15 +43,12 @@ class Portable(NamedTuple):
     """Constants and the memory that a stream begins with: see ``native.image_text``."""
 
 
-def portable(folder: Path, model: str, isa: str = "portable") -> Portable:
+def portable(folder: Path, model: str) -> Portable:
     """Return the texts for a model, by its name or file.
 
-    folder: for the process's files, compiled kernels among them. isa: the instruction set of the 8-bit product, one
-    that this machine can compile too. Raises KernelError if numba cannot do it.
+    folder: for the process's files, compiled kernels among them. Raises KernelError if numba cannot do it.
     """
-    features = ",".join(f"+{name}" for name in ISAS[isa])
-    chosen = {VARIABLE: isa, "NUMBA_CPU_FEATURES": features, "PERCEPNET_CACHE_DIR": str(folder / "kernels")}
-    environment = os.environ | ENVIRONMENT | chosen
+    environment = os.environ | ENVIRONMENT | {"PERCEPNET_CACHE_DIR": str(folder / "kernels")}
     command = [sys.executable, "-m", __name__, model, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:

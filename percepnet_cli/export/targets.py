@@ -23,6 +23,8 @@ class Target(NamedTuple):
     """What every such machine has."""
     fast: CPU | None
     """What most have; chosen when the program runs."""
+    product: str
+    """C source of the 8-bit product."""
     shared: str
     """Name of the shared library."""
 
@@ -33,16 +35,32 @@ TARGETS = {
         "x86_64-unknown-linux-gnu",
         CPU("x86-64", ""),
         CPU("x86-64-v3", ""),
+        "product_x86.c",
         "libpercepnet.so",
     ),
     "aarch64-linux": Target(
-        "aarch64-linux-gnu.2.17", "aarch64-unknown-linux-gnu", CPU("generic", "+neon"), None, "libpercepnet.so"
+        "aarch64-linux-gnu.2.17",
+        "aarch64-unknown-linux-gnu",
+        CPU("generic", "+neon"),
+        None,
+        "product_arm.c",
+        "libpercepnet.so",
     ),
     "x86_64-windows": Target(
-        "x86_64-windows-gnu", "x86_64-w64-windows-gnu", CPU("x86-64", ""), CPU("x86-64-v3", ""), "percepnet.dll"
+        "x86_64-windows-gnu",
+        "x86_64-w64-windows-gnu",
+        CPU("x86-64", ""),
+        CPU("x86-64-v3", ""),
+        "product_x86.c",
+        "percepnet.dll",
     ),
     "aarch64-macos": Target(
-        "aarch64-macos", "arm64-apple-macosx11.0.0", CPU("apple-m1", ""), None, "libpercepnet.dylib"
+        "aarch64-macos",
+        "arm64-apple-macosx11.0.0",
+        CPU("apple-m1", ""),
+        None,
+        "product_arm.c",
+        "libpercepnet.dylib",
     ),
 }
 """By the names of ``--target``."""

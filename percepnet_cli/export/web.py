@@ -14,11 +14,10 @@ from percepnet_cli.version import __version__
 TRIPLE = "wasm32-unknown-unknown"
 BROWSER = CPU("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint,+mutable-globals")
 """What all browsers have since 2023."""
-ISA = "wasm-simd128"
 
 WASM = "percepnet.wasm"
 SCRIPTS = ("index.js", "index.d.ts", "stream.js", "worklet.js", "package.json", "README.md")
-SOURCES = ("percepnet.c", "percepnet.h", "product.c", "freestanding.c")
+SOURCES = ("percepnet.c", "percepnet.h", "product_wasm.c", "freestanding.c")
 
 STACK_BYTES = 1 << 20
 EXPORTED = (
@@ -70,7 +69,7 @@ def build(folder: Path, name: str) -> None:
             (work / script).write_text(text.replace('"VERSION"', f'"{__version__}"'), "utf-8")
 
         # The memory of a stream, and the path
-        made = portable(work, name, ISA)
+        made = portable(work, name)
         (work / "data.o").write_bytes(data_object(made.data, TRIPLE, BROWSER))
         (work / "path.o").write_bytes(path_object(made.code, "base", TRIPLE, BROWSER))
 

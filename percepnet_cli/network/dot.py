@@ -2,7 +2,7 @@
 
 The sums are exact, so every way to compute them gives the same bits, and the CPU decides which one is
 used (``cpu``): the plain loop below, which LLVM turns into multiply-add instructions (``vpmaddwd`` on
-AVX2 and AVX-512), the tiles of ``dot_tiles``, or, in a browser, the C function of ``dot_extern``.
+AVX2 and AVX-512), the tiles of ``dot_tiles``, or, outside Python, the C function of ``dot_extern``.
 ``tests/test_dot.py`` compares the first two with NumPy in 64 bits.
 """
 
@@ -43,7 +43,7 @@ def plain_matmul_int8(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray)
 if isa() == "portable":
     pack, matmul_int8 = plain_pack, plain_matmul_int8
     PANEL = 1
-elif isa() == "wasm-simd128":
+elif isa() == "extern":
     from percepnet_cli.network.dot_extern import extern_matmul_int8
 
     pack, matmul_int8 = plain_pack, extern_matmul_int8

@@ -1,6 +1,7 @@
 """The 8-bit product as a call of a C function, which whoever links the code brings along: for ``export``.
 
-For machines whose instructions LLVM does not make from the plain loop (``export/product.c``). Nothing can run it here.
+The C function knows instructions that LLVM does not make from the plain loop, and can choose among them when the
+program runs (``export/product_x86.c`` and others). Nothing can run it here.
 """
 
 from __future__ import annotations
