@@ -180,10 +180,10 @@ def main() -> None:
     print("| file | true s | info s | result s | beside the sound | not in the result | named |")
     print("| :-- | --: | --: | --: | :-- | :-- | :-- |")
     with tempfile.TemporaryDirectory() as out:
-        for path in sorted(p for folder in args.folders for p in folder.iterdir()):
+        for number, path in enumerate(sorted(p for folder in args.folders for p in folder.iterdir())):
             if path.suffix.lower() not in {*CONTAINERS, *FFMPEG_CONTAINERS}:
                 continue
-            target = Path(out) / path.name
+            target = Path(out) / f"{number}-{path.name}"
             report = denoise_file(path, target, model=args.model)
             expected, before, after = true_seconds(path), beside(path), beside(target)
             with open_reader(path) as reader:
