@@ -157,6 +157,7 @@ def test_a_rate_may_be_a_whole_float(random_model):
 
 
 def test_the_package_and_the_denoiser_show_themselves(random_model):
+    assert {name for name in dir(percepnet_cli) if not name.startswith("__")} < set(percepnet_cli.__all__)
     assert set(percepnet_cli.__all__) <= set(dir(percepnet_cli))
     assert issubclass(percepnet_cli.UnknownFormatError, percepnet_cli.AudioError)
     shown = repr(Denoiser(random_model, channels=2, attenuation_limit_db=12))

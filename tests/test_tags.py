@@ -16,17 +16,19 @@ from mutagen.oggvorbis import OggVorbis
 from rewritten import rewrite
 from signals import tone
 
-from percepnet_cli.audio import tags
+from percepnet_cli.audio import ffmpeg, tags
 from percepnet_cli.audio.files import open_reader, open_writer
 
-COVER = b"\xff\xd8\xff" + bytes(range(256)) * 40
+COVER = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAC0lEQVR4nGNgQAYAAA4AAamRc7EAAAAASUVORK5CYII=")
+"""Black, 2 by 2."""
 TITLE = "Épisode 5: Übung, 日本"
+needs_ffmpeg = pytest.mark.skipif(not ffmpeg.installed(), reason="no ffmpeg")
 NAMES = ["a.mp3", "a.flac", "a.ogg", "a.opus"]
 
 
 def picture() -> Picture:
     made = Picture()
-    made.type, made.mime, made.desc, made.data = 3, "image/jpeg", "Größe", COVER
+    made.type, made.mime, made.desc, made.data = 3, "image/png", "Größe", COVER
     return made
 
 
@@ -42,7 +44,7 @@ def make(folder: Path, name: str) -> Path:
         id3.add(TCON(encoding=3, text="Podcast"))
         id3.add(TXXX(encoding=3, desc="REPLAYGAIN_TRACK_GAIN", text="-3.00 dB"))
         id3.add(COMM(encoding=3, lang="deu", desc="", text="Bemerkung"))
-        id3.add(APIC(encoding=3, mime="image/jpeg", type=3, desc="Größe", data=COVER))
+        id3.add(APIC(encoding=3, mime="image/png", type=3, desc="Größe", data=COVER))
         for number, title in enumerate(("Eins", "Zwei")):
             sub = [TIT2(encoding=3, text=title)]
             id3.add(CHAP(element_id=f"c{number}", start_time=1000 * number, end_time=1000 * number + 1000,
@@ -77,7 +79,7 @@ def test_all_that_is_known_goes_along(tmp_path, source, target):
     assert {name: found.text.get(name) for name in expected} == {name: [text] for name, text in expected.items()}
     if not source.endswith("mp3"):
         assert found.text["artist"] == ["Zoë", "Ann"]
-    assert [(one.type, one.mime, one.desc, one.data) for one in found.pictures] == [(3, "image/jpeg", "Größe", COVER)]
+    assert [(one.type, one.mime, one.desc, one.data) for one in found.pictures] == [(3, "image/png", "Größe", COVER)]
     if source.endswith("mp3") and target.endswith("mp3"):
         assert found.chapters == [(0.0, 1.0, "Eins"), (1.0, 2.0, "Zwei")]
     else:
@@ -98,6 +100,104 @@ def test_into_a_wav(tmp_path, source):
     again = rewrite(path, tmp_path / "again.flac")  # and out of it
     assert tags.read(again).text["title"] == [TITLE]
     assert [one.data for one in tags.read(again).pictures] == [COVER]
+
+
+@pytest.mark.parametrize("source", NAMES)
+def test_into_an_aiff_and_out_of_it(tmp_path, source):
+    path = rewrite(make(tmp_path, source), tmp_path / "out.aiff")
+    written = make_names(path)
+    assert written == make_names(tmp_path / source)
+    assert make_names(rewrite(path, tmp_path / "again.wav")) == written
+    np.testing.assert_array_equal(len(soundfile.read(path)[0]), 96000)
+
+
+def make_names(path: Path) -> set[str]:
+    return tags.read(path).names()
+
+
+def test_a_wav_holds_tags_that_its_own_list_has_no_names_for(tmp_path):
+    soundfile.write(tmp_path / "a.flac", tone(440, 4800), 48000)
+    file = FLAC(tmp_path / "a.flac")
+    file["title"], file["albumartist"], file["replaygain_track_gain"] = "T", "AA", "-3.00 dB"
+    file.save()
+    found = tags.read(rewrite(tmp_path / "a.flac", tmp_path / "a.wav"))
+    assert found.text["albumartist"] == ["AA"]
+    assert found.text["replaygain_track_gain"] == ["-3.00 dB"]
+
+
+def test_tags_keep_the_order_of_the_file(tmp_path):
+    soundfile.write(tmp_path / "a.flac", tone(440, 4800), 48000)
+    file = FLAC(tmp_path / "a.flac")
+    names = [f"name{7 * number % 20}" for number in range(20)]
+    for name in names:
+        file[name] = "x"
+    file.save()
+    assert list(tags.read(tmp_path / "a.flac").text)[-20:] == names
+
+
+def test_words_of_a_song_are_known_to_all(tmp_path):
+    source = make(tmp_path, "a.mp3")
+    id3 = ID3(source)
+    id3.add(mutagen.id3.USLT(encoding=3, lang="eng", desc="", text="la la"))
+    id3.save(source)
+    path = rewrite(source, tmp_path / "b.flac")
+    assert tags.read(path).text["lyrics"] == ["la la"]
+    assert ID3(rewrite(path, tmp_path / "c.mp3")).getall("USLT")[0].text == "la la"
+
+
+def left_out(source: Path, target: Path) -> list[str]:
+    with open_reader(source) as reader, open_writer(target, like=reader) as writer:
+        for block in reader.blocks(5000):
+            writer.write(block)
+    return writer.left_out
+
+
+@pytest.mark.parametrize("suffix", ["au", "w64"])
+def test_tags_that_a_format_cannot_hold_are_said(tmp_path, suffix):
+    missing = left_out(make(tmp_path, "a.flac"), tmp_path / f"b.{suffix}")
+    assert set(missing) == {
+        "artist", "chapters", "comment", "genre", "picture", "replaygain_track_gain", "title", "tracknumber",
+    }  # fmt: skip
+
+
+def test_frames_that_no_other_format_has_are_said(tmp_path):
+    source = make(tmp_path, "a.mp3")
+    id3 = ID3(source)
+    id3.add(mutagen.id3.PRIV(owner="me", data=b"x"))
+    id3.save(source)
+    assert left_out(source, tmp_path / "b.ogg") == ["PRIV"]
+    assert left_out(source, tmp_path / "b.wav") == []
+    assert left_out(source, tmp_path / "c.mp3") == []
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("source", NAMES)
+@pytest.mark.parametrize("target", ["b.m4a", "b.mka"])
+def test_through_ffmpeg_tags_go_along_or_are_said(tmp_path, source, target):
+    path = make(tmp_path, source)
+    missing = left_out(path, tmp_path / target)
+    assert not {"title", "genre", "tracknumber"} & set(missing)
+    with open_reader(tmp_path / target) as reader:
+        assert reader.tags["title"] == TITLE
+        held = reader.tags.keys() | tags.read(tmp_path / target).names()
+    assert set(missing) == tags.read(path).names() - held - ({"chapters"} if reader.chapters else set())
+
+    assert "picture" not in missing or target == "b.mka"
+
+    # and back
+    back = tags.read(rewrite(tmp_path / target, tmp_path / "again.flac"))
+    assert back.text["title"] == [TITLE]
+    assert "chapters" in missing or back.text["chapter002name"] == ["Zwei"]
+
+
+@needs_ffmpeg
+def test_a_damaged_cover_is_said_and_stops_nothing(tmp_path):
+    source = make(tmp_path, "a.mp3")
+    id3 = ID3(source)
+    id3.delall("APIC")
+    id3.add(APIC(encoding=3, mime="image/jpeg", type=3, desc="", data=b"\xff\xd8\xff" + bytes(2000)))
+    id3.save(source)
+    assert "picture" in left_out(source, tmp_path / "b.m4a")
 
 
 def test_frames_that_mean_nothing_here_stay_in_an_mp3(tmp_path):

@@ -39,6 +39,8 @@ def read_array(samples: Any) -> np.ndarray:
     if array.dtype.kind == "i" and not hasattr(samples, "dtype"):
         array = array.astype(np.float64)  # Python's whole numbers have no full scale
     kind = array.dtype.kind
+    if kind in "US":
+        raise TypeError("samples are text; denoise_file takes the names of files")
     if kind == "c":
         raise TypeError("samples are complex; a signal is real, so this may be its spectrum")
     if kind != "f" and f"{kind}{array.dtype.itemsize}" not in _FULL_SCALE_BITS:

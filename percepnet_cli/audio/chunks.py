@@ -114,10 +114,10 @@ def fit_excerpt(kept: Kept, first_frame: int) -> None:
 
 
 def append_aiff(file: BinaryIO, kept: Kept) -> None:
-    """Add the chunks of one AIFF to another that is whole, in place of those that libsndfile made of tags."""
+    """Add chunks to an AIFF that is whole: those of another one, in place of what libsndfile made of tags."""
     size = file.seek(0, io.SEEK_END)
     own = [chunk for chunk in riff.walk(file, 12, size, "big") if chunk.kind in AIFF_TEXTS]
-    for chunk in own:
+    for chunk in own if kept.family == "AIFF" else []:
         file.seek(chunk.start - 8)
         file.write(b"JUNK")  # players step over it
     file.seek(size)

@@ -51,6 +51,18 @@ ESTIMATED = {
 }  # fmt: skip
 """Containers that do not tell their length: what ffprobe says is an estimate."""
 
+NAMES = {
+    "track": "tracknumber", "disc": "discnumber", "album_artist": "albumartist", "publisher": "organization",
+    "tsrc": "isrc", "tbpm": "bpm", "tit1": "grouping",
+}  # fmt: skip
+"""ffmpeg's names of tags -> the usual ones of comments."""
+
+OWN_TAGS = {
+    "encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "handler_name", "vendor_id",
+    "duration", "isvbr", "devicemanufacturer",
+}  # fmt: skip
+"""Tags about the file and not about its content."""
+
 BROADCAST = {"mpegts", "mpeg", "asf", "ogg"}
 """Containers whose times may jump: in these ffmpeg counts from the first sound and not from the first track."""
 
@@ -79,6 +91,8 @@ class Track:
     """When it begins."""
     is_picture: bool = False
     """Whether it is a cover and no film."""
+    is_readable: bool = True
+    """Whether what it is a picture of can be seen; a cover may be damaged."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,9 @@ class Media:
     start_seconds: float = 0.0
     """When the first track begins."""
     tags: dict[str, str] = field(default_factory=dict)
-    chapters: tuple[tuple[float, str], ...] = ()
-    """When each begins, seconds, and its name."""
+    """By the usual names of comments; those of the whole, in an Ogg those of its sound."""
+    chapters: tuple[tuple[float, float, str], ...] = ()
+    """When each begins and ends, seconds, and its name."""
 
     @property
     def audio(self) -> list[Track]:
@@ -113,14 +128,17 @@ class Media:
         return any(track.kind == "video" and not track.is_picture for track in self.tracks)
 
 
-def probe(path: Path) -> Media | None:
-    """Ask ffprobe what a file holds; None if that is not installed or knows nothing of it."""
+def probe(path: Path, descriptors: tuple[int, ...] = ()) -> Media | None:
+    """Ask ffprobe what a file holds; None if that is not installed or knows nothing of it.
+
+    descriptors: open files that the path needs.
+    """
     if shutil.which(PROBE) is None:
         return None
 
     command = [PROBE, "-v", "error", *ONE_FILE, "-of", "json"]
     command += ["-show_streams", "-show_format", "-show_chapters", address(path)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, pass_fds=descriptors)
     try:
         found = json.loads(done.stdout)
     except ValueError:
@@ -130,13 +148,19 @@ def probe(path: Path) -> Media | None:
     if done.returncode != 0 or not form or form["format_name"] == "tty":  # which is what ffprobe calls a text
         return None
 
-    chapters = ((_number(one.get("start_time")) or 0.0, _tag(one, "title") or "") for one in found["chapters"])
+    chapters = (
+        (_number(one.get("start_time")) or 0.0, _number(one.get("end_time")) or 0.0, _tag(one, "title") or "")
+        for one in found["chapters"]
+    )
+    sound = next((stream for stream in found["streams"] if stream.get("codec_type") == "audio"), {})
+    said = form.get("tags", {}) | (sound.get("tags", {}) if form["format_name"] == "ogg" else {})
+    tags = {NAMES.get(name.lower(), name.lower()): text for name, text in said.items()}
     return Media(
         container=form["format_name"],
         seconds=_number(form.get("duration")),
         tracks=tuple(_track(stream) for stream in found["streams"]),
         start_seconds=_number(form.get("start_time")) or 0.0,
-        tags={name.lower(): text for name, text in form.get("tags", {}).items()},
+        tags={name: text for name, text in tags.items() if name not in OWN_TAGS},
         chapters=tuple(chapters),
     )
 
@@ -155,6 +179,7 @@ def _track(stream: dict[str, Any]) -> Track:
         seconds=_number(stream.get("duration")) or _clock(_tag(stream, "duration")),
         start_seconds=_number(stream.get("start_time")) or 0.0,
         is_picture=bool(stream.get("disposition", {}).get("attached_pic")),
+        is_readable=stream.get("codec_type") != "video" or bool(stream.get("width")),
     )
 
 
@@ -308,6 +333,8 @@ class MediaReader(PipeReader):
         self.format, self.subtype, self.frames = "MEDIA", _subtype(track), None
         lossy = track is not None and self.subtype == "MEDIA"
         self.bits_per_second = track.bits_per_second if track and lossy else None
+        if self.media:
+            self.tags, self.chapters = self.media.tags, list(self.media.chapters)
         if extent:
             self.bits_per_second = extent.bits_per_second
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames

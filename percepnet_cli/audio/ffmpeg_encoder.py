@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from percepnet_cli.audio import ffmpeg
+from percepnet_cli.audio import bitrate, ffmpeg
 from percepnet_cli.audio.formats import Layout
 from percepnet_cli.audio.suffixes import FFMPEG_CONTAINERS
 from percepnet_cli.errors import AudioError
@@ -153,6 +153,18 @@ class FfmpegEncoder:
         end = ffmpeg.sound_end(self._place, READERS.get(self._container, self._container), self._descriptors)
         return end is not None and end + CLOCK_SECONDS >= frames / self._sample_rate
 
+    def tag_names(self, file: BinaryIO) -> set[str]:
+        """Return which tags the finished file, opened anew, has; chapters are one thing, and so are pictures."""
+        from percepnet_cli.audio import tags  # it takes its time to load
+
+        file.seek(0)
+        found = tags.read(file).names()
+        media = ffmpeg.probe(self._place, self._descriptors)
+        if media is not None:
+            found |= media.tags.keys() | ({"chapters"} if media.chapters else set())
+            found |= {"picture"} if any(track.is_picture for track in media.tracks) else set()
+        return found
+
     def _complaint(self) -> str:
         self._process.wait()
         self._messages.seek(0)
@@ -186,14 +198,22 @@ def _other_tracks(media: ffmpeg.Media, container: str, replaced: int) -> list[st
             options += ["-c:s", SUBTITLES[container]]
         if family == "matroska" and family in media.container:
             options += ["-map", "1:t?"]
-    elif family == "mov" and any(track.is_picture for track in media.tracks):
-        options += ["-map", "1:v:0", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
+    elif family == "mov" and (cover := _cover(media)) is not None:
+        options += ["-map", f"1:v:{cover}", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
     options += ["-map_metadata", "1", "-map_chapters", "1"]
+    if media.container == "ogg":  # which has its tags beside each sound
+        options += ["-map_metadata:g", "1:s:a:0"]
     if media.audio and (film or replaced):
         for number in range(1 + replaced):
             options += [f"-map_metadata:s:a:{number}", f"1:s:a:{number}"]
         options += ["-disposition:a:0", "default"]
     return options
+
+
+def _cover(media: ffmpeg.Media) -> int | None:
+    """Return which of the tracks of pictures is a cover that can be seen."""
+    pictures = [track for track in media.tracks if track.kind == "video"]
+    return next((number for number, one in enumerate(pictures) if one.is_picture and one.is_readable), None)
 
 
 def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int) -> list[str]:
@@ -204,5 +224,9 @@ def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int
     options = [f"-c:a:{number}", ENCODERS[codec]]
     if codec not in LOSSLESS:
         rate = like.bits_per_second or USUAL_BITS_PER_SECOND * like.channels
-        options += [f"-b:a:{number}", str(round(rate))]
+        if codec == "vorbis":  # whose encoder refuses bitrates that it thinks too low or too high
+            level = bitrate.compression_level("VORBIS", rate, like.sample_rate, like.channels)
+            options += [f"-q:a:{number}", f"{10 * (1 - level):.2f}"]
+        else:
+            options += [f"-b:a:{number}", str(round(rate))]
     return options

@@ -87,6 +87,8 @@ def _tags_of(original: Path | None, like: Layout) -> Tags:
     for name, text in like.tags.items():
         if name != "software":
             found.text.setdefault(name, [text])
+    if not found.names() & {"chapters"}:
+        found.chapters = like.chapters
     return found
 
 
@@ -120,6 +122,7 @@ class Writer:
         self.left_out: list[str] = []
         self._tags: Tags | None = None
         self._kept: chunks.Kept | None = None
+        self._wanted: set[str] = set()  # names of tags that may not fit
         self.path = path
         self.frames = 0
         self._source = like.path
@@ -152,37 +155,51 @@ class Writer:
         kept = chunks.read(original, like.subtype) if original is not None else None
         if kept is not None and like.first_frame is not None:
             chunks.fit_excerpt(kept, like.first_frame)
-        if self.format == "MEDIA":
-            return FfmpegEncoder(self._pending, self.path, like, self._others)
-
         # Chunks go along in a container of the same family, tags where the format has tags
         wave = self.format in CONTAINERS
         same = kept is not None and kept.family == ("AIFF" if self.format == "AIFF" else "WAVE" if wave else "")
         if kept is not None:
             self.left_out = kept.left_out if same else [one for one in kept.kinds if one not in chunks.TAGS]
         into_tags = self.format in formats.TAGGED and (original is not None or like.tags)
-        into_chunks = wave and not same and like.format in formats.TAGGED | {"MEDIA"}
-        if into_tags or into_chunks:
+        foreign = like.format in formats.TAGGED | {"MEDIA"} or (kept is not None and set(kept.kinds) & chunks.TAGS)
+        if into_tags or (not same and (foreign or like.tags)):
             self._tags = _tags_of(original, like)
+            if not wave and self.format not in ("MP3", "AIFF"):
+                self.left_out += sorted(self._tags.only_id3())
 
+        if self.format == "MEDIA":
+            self._wanted = self._take_names()
+            return FfmpegEncoder(self._pending, self.path, like, self._others)
         if wave:
             if same and kept is not None:
                 chunks.add_history(kept, like.sample_rate, like.channels, 8 * formats.BYTES_PER_SAMPLE[self.subtype])
             return WavEncoder(self._pending, self.format, self.subtype, like, kept if same else self._as_chunks(like))
         self._kept = kept if same else None
+        if self.format == "AIFF" and self._tags is not None and not same:
+            self._kept = self._as_chunks(like)
+        elif self.format not in formats.TAGGED:
+            self._wanted = self._take_names()
         return Encoder(self._pending, self.format, self.subtype, like, self._quality)
 
+    def _take_names(self) -> set[str]:
+        """Return the names of the tags, which something else writes."""
+        found, self._tags = self._tags, None
+        return found.names() if found is not None else set()
+
     def _as_chunks(self, like: Layout) -> chunks.Kept:
-        """Return what tags of another format become in a WAV."""
+        """Return what tags of another format become in a WAV or AIFF."""
         found = chunks.Kept(like.subtype, "WAVE")
         text = like.tags
         if self._tags is not None:
             text = {name: values[0] for name, values in self._tags.text.items() if values}
-            if self._tags.pictures or self._tags.chapters:
+            plain = set() if self.format == "AIFF" else set(chunks.INFO_NAMES)
+            if self._tags.names() - plain or self._tags.only_id3():
                 from percepnet_cli.audio import tags
 
-                found.after.append((b"id3 ", tags.as_id3(self._tags)))
+                found.after.append((b"ID3 " if self.format == "AIFF" else b"id3 ", tags.as_id3(self._tags)))
             self._tags = None
+        if self.format == "AIFF":
+            return found
         if any(name in chunks.INFO_NAMES for name in text):
             found.after.insert(0, (b"LIST", chunks.info_list(text)))
         return found
@@ -219,6 +236,9 @@ class Writer:
             raise AudioError(f"{self._source} holds no samples, which {self.path.suffix} cannot store: use .wav")
         try:
             self._encoder.finish()
+            if self._wanted and not isinstance(self._encoder, WavEncoder):
+                with self._pending.open() as file:
+                    self.left_out += sorted(self._wanted - self._encoder.tag_names(file))
             if self._kept is not None:
                 with self._pending.open() as file:
                     chunks.append_aiff(file, self._kept)

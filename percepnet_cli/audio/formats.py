@@ -45,6 +45,8 @@ class Layout:
         Its name for the user; what was never a file is "the recording".
     bits_per_second : float or None
         Of a lossy encoding, as far as it is known.
+    chapters : list
+        Begin and end in seconds, name; of what ffmpeg reads.
     """
 
     sample_rate: int
@@ -56,6 +58,7 @@ class Layout:
     first_frame: int | None = None
     path: Path | str = field(default="the recording", init=False)
     bits_per_second: float | None = field(default=None, init=False)
+    chapters: list[tuple[float, float, str]] = field(default_factory=list, init=False)
 
     @property
     def seconds(self) -> float | None:

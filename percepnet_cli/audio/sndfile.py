@@ -32,6 +32,9 @@ LAST_FRAMES = 4096
 PADDED = {"MPEG_LAYER_III"}
 """Encodings whose number of frames may come out larger than it was."""
 
+TAG_NAMES = ("title", "copyright", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
+"""Tags that libsndfile knows; its "software" is its own affair."""
+
 ADD_PEAK_CHUNK = 0x1050
 """Command of libsndfile (sndfile.h)."""
 
@@ -85,8 +88,8 @@ class Reader(Source):
         self.path = path
         if wave and wave.declared > sound_bytes and wave.bytes_per_second:
             self.ends_early = early(sound_bytes / wave.bytes_per_second, wave.declared / wave.bytes_per_second)
-        elif wave is None and self._file and _says_early(self._file.extra_info):
-            self.ends_early = early(self.frames / self.sample_rate if self.frames else 0.0)
+        elif wave is None and self._file and (missing := _missing_bytes(self._file.extra_info)) is not None:
+            self.ends_early = self._early(missing)
         try:
             check_sample_rate(path, self.sample_rate)
             if known and wave:
@@ -122,7 +125,13 @@ class Reader(Source):
             order = self._file.endian if self._file else data.order.upper()
             self._read_samples(data.start, there, frame_bytes, "LITTLE" if order == "LITTLE" else "BIG")
         if data.declared is not None and data.start + data.declared > size:
-            self.ends_early = early(self.seconds or 0.0)
+            self.ends_early = self._early(data.start + data.declared - size)
+
+    def _early(self, missing: int) -> str:
+        """Return how it ends before it should. missing: bytes that the header promises; 0 if that is not known."""
+        seconds = self.seconds or 0.0
+        rate = self.channels * formats.BYTES_PER_SAMPLE.get(self.subtype, 0) * self.sample_rate
+        return early(seconds, seconds + missing / rate if rate and missing else None)
 
     def _read_samples(self, start: int, sound_bytes: int, frame_bytes: int, order: str) -> None:
         """Read uncompressed samples where they are, should libsndfile find others: a recorder may have died."""
@@ -284,11 +293,10 @@ class Encoder:
         self._copy_tags(container, like.tags)
 
     def _copy_tags(self, container: str, tags: dict[str, str]) -> None:
-        for name, text in tags.items():
-            # "software" is libsndfile's own affair
-            if name != "software" and container not in formats.TAGGED:
+        for name in TAG_NAMES:
+            if name in tags and container not in formats.TAGGED:
                 with suppress(soundfile.LibsndfileError):  # a container without tags
-                    setattr(self._file, name, text)
+                    setattr(self._file, name, tags[name])
 
     def write(self, block: np.ndarray) -> None:
         """Append float32 [n, channels]; integers are clipped and rounded. Raises OSError if the disk is full."""
@@ -306,6 +314,13 @@ class Encoder:
             self._file.close()
         except soundfile.LibsndfileError as error:
             raise AudioError(error.error_string) from None
+
+    def tag_names(self, file: BinaryIO) -> set[str]:
+        """Return which tags the finished file, opened anew, has."""
+        file.seek(0)
+        with suppress(soundfile.LibsndfileError), soundfile.SoundFile(file) as found:
+            return set(found.copy_metadata())
+        return set()
 
     def holds(self, file: BinaryIO, frames: int) -> bool:
         """Return whether the finished file, opened anew, has so many frames; the last ones are decoded.
@@ -329,10 +344,13 @@ class Encoder:
             self._file.close()
 
 
-def _says_early(log: str) -> bool:
-    """Return whether libsndfile's notes on a header tell of more bytes than there are, beyond a chunk's padding."""
-    sizes = [(int(found[1]), int(found[2])) for found in SIZES.finditer(log)]
-    return "truncated" in log or any(declared - there > 8 for declared, there in sizes)
+def _missing_bytes(log: str) -> int | None:
+    """Return how many bytes are missing by libsndfile's notes on a header, 0 if they do not tell, None if none are.
+
+    What may be a chunk's padding is not missing.
+    """
+    missing = max((int(found[1]) - int(found[2]) for found in SIZES.finditer(log)), default=0)
+    return missing if missing > 8 else 0 if "truncated" in log else None
 
 
 def _native(path: Path) -> str | bytes:

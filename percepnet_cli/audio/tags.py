@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import mutagen
 from mutagen.flac import FLAC, Picture
-from mutagen.id3 import APIC, CHAP, CTOC, ID3, TIT2, TXXX, CTOCFlags, Frames
+from mutagen.id3 import APIC, CHAP, CTOC, ID3, TIT2, TXXX, USLT, CTOCFlags, Frames
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
@@ -24,8 +24,13 @@ ID3_NAMES = {
     "TIT2": "title", "TPE1": "artist", "TALB": "album", "TPE2": "albumartist", "TRCK": "tracknumber",
     "TPOS": "discnumber", "TCON": "genre", "TDRC": "date", "TCOM": "composer", "TEXT": "lyricist", "TCOP": "copyright",
     "TPUB": "organization", "TLAN": "language", "TSRC": "isrc", "TBPM": "bpm", "TIT1": "grouping", "TIT3": "version",
+    "TPE3": "conductor", "TPE4": "remixer", "TDOR": "originaldate", "TMOO": "mood", "TMED": "media",
+    "TSOT": "titlesort", "TSOP": "artistsort", "TSOA": "albumsort", "TSO2": "albumartistsort",
 }  # fmt: skip
 """Frames of text -> names of comments."""
+
+OTHER_FRAMES = {"TXXX", "COMM", "USLT", "APIC", "CHAP", "CTOC"}
+"""Frames with a meaning elsewhere, too, each in a way of its own."""
 
 OWN_FRAMES = {"TSSE", "TENC", "TLEN"}
 """ID3 frames about the old encoding."""
@@ -46,6 +51,18 @@ class Tags:
     id3: ID3 | None = None
     """The frames as they are, of what has such."""
 
+    def names(self) -> set[str]:
+        """Return what there is, by name; chapters are one thing, and so are pictures."""
+        found = {name for name, values in self.text.items() if any(values) and name not in OWN_COMMENTS}
+        others = {name for name in found if not name.startswith("chapter")}
+        chapters = {"chapters"} if self.chapters or others != found else set()
+        return others | chapters | ({"picture"} if self.pictures else set())
+
+    def only_id3(self) -> set[str]:
+        """Return the kinds of frames that no other format has."""
+        kinds = {frame.FrameID for frame in self.id3.values()} if self.id3 is not None else set()
+        return kinds - ID3_NAMES.keys() - OTHER_FRAMES - OWN_FRAMES
+
     def drop_chapters(self) -> None:
         """Forget the chapters, in every form."""
         self.chapters = []
@@ -55,8 +72,8 @@ class Tags:
             self.id3.delall("CTOC")
 
 
-def read(path: Path) -> Tags:
-    """Read the tags of a file of any kind; what cannot be read is none."""
+def read(path: Path | BinaryIO) -> Tags:
+    """Read the tags of a file of any kind, by name or open; what cannot be read is none."""
     tags = Tags()
     with suppress(Exception):  # mutagen raises whatever it stumbles over; the sound is worth more than its tags
         found = mutagen.File(path)
@@ -65,6 +82,8 @@ def read(path: Path) -> Tags:
         if isinstance(found.tags, ID3):
             _read_id3(found.tags, tags)
         elif found.tags is not None:
+            if not isinstance(path, Path):
+                path.seek(0)
             easy = mutagen.File(path, easy=True)
             _read_comments(found if easy is None or easy.tags is None else easy, tags)
         tags.pictures += getattr(found, "pictures", None) or []
@@ -81,6 +100,8 @@ def _read_id3(id3: ID3, tags: Tags) -> None:
         tags.text.setdefault(frame.desc.lower(), [str(value) for value in frame.text])
     for frame in id3.getall("COMM"):
         tags.text.setdefault("comment", [str(value) for value in frame.text])
+    for frame in id3.getall("USLT"):
+        tags.text.setdefault("lyrics", [frame.text])
 
     for frame in id3.getall("APIC"):
         picture = Picture()
@@ -92,10 +113,12 @@ def _read_id3(id3: ID3, tags: Tags) -> None:
 
 
 def _read_comments(found: Any, tags: Tags) -> None:
-    for name, values in found.tags.items():
-        if not isinstance(values, list) or name.lower() == PICTURE_KEY:
-            continue
-        tags.text[name.lower()] = [str(value) for value in values]
+    # In the order of the file: mutagen's own order of comments is another one in every process
+    names = [name for name, _ in found.tags] if isinstance(found.tags, list) else list(found.tags.keys())
+    for name in dict.fromkeys(name.lower() for name in names):
+        values = found.tags[name]
+        if isinstance(values, list) and name != PICTURE_KEY:
+            tags.text[name] = [str(value) for value in values]
     for encoded in found.tags.get(PICTURE_KEY, []):
         with suppress(mutagen.MutagenError, ValueError):
             tags.pictures.append(Picture(base64.b64decode(encoded)))
@@ -184,6 +207,8 @@ def _fill_id3(id3: ID3, tags: Tags) -> None:
             continue
         if name in frames:
             id3.add(Frames[frames[name]](encoding=3, text=values))
+        elif name == "lyrics":
+            id3.add(USLT(encoding=3, lang="XXX", desc="", text="\n".join(values)))
         else:
             id3.add(TXXX(encoding=3, desc=name.upper(), text=values))
     for picture in tags.pictures:

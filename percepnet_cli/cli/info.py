@@ -78,7 +78,7 @@ def _describe(path: str) -> dict[str, Any]:
             "bytes": os.path.getsize(path),
             "chunks": beside.kinds if beside else [],
             "pictures": [f"{one.mime}, {len(one.data)} bytes" for one in found.pictures],
-            "chapters": [f"{begin:.3f} s: {name}" for begin, _, name in found.chapters],
+            "chapters": [f"{begin:.3f} s: {name}" for begin, _, name in found.chapters or reader.chapters],
             "tracks": _tracks(reader),
             "tags": text,
         }
