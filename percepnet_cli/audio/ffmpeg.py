@@ -152,7 +152,7 @@ def probe(path: Path, descriptors: tuple[int, ...] = ()) -> Media | None:
         (_number(one.get("start_time")) or 0.0, _number(one.get("end_time")) or 0.0, _tag(one, "title") or "")
         for one in found["chapters"]
     )
-    sound = next((stream for stream in found["streams"] if stream.get("codec_type") == "audio"), {})
+    sound: dict[str, Any] = next((stream for stream in found["streams"] if stream.get("codec_type") == "audio"), {})
     said = form.get("tags", {}) | (sound.get("tags", {}) if form["format_name"] == "ogg" else {})
     tags = {NAMES.get(name.lower(), name.lower()): text for name, text in said.items()}
     return Media(
