@@ -200,6 +200,7 @@ def _other_tracks(media: ffmpeg.Media, container: str, replaced: int) -> list[st
             options += ["-map", "1:t?"]
     elif family == "mov" and (cover := _cover(media)) is not None:
         options += ["-map", f"1:v:{cover}", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
+
     options += ["-map_metadata", "1", "-map_chapters", "1"]
     if media.container == "ogg":  # which has its tags beside each sound
         options += ["-map_metadata:g", "1:s:a:0"]

@@ -211,6 +211,7 @@ def _fill_id3(id3: ID3, tags: Tags) -> None:
             id3.add(USLT(encoding=3, lang="XXX", desc="", text="\n".join(values)))
         else:
             id3.add(TXXX(encoding=3, desc=name.upper(), text=values))
+
     for picture in tags.pictures:
         id3.add(APIC(encoding=3, mime=picture.mime, type=picture.type, desc=picture.desc, data=picture.data))
     for number, (begin, end, name) in enumerate(tags.chapters):
