@@ -60,7 +60,7 @@ def test_a_film_keeps_all_but_its_sound(tmp_path, suffix):
     assert [track.kind for track in after.tracks if track.kind != "data"] == ["video", "audio", "audio", "subtitle"]
     assert [track.codec for track in after.audio] == [track.codec for track in before.audio]
     assert after.audio[0].language == before.audio[0].language  # QuickTime has other names for them
-    assert [name for _, name in after.chapters] == ["Part 0", "Part 1"]
+    assert [name for _, _, name in after.chapters] == ["Part 0", "Part 1"]
     assert after.tags["title"] == "A talk"
     for kind in ("v", "a:1", "s"):
         assert stream(path, kind) == stream(source, kind)
