@@ -80,6 +80,7 @@ def subclasses(kind):
 
 
 def test_annotations_name_the_fields():
+    from percepnet_cli.channel import speech
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.network.percepnet import State
     from percepnet_cli.signal_path import Path
@@ -97,6 +98,7 @@ def test_annotations_name_the_fields():
                 look(getattr(struct, name))
 
     look(Path(State(load_model("lite"), 4), 4))
+    look(speech.network())
     assert set(subclasses(Struct)) - set(found) == {one for one in subclasses(Struct) if one.__name__ == "Ends"}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.jit import kernel, part
 from percepnet_cli.compute.struct import Struct
 from percepnet_cli.constants import LOOKAHEAD_HOPS, NUM_BANDS
 from percepnet_cli.dsp.elementary import log10
@@ -57,7 +57,7 @@ def network() -> SpeechNetwork:
         return SpeechNetwork(**{name: np.ascontiguousarray(stored[name], np.float32) for name in stored.files})
 
 
-@kernel
+@part
 def inputs(
     gain: np.ndarray,
     strength: np.ndarray,
@@ -91,7 +91,7 @@ def inputs(
     out[3 * NUM_BANDS + 1] = max(level - peak[0], LEAST_LEVEL)
 
 
-@kernel
+@part
 def run_network(net: SpeechNetwork, heard: np.ndarray, state: np.ndarray, work: np.ndarray) -> np.float32:
     """Return the probability of speech in one hop. heard: float32 [104]; state: float32 [units], updated.
 
