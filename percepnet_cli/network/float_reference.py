@@ -87,7 +87,7 @@ class FloatState:
             elif kind == "convolution":
                 values[layer] = self._convolution(layer, inputs)
             else:
-                sums = inputs @ t[f"{layer}.weight"].T + t[f"{layer}.bias"]
+                sums = _product(inputs, t[f"{layer}.weight"]) + t[f"{layer}.bias"]
                 values[layer] = np.tanh(sums) if layer == "dense" else _sigmoid(sums)
 
         return np.stack((values["gain"], values["strength"]))[:, : self._block]
@@ -101,7 +101,7 @@ class FloatState:
         # The next window begins one block later, so this is what lies before it
         self._memory[layer] = padded[self._block : self._block + old]
         sums = self._t[f"{layer}.bias"] + sum(
-            padded[tap : tap + len(inputs)] @ weight[:, :, tap].T for tap in range(old + 1)
+            _product(padded[tap : tap + len(inputs)], weight[:, :, tap]) for tap in range(old + 1)
         )
         return np.asarray(np.tanh(sums))
 
@@ -120,8 +120,8 @@ class FloatState:
         """Run a gated recurrent unit hop by hop from a state h. inputs: [hops, columns] -> [hops, width]."""
         states = []
         for x in inputs:
-            from_inputs = self._t[f"{name}.weight_ih"] @ x + self._t[f"{name}.bias_ih"]
-            from_state = self._t[f"{name}.weight_hh"] @ h + self._t[f"{name}.bias_hh"]
+            from_inputs = _product(x, self._t[f"{name}.weight_ih"]) + self._t[f"{name}.bias_ih"]
+            from_state = _product(h, self._t[f"{name}.weight_hh"]) + self._t[f"{name}.bias_hh"]
             (xr, xz, xn), (hr, hz, hn) = np.split(from_inputs, 3), np.split(from_state, 3)
 
             # Reset and update gate, candidate, and the mean of candidate and old state that z weighs
@@ -131,6 +131,13 @@ class FloatState:
 
             states.append(h)
         return np.array(states)
+
+
+def _product(inputs: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Multiply inputs [..., columns] by weight [rows, columns] -> [..., rows]."""
+    # OpenBLAS reads past short rows, whose garbage can raise flags that the sums do not deserve (numpy #24067)
+    with np.errstate(all="ignore"):
+        return np.asarray(inputs @ weight.T)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
