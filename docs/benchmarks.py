@@ -199,6 +199,7 @@ def _peers(script: Path) -> dict[str, Any]:
     names = [name for name in PEERS if name != "percepnet-lite"]
     source = ROOT / "examples" / "street.flac"
     results: dict[str, dict[str, Any]] = {name: {} for name in PEERS}
+
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "noisy.wav"
         _write_wav(source, wav)
@@ -220,6 +221,7 @@ def _peers(script: Path) -> dict[str, Any]:
             subprocess.run(command_line, check=True, stdout=subprocess.DEVNULL, env=environment)
             for name, found in json.loads(out.read_text("utf-8"))["speed"].items():
                 results["percepnet-lite" if model == "lite" else name] |= found
+
     beside = {}
     for name, found in results.items():
         seconds = {length: values for length, values in found.items() if "cpu" in values}
@@ -227,6 +229,7 @@ def _peers(script: Path) -> dict[str, Any]:
             past_start = seconds["60"]["cpu"] - seconds["1"]["cpu"]
             times = 59 / past_start if past_start > 0.02 else None
             beside[name] = {"seconds": seconds, "times_realtime": times}
+
     return beside
 
 

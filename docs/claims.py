@@ -68,6 +68,7 @@ def quality() -> list[Claim]:
     bound = upper_bound()
     recorded = measured()
     default = recorded[constants.DEFAULT_MODEL]
+
     command = "`make quality PAIRS=PAIRS`"
     here = "; ".join(f"`{name}` {record['scores']['pesq_wb']:.2f}" for name, record in recorded.items())
     overall = "; ".join(f"`{name}` {record['scores']['dnsmos_ovrl']:.2f}" for name, record in recorded.items())
@@ -77,6 +78,7 @@ def quality() -> list[Claim]:
     oracle = f"`python {script} --pairs PAIRS --out OUT`"
     if not (ROOT / script).exists():
         oracle = "`percepnet oracle clean.wav noisy.wav stages/`"
+
     pairs = f"dev36, {default['pairs']} pairs at -5 to 15 dB"
     return [
         Claim("PESQ-wb", "VCTK + DEMAND: 1.97 noisy, 2.29 RNNoise, 2.54 PercepNet", f"{pairs}: noisy "
@@ -94,11 +96,14 @@ def claims() -> list[Claim]:
     published = weights("percepnet")
     models = shipped()
     info = f"`percepnet info {c.DEFAULT_MODEL}`"
+
+    # What the stages do, computed from their constants
     ms = 1000 / c.SAMPLE_RATE
     ratio = np.linspace(1, 100, 10000)
     boost = np.sqrt((1 + c.POSTFILTER_BETA) * ratio / (1 + c.POSTFILTER_BETA * ratio**2)).max()
     noise_db = 10 * np.log10(np.sum(comb.TAPS.astype(float) ** 2))
     rate = c.SAMPLE_RATE // c.HOP_SIZE
+
     return [
         Claim("weights", "about 8 million [Amazon 2020]", f"{published:,} in its shape; shipped: "
               + ", ".join(f"`{m.name}` {m.num_weights:,}" for m in models), "`percepnet models`"),

@@ -83,6 +83,7 @@ def cost_table() -> str:
             f"{network_gb:.1f} GB/s",
         ),
     ]
+
     return "\n".join(["| | how | |", "| :-- | :-- | --: |", *(f"| {' | '.join(row)} |" for row in rows)])
 
 

@@ -113,6 +113,7 @@ def ends_table() -> str:
         ]
         for name, one in models.items()
     ]
+
     return table(heading, rows)
 
 

@@ -68,9 +68,11 @@ def build(target: Path) -> list[Path]:
             if done.returncode:
                 sys.exit(done.stdout + done.stderr)
             made.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
+
     if made[0] != made[1]:
         differing = [name for name in made[0] if made[0][name] != made[1].get(name)]
         sys.exit(f"not the same bytes twice: {', '.join(differing) or sorted(made[1])}")
+
     target.mkdir(parents=True, exist_ok=True)
     for name, content in made[0].items():
         (target / name).write_bytes(content)

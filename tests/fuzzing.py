@@ -183,11 +183,13 @@ def _texts() -> dict[str, Kind]:
         {"features": np.zeros((2, 3, 70), np.float16), "gains": np.zeros((2, 3, 34), np.uint8)},
         {"percepnet": json.dumps({"kind": "targets", "format_version": 1, "seed": 1})},
     )
+
     row = {name: None for name in batch_report.COLUMNS} | {"source": "a.wav", "target": "b.wav", "status": "done"}
     report = batch_report.as_json([row, row], {"name": "lite", "sha256": "0"}).encode()
     table = (",".join(row) + "\n" + ",".join(str(value or "") for value in row.values()) + "\n").encode()
     bench = json.dumps({"times_realtime": 9.5, "system": {"processor": "x", "cores": 2}, "stages": [1.5]}).encode()
     corpus = b"path\tspeaker\tstart\tend\na.wav\tanna\t0.5\t1.5\nb/c.flac\tbert\t\t\n"
+
     return {
         "model": Kind((model,), ".safetensors", load_model),
         "shard": Kind((shard,), ".safetensors", ShardFile, (PercepnetError, ValueError)),
@@ -242,6 +244,7 @@ def mutated(content: bytes, other: bytes, rng: random.Random) -> bytes:
             data[at : at + rng.choice((1, 20, 500))] = other[start : start + rng.choice((1, 20, 500))]
         else:
             data += rng.choice((rng.randbytes(300), bytes(3000), content[:500], b"TAG" + bytes(125)))
+
     return bytes(data)
 
 

@@ -50,6 +50,7 @@ KINDS = [(name, subtype) for name, subtypes in formats.ENCODINGS.items() for sub
 def test_every_kind_is_copied_frame_by_frame(tmp_path, container, encoding):
     assert encoding in soundfile.available_subtypes(container)
     extension = next(e for e, c in formats.CONTAINERS.items() if c == container.replace("WAVEX", "WAV"))
+
     for channels, frames in ((1, 20001), (2, 20002), (6, 5001)):
         if container == "MP3" and channels > 2:
             continue

@@ -41,6 +41,7 @@ def reference(gains):
     loud = np.percentile([t for t in total if t > 0], 90)
     errors, noise, harmonic = [], [], []
     treble = {band: [] for band in TREBLE_BANDS}
+
     for hop in range(len(total)):
         active = total[hop] > loud / 1000
         for band in range(BANDS):
@@ -56,6 +57,7 @@ def reference(gains):
                     harmonic.append(db(found))
             if active and band in treble:
                 treble[band].append(found - ideal)
+
     return np.mean(errors), np.percentile(errors, 10), np.mean(noise), np.mean(harmonic), treble
 
 

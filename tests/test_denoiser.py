@@ -477,6 +477,7 @@ def test_a_long_run_of_single_hops_keeps_no_memory(either_model):
     for _ in range(200):
         denoiser.process(hop)
     tracemalloc.start()
+
     try:
         for _ in range(70):
             denoiser.process(hop)
@@ -487,6 +488,7 @@ def test_a_long_run_of_single_hops_keeps_no_memory(either_model):
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+
     # Less than a twentieth of the samples; numba asks for attributes by strings that Python's cache of them keeps, 4096
     assert after - before < 65_536
     # The output and small change; once in 64 hops what is kept moves: 21 KB of signal, and the spectra that wait

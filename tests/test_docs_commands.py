@@ -126,6 +126,7 @@ def test_is_parsed(command, template, tmp_path, monkeypatch):
         pytest.importorskip("distributed")
     shutil.copytree(template, tmp_path / "work", symlinks=True)
     monkeypatch.chdir(tmp_path / "work")
+
     if command.text.startswith("make "):
         words = [word for word in shlex.split(command.text)[1:] if not word.startswith("[")]
         result = subprocess.run(["make", "-n", "-C", ROOT, *words], capture_output=True, text=True)
@@ -134,11 +135,14 @@ def test_is_parsed(command, template, tmp_path, monkeypatch):
             for arguments in calls(line.replace("...", "voices")):
                 check_call(arguments, quoted=False)
         return
+
     script = re.match(r"python (?:-m pytest )?([\w/]+\.py)", command.text)
+
     if script:
         source = (ROOT / script[1]).read_text("utf-8")
         assert all(option in source for option in re.findall(r"--[a-z][\w-]+", command.text))
         return
+
     documented.provide(command.text, Path.cwd())
     for arguments in calls(command.text):
         check_call(arguments, command.quoted)

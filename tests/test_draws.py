@@ -116,6 +116,7 @@ def test_what_cannot_be_read_is_left_out_and_changes_nothing_else(tmp_path, rng)
         for library in (fresh, used)
         for group in (None, 0, 1, 2, 3)
     ]
+
     assert results[:5] == results[5:]
     assert {name for result in results for name in result} <= {"a", "b"}
     assert used.unreadable == {r.path for r in recordings[2:]}

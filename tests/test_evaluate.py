@@ -30,6 +30,7 @@ def folder(tmp_path_factory):
     """Three pairs, one in a folder below, one of another rate and stereo; a better and a later version of them."""
     top = tmp_path_factory.mktemp("pairs")
     rng = np.random.default_rng(3)
+
     for name, snr_db in LEVELS.items():
         rate = 16000 if name == "b" else 48000
         clean = 0.5 * speech(2 * rate, rng)[0]
@@ -47,6 +48,7 @@ def folder(tmp_path_factory):
             if name == "b" and version == "noisy":
                 samples = np.stack((samples, samples), axis=1)
             soundfile.write(path, samples, rate, subtype="PCM_16")
+
     return top
 
 
@@ -57,10 +59,12 @@ def test_everything_at_once(folder, tmp_path):
         folder / "clean", folder / "noisy", "--compare", f"better={folder / 'better'}", "--compare",
         f"late={folder / 'late'}", "--csv", tmp_path / "s.csv", "--json", tmp_path / "s.json", *QUICK,
     )  # fmt: skip
+
     assert result.exit_code == 0, result.output
     with (tmp_path / "s.csv").open() as file:
         rows = {(row["file"], row["system"]): row for row in csv.DictReader(file)}
     assert len(rows) == 9
+
     for name, snr_db in LEVELS.items():
         assert float(rows[name, "noisy"]["snr_db"]) == pytest.approx(snr_db, abs=0.3)  # the edge of the narrow band
         assert float(rows[name, "better"]["si_sdr"]) == pytest.approx(snr_db + 10.46, abs=0.3)
@@ -68,6 +72,7 @@ def test_everything_at_once(folder, tmp_path):
         assert float(rows[name, "late"]["length_difference"]) == pytest.approx(480, abs=3)
         assert float(rows[name, "late"]["si_sdr"]) == pytest.approx(float(rows[name, "better"]["si_sdr"]), abs=0.3)
         assert float(rows[name, "better"]["pesq_wb"]) > float(rows[name, "noisy"]["pesq_wb"])
+
     content = json.loads((tmp_path / "s.json").read_text())
     assert content["bootstrap"] == {"draws": 50, "seed": 0, "confidence": 0.95}
     gain = content["systems"]["better"]["minus_first"]["si_sdr"]
@@ -181,6 +186,7 @@ def test_bad_input_is_a_sentence(folder, tmp_path):
     soundfile.write(tmp_path / "part" / "a.wav", np.zeros(100), 48000)
     (tmp_path / "there.csv").write_text("mine")
     clean = folder / "clean"
+
     for arguments, sentence in (
         ((clean, tmp_path / "no"), "there is no such file or folder"),
         ((clean, folder / "noisy" / "a.flac"), "give folders only or files only"),
@@ -192,7 +198,9 @@ def test_bad_input_is_a_sentence(folder, tmp_path):
     ):
         result = run(*arguments, *QUICK)
         assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") <= 2, result.output
+
     assert (tmp_path / "there.csv").read_text() == "mine"
+
     for arguments in (
         (clean,),
         (clean, "--model", "lite", "--compare", "x=y"),

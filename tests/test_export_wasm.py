@@ -278,6 +278,7 @@ def test_the_worklet_gives_the_bits_of_a_stream(run_in_browser, noisy):
         """,
         noisy=noisy,
     )
+
     assert done.value == 1920
     assert done.written["stream"].any() and np.array_equal(done.written["worklet"], done.written["stream"])
 

@@ -77,6 +77,7 @@ print([(one.kind, one.seed, one.number) for one in failures])
 print(failures[0].what)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+
     assert done.stdout.startswith("[('x', 1, 0), ('x', 1, 3), ('x', 1, 6)]\n"), done.stderr
     said = {"raises": "IndexError", "dies": "died", "hangs": "no end", "eats": "MemoryError", "talks": "one sentence"}
     assert said[how] in done.stdout

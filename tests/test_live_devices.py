@@ -134,6 +134,7 @@ def test_what_a_sound_server_offers(tmp_path, monkeypatch):
     monkeypatch.delenv("PULSE_SINK", raising=False)
     monkeypatch.delenv("PULSE_SOURCE", raising=False)
     mic, out = pulse_devices(7, port=3, rate=48000)
+
     assert (mic.index, mic.name, mic.inputs, mic.outputs, mic.sample_rate) == (7, "Webcam", 1, 0, 16000)
     assert (out.index, out.name, out.outputs, out.server_name) == (8, "out", 2, "out")
     assert mic.default_input and out.default_output and out.virtual and not mic.virtual and mic.port == 3

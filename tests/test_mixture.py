@@ -342,6 +342,7 @@ def test_levels_step_in_pauses_alone(rng):
     for start, end in spans:
         voice[480 * start : 480 * end] = tone(200, 480 * 40, 0.5)
     recipe = replace(RECIPE, level_step_db=(10, 20))
+
     steps = []
     for seed in range(10):
         stepped = step_levels(voice, np.random.default_rng(seed), recipe)
@@ -357,6 +358,7 @@ def test_levels_step_in_pauses_alone(rng):
             gains.append(20 * np.log10(ratio))
         assert max(gains) < 0.01 + 15 and min(gains) > -26
         steps += [abs(step) for step in np.diff(gains) if abs(step) > 0.01]
+
     assert len(steps) > 30 and min(steps) > 9.9 and max(steps) < 20.1
 
 

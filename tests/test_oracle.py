@@ -94,13 +94,16 @@ def test_a_pair_of_other_rates_lengths_and_channels(pair, tmp_path):
     soundfile.write(tmp_path / "clean.flac", clean[: 2 * RATE - 4800][::3], 16000)
     soundfile.write(tmp_path / "noisy.wav", np.stack((late, late), axis=1), RATE)
     result = run(tmp_path / "clean.flac", tmp_path / "noisy.wav", tmp_path / "out")
+
     assert result.exit_code == 0, result.output
     assert "10.00 ms late" in result.stderr and "what they share was used" in result.stderr
     names = [f"{name}.wav" for name in oracle.STAGES]
     assert sorted(p.name for p in (tmp_path / "out").glob("*.wav")) == names == sorted(names)
+
     for name in names:
         found = soundfile.info(tmp_path / "out" / name)
         assert (found.samplerate, found.channels, found.frames) == (RATE, 2, 2 * RATE - 4800)
+
     with (tmp_path / "out" / "stages.csv").open() as file:
         rows = {row["stage"]: row for row in csv.DictReader(file)}
     assert list(rows) == list(oracle.STAGES)
@@ -155,6 +158,7 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(pair, tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), RATE)
     (tmp_path / "file").write_text("mine")
     a, out = tmp_path / "a.wav", tmp_path / "out"
+
     for arguments, sentence in (
         ((a, tmp_path / "no.wav", out), "no.wav"),
         ((a, tmp_path / "none.wav", out), "holds no samples"),
@@ -165,6 +169,7 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(pair, tmp_path):
         result = run(*arguments)
         assert result.exit_code == 1 and sentence in result.stderr, result.output
         assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+
     for arguments in (
         (a, out),
         (a, a, out, "--snr", 3),
@@ -172,6 +177,7 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(pair, tmp_path):
         (a, out, "--noise", a, "--snr", "nan"),
     ):
         assert run(*arguments).exit_code == 2
+
     assert not out.exists() and (tmp_path / "file").read_text() == "mine"
 
 

@@ -69,6 +69,7 @@ def test_everything_is_visible_on_80_by_24():
     panel.say("device 3 is back")
     lines = used(Terminal().show(panel))
     text = "\n".join(lines)
+
     for what in (
         "1:23   on",
         NAMES[0],
@@ -84,6 +85,7 @@ def test_everything_is_visible_on_80_by_24():
         "device 3 is back",
     ):
         assert what in text
+
     assert lines[-1] == KEYS
     assert len(lines) <= 24
 

@@ -169,6 +169,7 @@ def test_cells_hold_their_best_normalized_correlation(rng):
     best_period = np.zeros(best.shape, np.int32)
     work, fine = np.zeros(lags, np.float32), np.zeros((4, lags), np.float32)
     pitch.score(dot, past, now, pitch.INTERPOLATOR, pitch.CELL_EDGES, work, fine, best, best_period)
+
     for hop in range(hops):
         three = slice(hop, hop + 3)
         energies = 0.5 * (past[three].sum(axis=0, dtype=float) + now[three].sum(dtype=float))

@@ -186,11 +186,14 @@ def test_chunks_stay_byte_for_byte(tmp_path, form):
     target = rewrite(source, tmp_path / "out.wav")
     line = f"A=PCM,F=48000,W=16,M=mono,T=percepnet {__version__}\r\n".encode()
     expected = [(b"bext", BEXT.rstrip(b"\0") + line), *BEFORE[1:], (b"fmt ", PCM16)]
+
     assert target.read_bytes()[:4] == form
     found = [one for one in all_chunks(target) if one[0] not in (b"ds64", b"data")]
+
     if form == b"RF64":
         kept = chunks.read(target, "PCM_16")
         found = [*kept.before, (b"fmt ", kept.format), *kept.after]
+
     assert found == expected + AFTER
     assert np.array_equal(read(target), read(source))
     assert chunks.read(target, "PCM_16").kinds == [

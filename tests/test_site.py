@@ -92,8 +92,10 @@ def test_in_a_browser_everything_shows_and_plays(site, chromium, tmp_path):
     samples = load("samples")
     pages = sorted(path.name for path in site.glob("*.html") if path.name != "404.html")
     log = browser.visit(chromium, site, pages, tmp_path / "profile", widths=(1280, 390))
+
     assert log.refused == []
     versions, recordings = 1 + len(samples.OWN), len(samples.RECORDINGS)
+
     for width in (1280, 390):
         listening = log.reports["/samples.html", width]
         assert len(listening["audio"]) == versions * recordings
@@ -105,9 +107,11 @@ def test_in_a_browser_everything_shows_and_plays(site, chromium, tmp_path):
         for switch in [*listening["switches"], *log.reports["/index.html", width]["switches"]]:
             assert switch["left"] > 1 and 0 <= switch["entered"] - switch["left"] < 1, switch
             assert (switch["playing"], switch["shown"], switch["pressed"]) == (1, 1, 1), switch
+
     pictures = [picture for report in log.reports.values() for picture in report["images"]]
     assert len(pictures) >= 2 * (10 + versions * recordings)
     assert [source for source, width in pictures if not width] == []
+
     for place, report in log.reports.items():
         assert report["overflow"] <= 0, place
         faults = {kind: report[kind] for kind in ("untold", "wide", "cut", "pale")}
@@ -254,6 +258,7 @@ def test_the_browser_notices_what_is_wrong(chromium, tmp_path):
     )
     log = browser.visit(chromium, site, ["bad.html"], tmp_path / "profile", widths=(390,))
     report = log.reports["/bad.html", 390]
+
     assert log.refused and all("elsewhere.invalid" in url for url in log.refused)
     assert report["audio"][0]["moved"] == 0 and not report["audio"][0]["duration"]
     assert [width for _, width in report["images"]] == [0, 0]

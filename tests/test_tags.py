@@ -37,6 +37,7 @@ def make(folder: Path, name: str) -> Path:
     path = folder / name
     kind = {"subtype": "OPUS", "format": "OGG"} if name.endswith("opus") else {}
     soundfile.write(path, tone(440, 96000), 48000, **kind)
+
     if name.endswith("mp3"):
         id3 = ID3()
         id3.add(TIT2(encoding=3, text=TITLE))
@@ -53,6 +54,7 @@ def make(folder: Path, name: str) -> Path:
         id3.add(CTOC(element_id="toc", flags=flags, child_element_ids=["c0", "c1"], sub_frames=[]))
         id3.save(path)
         return path
+
     file = {"flac": FLAC, "ogg": OggVorbis, "opus": OggOpus}[name.split(".")[1]](path)
     file.tags.clear()
     file["title"], file["tracknumber"], file["genre"] = TITLE, "5/12", "Podcast"
@@ -60,10 +62,12 @@ def make(folder: Path, name: str) -> Path:
     file["comment"], file["replaygain_track_gain"] = "Bemerkung", "-3.00 dB"
     for number, title in enumerate(("Eins", "Zwei"), 1):
         file[f"chapter{number:03}"], file[f"chapter{number:03}name"] = f"00:00:0{number - 1}.000", title
+
     if name.endswith("flac"):
         file.add_picture(picture())
     else:
         file["metadata_block_picture"] = [base64.b64encode(picture().write()).decode()]
+
     file.save()
     return path
 

@@ -49,6 +49,7 @@ def test_names_and_shapes_of_the_tensors():
         "strength.weight": (34, 8),
         "strength.bias": (34,),
     }
+
     for name, inputs, width in (
         ("gru1", 16, 16),
         ("gru2", 16, 16),
@@ -62,6 +63,7 @@ def test_names_and_shapes_of_the_tensors():
             f"{name}.bias_ih": (3 * width,),
             f"{name}.bias_hh": (3 * width,),
         }
+
     assert shapes == expected
 
 
@@ -107,6 +109,7 @@ BOTH_WAYS = SMALL._replace(bidirectional=True)
 def test_both_directions_are_those_of_torch():
     net = small_network(BOTH_WAYS)
     x = torch.randn(19, 3, 70)
+
     reference = {}
     for name, sources in (
         ("gru1", ["conv2"]),
@@ -123,6 +126,7 @@ def test_both_directions_are_those_of_torch():
                 getattr(layer, f"{kind}_l0").copy_(getattr(forward, kind))
                 getattr(layer, f"{kind}_l0_reverse").copy_(getattr(backward, kind))
         reference[name] = layer, sources
+
     with torch.no_grad():
         gain, strength, _ = net(x)
         y = ((x - net.feature_mean) / net.feature_std).clamp(-6, 6)

@@ -146,6 +146,7 @@ def test_an_old_checkpoint_and_old_shards_are_read(tmp_path):
     with pytest.raises(ValueError, match=r"started with loss mixed, sisdr_weight 0.3; give"):
         run(before / "train", before / "valid", tmp_path / "run", other, log=silent)
     lines = []
+
     assert run(before / "train", before / "valid", tmp_path / "run", options, log=lines.append).step == 6
     assert any("going on at step 3" in line for line in lines)
     with (tmp_path / "run" / "history.csv").open() as file:
@@ -256,6 +257,7 @@ def test_the_model_file(folders, straight):
     with safe_open(str(straight / "model.safetensors"), framework="np") as file:
         description = json.loads(file.metadata()["percepnet"])
         names = set(file.keys())
+
     assert description["format_version"] == 1
     assert description["kind"] == "float"
     expected = {"sample_rate": 48000, "hop": 480, "bands": 34, "features": 70, "lookahead_hops": 2}
@@ -267,9 +269,11 @@ def test_the_model_file(folders, straight):
     model = read_float_model(straight / "model.safetensors")
     assert names == set(PercepNet(model.sizes).state_dict())
     content = torch.load(straight / "checkpoint.pt", weights_only=True)
+
     for name, value in model.tensors.items():
         assert value.dtype == np.float32
         assert np.array_equal(value, content["ema"][name].numpy())
+
     mean, std = Shards(folders[0]).feature_statistics()
     assert np.array_equal(model.tensors["feature_mean"], mean)
     assert np.array_equal(model.tensors["feature_std"], std)
@@ -366,6 +370,7 @@ def test_muon_moves_the_recurrent_matrices_and_resumes_exactly(folders, tmp_path
 
 def test_a_run_without_a_budget_goes_on_until_a_decay_is_asked_for(folders, tmp_path):
     endless = replace(TINY, steps=None)
+
     assert not run(*folders, tmp_path, endless, log=silent, stop_at=4).finished
     assert not run(*folders, tmp_path, endless, log=silent, stop_at=9).finished
     train, valid = map(Shards, folders)

@@ -53,6 +53,7 @@ def test_errors_are_one_sentence(folders, tmp_path, monkeypatch):
     data = broken(lambda d: d.update(gain=d["gain"][:, :, :32].copy()))
     save_file(data, shard_path(bad, 0), metadata=meta)
     out = tmp_path / "out"
+
     for arguments, words in (
         ((tmp_path / "none", valid, out, "--steps", 1), "none: no such folder"),
         ((bad, valid, out, "--steps", 1), "gain has shape [2, 5, 32], expected [2, 5, 34]"),
@@ -69,11 +70,14 @@ def test_errors_are_one_sentence(folders, tmp_path, monkeypatch):
         assert words in result.output
         assert "Traceback" not in result.output
         assert isinstance(result.exception, SystemExit)
+
     if not torch.cuda.is_available():
         assert (
             "no CUDA device" in invoke(*folders, out, "--steps", 1, "--sequence-length", 20, "--device", "cuda").output
         )
+
     monkeypatch.setitem(sys.modules, "torch", None)
     result = invoke(*folders, out, "--steps", 1)
+
     assert result.exit_code == 1
     assert result.output == "Error: training needs torch: pip install torch\n"

@@ -44,6 +44,7 @@ def check(site: Path) -> tuple[list[str], set[str]]:
     """Return what is wrong, one sentence each, and the links to other places."""
     pages = {path: Page(path.read_text("utf-8")) for path in sorted(site.rglob("*.html"))}
     wrong, elsewhere = [], set()
+
     for path, page in pages.items():
         where = path.relative_to(site)
         if path.name == "404.html":  # its links start at the root, wherever the site will be
@@ -63,6 +64,7 @@ def check(site: Path) -> tuple[list[str], set[str]]:
                 wrong.append(f"{where} links to {link}, which is not there")
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
                 wrong.append(f"{where} links to {link}, which has no such anchor")
+
     return wrong, elsewhere
 
 

@@ -156,6 +156,7 @@ def player(sample: Sample, keys: list[str] | None = None) -> str:
         f"noise lowered by {sample.report['gain_reduction_db']:.0f} dB",
         f"speech in {100 * sample.report['speech_share']:.0f} % of the time",
     )
+
     parts = []
     for one in sample.versions:
         if keys is not None and one.key not in keys:
@@ -167,6 +168,7 @@ def player(sample: Sample, keys: list[str] | None = None) -> str:
             f'<img src="{file}.png" alt="{alt}" width="770" height="220">'
             f'<audio controls preload="metadata" src="{file}.flac" aria-label="{title}"></audio></div>'
         )
+
     caption = f"<figcaption><b>{html.escape(recording.heard)}</b><br>{', '.join(numbers)}</figcaption>"
     seconds = sample.report["seconds"]
     return (

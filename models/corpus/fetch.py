@@ -153,6 +153,7 @@ def fetch_repository(rows: list[dict[str, str]], repositories: Path, out: Path) 
     target = folder_of(out, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     missing = undecodable = 0
+
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         unpacked = Path(name) / "files"
         unpacked.mkdir()
@@ -171,6 +172,7 @@ def fetch_repository(rows: list[dict[str, str]], repositories: Path, out: Path) 
             if place.suffix.lower() in DECODED:
                 undecodable += not to_flac(place)
         unpacked.replace(target)
+
     left = [f"{missing} not in the clone"] * bool(missing) + [f"{undecodable} undecodable"] * bool(undecodable)
     return ", ".join(left)
 
@@ -224,10 +226,13 @@ def main() -> None:
         parser.error(f"not in {SOURCES.name}: {', '.join(sorted(unknown))}")
     if any(map(is_repository, wanted)) and not arguments.repositories:
         parser.error("repositories need --repositories DIR")
+
     for program in ("apt-get", "dpkg", "ffmpeg", "git"):
         if shutil.which(program) is None:
             parser.error(f"{program} is needed")
+
     (arguments.out / "debian").mkdir(parents=True, exist_ok=True)
+
     failed = []
     for source in wanted:
         if folder_of(arguments.out, source).exists():
@@ -242,6 +247,7 @@ def main() -> None:
         except (SourceError, subprocess.CalledProcessError) as error:
             failed.append(source)
             print(f"{source}: {error}", file=sys.stderr)
+
     if failed:
         sys.exit(f"not fetched: {', '.join(failed)}")
 

@@ -141,9 +141,11 @@ def main() -> None:
     link = out / "shared"
     if not link.exists():
         link.symlink_to(arguments.shared.resolve(), target_is_directory=True)
+
     if arguments.link:
         lay_out(out)
         return
+
     found = list(shared_candidates(out)) + list(source_candidates(out))
     found = apart(piece for candidate in tqdm(found, "cut", unit="file") for piece in cut(out, candidate))
     measured = measure_all(out, found)
@@ -182,11 +184,13 @@ def source_candidates(out: Path) -> Iterable[Candidate]:
         folder = folder_of(out, row["package"])
         if not folder.is_dir():
             sys.exit(f"{folder} is missing: run fetch.py")
+
         places = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(folder).as_posix()
             decoded = path.suffix == ".flac" and Path(path.stem).suffix.lower() in DECODED
             places[name.removesuffix(".flac") if decoded else name] = path.relative_to(out).as_posix()
+
         for name, match in matching(row, places):
             yield Candidate(
                 places[name],
@@ -295,6 +299,7 @@ def measure(out: Path, candidate: Candidate) -> Measures:
         samples, rate = sf.read(out / candidate.path, dtype="float32", always_2d=True)
     except sf.LibsndfileError:
         return Measures(candidate.path)
+
     if rate < LOWEST_RATE_HZ:
         return Measures(candidate.path)
     mono = samples.mean(axis=1)
@@ -351,6 +356,7 @@ def speechlike(path: Path) -> float:
         samples = read_mono(path)[: 10 * SAMPLE_RATE]
     except AudioError:
         return 0.0
+
     hops = len(samples) // HOP_SIZE
     if hops < 10:
         return 0.0
@@ -360,10 +366,12 @@ def speechlike(path: Path) -> float:
         return 0.0
     samples *= np.float32(0.1 / level)
     analyzer = Analyzer()
+
     parts = []
     for start in range(0, hops, analyzer.max_hops):
         seen = analyzer.analyze(samples[start : start + analyzer.max_hops])
         parts.append((seen.correlation.copy(), seen.period.copy(), seen.E.sum(axis=1)))
+
     correlation, period, energy = (np.concatenate(column) for column in zip(*parts, strict=True))
     active = energy > energy.max() * 1e-3
     pitch = np.log2(SAMPLE_RATE / period)

@@ -317,13 +317,16 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write pairs.tsv instead of comparing")
     arguments = parser.parse_args()
     out: Path = arguments.out
+
     for needed in (out / "held_out.tsv", out / "rooms_held_out" / "rooms.tsv"):
         if not needed.is_file():
             parser.error(f"{needed} is missing")
+
     with (out / "held_out.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     pairs = [pair for split in SPLITS for pair in make_half(out, split, [r for r in rows if r["split"] == split])]
     made = [asdict(pair) for pair in pairs]
+
     if arguments.write:
         with PAIRS.open("w", encoding="utf-8", newline="") as file:
             names = [field.name for field in fields(Pair)]
@@ -331,6 +334,7 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(made)
         return
+
     with PAIRS.open(encoding="utf-8", newline="") as file:
         known = list(csv.DictReader(file, delimiter="\t"))
     different = [row["file"] for row, other in zip(known, made, strict=True) if row != other]

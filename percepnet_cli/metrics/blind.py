@@ -109,9 +109,11 @@ class BlindMetrics:
         noise = max(before - after, 0.0) / frames
         if pauses > SMALLEST_PAUSE_SHARE * frames:
             noise = min(noise, (before - active_before) / pauses)
+
         if active:
             speech = max(active_before / active - noise, active_after / active, _SILENCE)
             snr_db = min(_db(speech / max(noise, _SILENCE)), LARGEST_SNR_DB)
+
         if before - active_before > _SILENCE * pauses:
             reduction_db = _db((before - active_before) / max(after - active_after, _SILENCE * pauses))
         levels_db = [_db(power / frames) if power > 0 else None for power in (before, after)]

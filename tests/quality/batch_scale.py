@@ -71,9 +71,11 @@ def run(source: Path, target: Path, jobs: int) -> tuple[float, float]:
     ]
     subprocess.run(command, check=True)
     wall = time.perf_counter() - begin
+
     with suppress(ChildProcessError):  # grandchildren, which are ours now
         while True:
             os.wait()
+
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     shutil.rmtree(target)
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cuts = make_files(folder / "in", arguments.files)

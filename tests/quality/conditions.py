@@ -122,6 +122,7 @@ def main() -> None:
     library = corpus.Library()
     music = [library.samples(one).astype(np.float64) for one in kept]
     everything, lines = list(pairs(args.pairs)), []
+
     for name, make in conditions(music).items():
         rows, lost = [], np.zeros(2, int)
         for index, pair in enumerate(everything):
@@ -140,6 +141,7 @@ def main() -> None:
             cells.append(f"{before:{digits}} to {after:{digits}}")
         lines.append([name, str(len(rows)), *cells, f"{100 * lost[0] / lost[1]:.1f} %"])
         print(name, flush=True)
+
     print(markdown(["", "recordings", *(COLUMNS[key][0] for key in KEPT), "speech lost"], lines), end="")
 
 

@@ -109,6 +109,7 @@ def start(task: Callable[[Path], object], out: Path, limit: int | None = None) -
         with suppress(PermissionError):
             os.setpgid(child, child)
         return child
+
     os.setpgid(0, 0)
     said = os.open(os.devnull if limit is not None else out.parent / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in (1, 2):
@@ -117,12 +118,14 @@ def start(task: Callable[[Path], object], out: Path, limit: int | None = None) -
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     code = 0
+
     try:
         task(out)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
         code = 1
+
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code)

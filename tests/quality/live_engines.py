@@ -98,6 +98,7 @@ def run():
     kind = {"worker": Session, "callback": CallbackSession}[arguments.engine]
     samples = read_mono(ROOT / "examples" / "street.flac")
     samples = np.tile(samples, int(arguments.seconds * pulse.RATE / len(samples)) + 3)
+
     with pulse.Server() as server:
         os.environ.update(server.env)
         portaudio.refresh()
@@ -129,6 +130,7 @@ def run():
             for process in (*load, player):
                 process.kill()
         room = pulse.captured(recording)
+
     noisy, clean = (np.concatenate([pair[side] for pair in pairs])[:, 0] for side in (0, 1))
     stated = [ms for ms in stated[2:] if ms is not None]
     delays, bad, looked = dropouts(room, noisy, clean, 2 * pulse.RATE)

@@ -69,6 +69,7 @@ def main():
     samples = read_mono(ROOT / "examples" / "street.flac")
     samples = np.tile(samples, 2 + int(arguments.starts * (arguments.seconds + 30) * pulse.RATE / len(samples)))
     load = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(arguments.busy)]
+
     try:
         for name in arguments.server or SERVERS:
             with SERVERS[name](room=pulse.CABLE) as server:

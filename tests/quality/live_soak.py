@@ -50,6 +50,7 @@ def run():
     play = ["pacat", "-p", "-d", "feed", "--format=float32le", f"--rate={pulse.RATE}", "--channels=1", "--raw"]
     load = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(1000))"]) for _ in range(arguments.load)]
     memory, cpu = [], []
+
     with pulse.Server() as server:
         player = server.popen([*play, "--latency-msec=100"], stdin=subprocess.PIPE)
         threading.Thread(target=feed, args=(player, samples), daemon=True).start()
@@ -66,6 +67,7 @@ def run():
         player.kill()
         for process in load:
             process.kill()
+
     begin = min(300, len(memory) // 10)
     third = max(1, (len(memory) - begin) // 3)
     report = {

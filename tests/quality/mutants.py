@@ -77,6 +77,7 @@ COMPARISONS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.G
 def changes_of(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     """Yield what may become of a node: a word for it and the new node."""
     new = copy.copy(node)
+
     if isinstance(new, ast.BinOp | ast.AugAssign) and type(new.op) in ARITHMETIC:
         new.op = ARITHMETIC[type(new.op)]()
         yield "operator", new

@@ -35,6 +35,7 @@ def reference(clean: np.ndarray) -> np.ndarray:
     hops = len(signal) // STEP
     energy = np.array([np.mean(signal[max(0, i * STEP - 240) : i * STEP + 240] ** 2) for i in range(hops)])
     found = np.zeros(hops)
+
     for hop in range(hops):
         center = hop * STEP
         if center < margin or center + margin > len(signal) or energy[hop] < energy.max() * 10**-2.5:
@@ -49,6 +50,7 @@ def reference(clean: np.ndarray) -> np.ndarray:
         if len(peaks) and correlation[peaks].max() >= 0.88:
             good = peaks[correlation[peaks] > correlation[peaks].max() - 0.04]
             found[hop] = SAMPLE_RATE / DECIMATION / good[0]
+
     before, after = np.roll(found, 1), np.roll(found, -1)
     steady = (np.abs(before / np.maximum(found, 1) - 1) < 0.08) & (np.abs(after / np.maximum(found, 1) - 1) < 0.08)
     return np.where(steady, found, 0)
@@ -64,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder with noisy/ and clean/, 48 kHz mono")
     pairs: Path = parser.parse_args().pairs
+
     rows: dict[str, list[np.ndarray]] = {}
     for path in sorted((pairs / "clean").iterdir()):
         clean, _ = soundfile.read(path)
@@ -74,8 +77,10 @@ def main() -> None:
             size = min(len(f0), len(truth))
             voiced = truth[:size] > 0
             rows.setdefault(name, []).append(f0[:size][voiced] / truth[:size][voiced])
+
     print("| signal | voiced windows | gross errors % | octave down % | octave up % | median error % |")
     print("| :-- | --: | --: | --: | --: | --: |")
+
     for name, parts in sorted(rows.items(), key=lambda row: (row[0] != "clean", len(row[0]), row[0])):
         ratio = np.concatenate(parts)
         off = np.abs(ratio - 1) > 0.2
