@@ -22,6 +22,8 @@ LEAST_COMMENTS = 4
 """Comments per 100 lines of code in the packages that compute."""
 LONG_BODY = 20
 """Lines of code from which on a function body needs a blank line."""
+SHOWS_A_LOOP = re.compile(r"[Ii]n (a )?plain loops?\b")
+NAMED_TEST = re.compile(r"``tests/(\w+\.py)``: ``(\w+)``")
 PRAGMA = re.compile(r"#\s*(type:|noqa|fmt:|pragma:|ruff:|mypy:)")
 LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER}
 
@@ -75,6 +77,27 @@ def test_long_function_bodies_have_air():
     assert {name: functions for name, functions in found.items() if functions} == {}
 
 
+def loops_without_a_test(path):
+    """Names of the functions of a file whose docstring shows the plain loop and names no test that is there."""
+    tree, _, _ = read(path)
+    found = []
+    for node in ast.walk(tree):
+        text = ast.get_docstring(node) or "" if isinstance(node, ast.FunctionDef) else ""
+        if not SHOWS_A_LOOP.search(text):
+            continue
+        named = NAMED_TEST.search(text)
+        source = ROOT / "tests" / named[1] if named else None
+        if not (source and source.is_file() and re.search(rf"^def {named[2]}\(", source.read_text("utf-8"), re.M)):
+            found.append(node.name)
+    return found
+
+
+def test_every_plain_loop_names_its_test():
+    shown = [path for path in FILES if SHOWS_A_LOOP.search(path.read_text("utf-8"))]
+    assert len(shown) >= 10
+    assert {path.name: loops_without_a_test(path) for path in shown if loops_without_a_test(path)} == {}
+
+
 def test_the_counts_see_what_they_should(tmp_path):
     body = [f"    x{i} = {i}" for i in range(LONG_BODY)]
     text = [
@@ -92,6 +115,12 @@ def test_the_counts_see_what_they_should(tmp_path):
     _, code, comments = read(source)
     assert len(code) == 3 + LONG_BODY and comments == ["# one", "# two"]
     assert long_bodies_without_air(source) == [f"f ({LONG_BODY} lines)"]
+
+    loops = tmp_path / "loops.py"
+    shows = '    """Add.\n\n    In a plain loop{}::\n    """'
+    where = (" (``tests/test_readable.py``: ``read``)", " (``tests/test_readable.py``: ``gone``)", "")
+    loops.write_text("\n".join(f"def f{i}():\n{shows.format(one)}" for i, one in enumerate(where)), "utf-8")
+    assert loops_without_a_test(loops) == ["f1", "f2"]
 
     airy = tmp_path / "airy.py"
     airy.write_text("\n".join(["def f():", *body[:10], "", *body[10:]]) + "\n", "utf-8")

@@ -32,9 +32,9 @@ from fetch import DECODED, folder_of, matching, read_sources
 from tqdm import tqdm
 
 from percepnet_cli.audio.whole import read_mono
-from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.constants import HOP_SIZE, LOOKAHEAD_HOPS, SAMPLE_RATE
 from percepnet_cli.errors import AudioError
-from percepnet_cli.signal_path import Analyzer
+from percepnet_cli.signal_path import analyze_signal
 from percepnet_cli.training.data.corpus import BANDWIDTH_RANGE_DB
 
 HERE = Path(__file__).resolve().parent
@@ -360,19 +360,16 @@ def speechlike(path: Path) -> float:
     hops = len(samples) // HOP_SIZE
     if hops < 10:
         return 0.0
-    samples = np.ascontiguousarray(samples[: hops * HOP_SIZE].reshape(hops, HOP_SIZE))
-    level = float(np.sqrt(np.square(samples).mean(axis=1).max()))
+    samples = samples[: hops * HOP_SIZE]
+    level = float(np.sqrt(np.square(samples.reshape(hops, HOP_SIZE)).mean(axis=1).max()))
     if level == 0:
         return 0.0
-    samples *= np.float32(0.1 / level)
-    analyzer = Analyzer()
 
-    parts = []
-    for start in range(0, hops, analyzer.max_hops):
-        seen = analyzer.analyze(samples[start : start + analyzer.max_hops])
-        parts.append((seen.correlation.copy(), seen.period.copy(), seen.E.sum(axis=1)))
+    # Windows that lie in the recording, with what they look ahead to
+    seen = analyze_signal(samples * np.float32(0.1 / level))
+    inside = slice(hops - LOOKAHEAD_HOPS)
+    correlation, period, energy = seen.correlation[inside], seen.period[inside], seen.E[inside].sum(axis=1)
 
-    correlation, period, energy = (np.concatenate(column) for column in zip(*parts, strict=True))
     active = energy > energy.max() * 1e-3
     pitch = np.log2(SAMPLE_RATE / period)
     voiced = (correlation > 0.6) & (pitch > np.log2(75)) & (pitch < np.log2(450)) & active

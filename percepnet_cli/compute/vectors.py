@@ -186,12 +186,12 @@ class Vectors:
     def sums(self, vectors: list[ir.Value]) -> ir.Value:
         """Add up the lanes of each of 16 vectors; lane i of the result is the sum of vector i.
 
-        In a plain loop::
+        In a plain loop (``tests/test_bands.py``: ``test_cross_terms_and_energies_equal_the_reference``)::
 
             for i in range(16):
                 result[i] = sum(vectors[i])
 
-        ``tests/test_bands.py`` compares band energies, which are such sums, with plain ones.
+        Band energies are such sums.
         """
         # Halves of two vectors are folded into one: 16 vectors become 8, 4, 2, 1, and each addition does full work
         block = LANES // 2

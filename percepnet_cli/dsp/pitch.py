@@ -90,7 +90,8 @@ CELL_BIAS = (OCTAVE_BIAS * np.arange(NUM_CELLS) / CELLS_PER_OCTAVE).astype(np.fl
 def correlate(residual: np.ndarray, work: np.ndarray, dot: np.ndarray, past: np.ndarray, now: np.ndarray) -> None:
     """Correlate every block with itself at every lag.
 
-    The products in plain loops; here eight samples at a time, for all lags beside each other::
+    The products in plain loops (``tests/test_pitch.py``: ``test_block_correlations_equal_slow_ones``); here eight
+    samples at a time, for all lags beside each other::
 
         for lag in range(LAG_FIRST, LAG_LAST + 1):
             for n in range(120):
@@ -218,7 +219,7 @@ def score(
 def write_extend(v: Vectors, path: Value, best: Value, work: Value, origin: Value, top: Value, top_cell: Value) -> None:
     """Write the code that extends the best path into every cell, 16 cells at a time.
 
-    In plain loops::
+    In plain loops (``tests/test_pitch.py``: ``test_path_is_the_best_one_by_exhaustive_dynamic_programming``)::
 
         for c in range(145):
             work[c], origin[c] = -JUMP_COST, top_cell  # a jump from the best cell

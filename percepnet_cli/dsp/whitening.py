@@ -45,7 +45,7 @@ LPC_TAPER = np.hanning(LPC_WINDOW + 2)[1:-1].astype(np.float32)
 def write_decimate(v: Vectors, signal: Value, out: Value, first: Value) -> None:
     """Write the code that decimates one hop.
 
-    In plain loops::
+    In plain loops (``tests/test_pitch.py``: ``test_decimation_is_a_convolution``)::
 
         for i in range(120):
             for k in range(48):
@@ -91,7 +91,7 @@ def decimate(signal: np.ndarray, start: int, out: np.ndarray) -> None:
 def write_autocorrelate(v: Vectors, segment: Value, taper: Value, out: Value) -> None:
     """Write the code of the autocorrelation of a tapered segment at lags 0..8.
 
-    In plain loops::
+    In plain loops (``tests/test_pitch.py``: ``test_predictor_solves_the_normal_equations``)::
 
         for lag in range(9):
             for n in range(lag, 240):

@@ -295,7 +295,7 @@ goes over four groups of columns at once, so that the CPU need not wait for one 
 def matmul_int8(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
     """Multiply a matrix by the vectors of several hops.
 
-    In plain loops (``dot.plain_matmul_int8``, which ``tests/test_dot.py`` holds this against)::
+    In plain loops (``dot.plain_matmul_int8``; ``tests/test_dot.py``: ``check``)::
 
         for hop in range(hops):
             for row in range(rows):

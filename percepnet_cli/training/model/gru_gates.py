@@ -151,7 +151,8 @@ def gates_forward(
 ) -> None:
     """One hop of a recurrent layer for the whole batch.
 
-    In a plain loop, with p in three parts::
+    In a plain loop (``tests/test_recurrence.py``: ``test_tiles_give_the_layer_of_torch_and_its_gradients``),
+    with p in three parts::
 
         for b, j in np.ndindex(batch, H):
             r = sigmoid(gates[t, b, j] + p_r[b, j] + bias_r[j])
@@ -300,7 +301,8 @@ def gates_backward(
 ) -> None:
     """One hop backwards; shapes as in :func:`gates_forward`.
 
-    In a plain loop, for one unit of one sequence, with its own r, z, n, m and the h before::
+    In a plain loop (``tests/test_recurrence.py``: ``test_tiles_give_the_layer_of_torch_and_its_gradients``),
+    for one unit of one sequence, with its own r, z, n, m and the h before::
 
         d = grad_state + product + grad_output
         dn = d * (1 - z) * (1 - n**2)

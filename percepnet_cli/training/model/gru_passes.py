@@ -41,8 +41,7 @@ def multiply(
 
         for i in range(rows):
             for j in range(columns):
-                for k in range(32 * steps):
-                    c[i * columns + j] += a[first + i * stride + k] * weights[j, k]
+                c[i * columns + j] = sum(a[first + i * stride + k] * weights[j, k] for k in range(32 * steps))
 
     a: uint16, bfloat16; its first number and how far apart rows are; b: uint32, as ``tiles.pack`` gives it, flat, of a
     matrix with `columns` rows, a multiple of 16, and 32 `steps` columns. c: float32 [rows * columns], written.
@@ -77,8 +76,14 @@ def add_multiplied(
 ) -> None:
     """Add the product of 16 or 32 rows with a part of packed weights.
 
-    As :func:`multiply`; the weights have `depth` tiles in depth, of which `steps` from `begin` on are taken; what they
-    give is added to c from `place` on.
+    In plain loops (``tests/test_recurrence.py``: ``test_tiles_give_the_layer_of_torch_and_its_gradients``)::
+
+        for i in range(rows):
+            for j in range(columns):
+                for k in range(32 * steps):
+                    c[place + i * columns + j] += a[first + i * stride + k] * weights[j, 32 * begin + k]
+
+    As :func:`multiply`; the weights have `depth` tiles in depth, of which `steps` from `begin` on are taken.
     """
     # As above, but in each panel of weights only the tiles from ``begin`` on
     panel = depth * PAIRS
@@ -111,7 +116,8 @@ def forward_pass(
 ) -> None:
     """All hops of one direction of a layer.
 
-    In a plain loop, with ``gates_forward`` of ``gru_gates``::
+    In a plain loop (``tests/test_recurrence.py``: ``test_tiles_give_the_layer_of_torch_and_its_gradients``), with
+    ``gates_forward`` of ``gru_gates``::
 
         for t in range(hops):  # or from the last one to the first
             sums = output[before t] @ weights.T
@@ -203,7 +209,8 @@ def backward_pass(
 ) -> None:
     """All hops of one direction backwards, the last computed one first; shapes as in :func:`forward_pass`.
 
-    In a plain loop, with ``gates_backward`` of ``gru_gates``::
+    In a plain loop (``tests/test_recurrence.py``: ``test_tiles_give_the_layer_of_torch_and_its_gradients``), with
+    ``gates_backward`` of ``gru_gates``::
 
         for t in reversed(range(hops)):  # or from the first one to the last
             gates_backward(t, grad_output, candidate, output, gates, grad_state, grad_bias)
