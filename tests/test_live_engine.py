@@ -17,6 +17,7 @@ from percepnet_cli.live import engine as engine_module
 from percepnet_cli.live import exchange
 from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.engine import Engine, Ring
+from percepnet_cli.live.noise_meter import LOOK_SECONDS
 
 RATE = 48000
 BLOCK = 480
@@ -173,10 +174,23 @@ def test_levels(random_model, noisy):
     engine = Engine(Chain(Denoiser(random_model), RATE), ring, BLOCK)
     out = play(ring, engine, noisy)
     levels = engine.levels
-    assert levels.frames == len(noisy) - LATENCY_SAMPLES
+    look = int(LOOK_SECONDS * RATE)
+    assert levels.frames == (len(noisy) - LATENCY_SAMPLES) // look * look
     assert levels.noisy_energy == pytest.approx(float(np.sum(noisy[: levels.frames] ** 2)), rel=1e-3)
-    assert levels.heard_energy == levels.clean_energy
-    assert levels.heard_peak == pytest.approx(float(np.abs(out).max()), rel=0.2)
+    assert levels.noisy_peak == np.abs(noisy[: levels.frames]).max()
+
+    # What is played begins with the delay
+    heard = out[LATENCY_SAMPLES + BLOCK :][: levels.frames]
+    assert levels.heard_energy == pytest.approx(float(np.sum(heard**2)), rel=0.02)
+    assert levels.heard_peak == pytest.approx(float(np.abs(heard).max()), rel=0.2)
+
+
+def test_levels_of_what_passes_are_those_of_the_input(random_model, noisy):
+    ring = Ring(1, 1, RATE, LATENCY_SAMPLES + BLOCK)
+    engine = Engine(Chain(Denoiser(random_model), RATE), ring, BLOCK, bypass=True)
+    play(ring, engine, noisy)
+    assert engine.levels.heard_energy == engine.levels.noisy_energy > 0
+    assert engine.levels.heard_peak == engine.levels.noisy_peak > 0
 
 
 def test_overload_lets_the_input_pass_then_works_again(monkeypatch, noisy):

@@ -62,7 +62,22 @@ def test_cuts_change_nothing(rng):
     whole, parts = speech.SpeechProbability(), speech.SpeechProbability()
     cut = [parts.process(*(one[start : start + 7] for one in hops)) for start in range(0, 40, 7)]
     assert np.array_equal(whole.process(*hops), np.concatenate(cut))
-    assert parts.newest == cut[-1][-1]
+    assert parts.newest() == cut[-1][-1]
+
+
+def test_what_waits_is_heard_when_somebody_asks(rng):
+    """Hops one by one, in numbers that do not fit into the room, and more than it holds."""
+    hops = described(rng, 200)
+    wanted = speech.SpeechProbability().process(*hops)
+    for sizes in ([1] * 200, [7] * 28, [30, 3, 40, 1, 126], [200]):
+        for ask in (1, 5, 1000):
+            listener, end = speech.SpeechProbability(), 0
+            for number, size in enumerate(sizes):
+                listener.take(*(one[end : end + size].copy() for one in hops))
+                end += size
+                if number % ask == 0:
+                    assert listener.newest() == wanted[end - 1]
+            assert listener.newest() == wanted[end - 1]
 
 
 def test_a_denoiser_that_is_asked_and_a_file_agree():

@@ -24,6 +24,9 @@ WEIGHTS = Path(__file__).with_name("speech.npz")
 NUM_INPUTS = 3 * NUM_BANDS + 2
 """Gains, strengths, correlation, levels of the bands, level of all."""
 
+ROOM_HOPS = 32
+"""Hops that wait, until somebody asks, to be listened to together: each call of a live stream would cost more."""
+
 LEAST_ENERGY = np.float32(1e-10)
 LEAST_GAIN = np.float32(1e-3)
 LEAST_LEVEL = np.float32(-6)
@@ -153,8 +156,35 @@ class SpeechProbability:
         self._peak = np.full(1, FIRST_PEAK)
         self._state = np.zeros(units, np.float32)
         self._work = np.zeros(NUM_INPUTS + 7 * units, np.float32)
-        self.newest = 0.0
-        """Of the last hop."""
+        self._waiting = 0
+        self._gain, self._strength, self._energy = np.zeros((3, ROOM_HOPS, NUM_BANDS), np.float32)
+        self._correlation = np.zeros(ROOM_HOPS, np.float32)
+        self._newest = 0.0
+
+    def newest(self) -> float:
+        """Return the probability in the last hop of all that were taken, 0..1."""
+        self._listen()
+        return self._newest
+
+    def take(self, gain: np.ndarray, strength: np.ndarray, correlation: np.ndarray, energy: np.ndarray) -> None:
+        """Take the next hops, as ``process`` does, to listen to them later: copies are kept."""
+        hops = len(gain)
+        if self._waiting + hops > ROOM_HOPS:
+            self._listen()
+        if hops > ROOM_HOPS:
+            self.process(gain, strength, correlation, energy)
+            return
+
+        rows = slice(self._waiting, self._waiting + hops)
+        self._gain[rows], self._strength[rows] = gain, strength
+        self._correlation[rows], self._energy[rows] = correlation, energy
+        self._waiting += hops
+
+    def _listen(self) -> None:
+        """Listen to what waits."""
+        hops, self._waiting = self._waiting, 0
+        if hops:
+            self.process(self._gain[:hops], self._strength[:hops], self._correlation[:hops], self._energy[:hops])
 
     def process(
         self, gain: np.ndarray, strength: np.ndarray, correlation: np.ndarray, energy: np.ndarray
@@ -167,7 +197,7 @@ class SpeechProbability:
         found = np.zeros(len(gain), np.float32)
         run_hops(self._network, gain, strength, correlation, energy, self._peak, self._state, self._work, found)
         if len(found):
-            self.newest = float(found[-1])
+            self._newest = float(found[-1])
         return found
 
 

@@ -73,15 +73,16 @@ class ChannelStream:
         process(self._path, hops, post_filter, np.float32(dry))
         self._newest = None
         if self._speech is not None:
-            analysis, gain, strength = self._analyzed()
-            self._speech.process(gain, strength, analysis.correlation, analysis.E)
+            analyzer = self._ends.analyzer
+            heard = analyzer.correlation[:hops], analyzer.E.last(hops)
+            self._speech.take(self._path.gain[:hops], self._path.strength[:hops], *heard)
         return self._path.out[:hops].reshape(-1)
 
     def keep(self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray) -> None:
         """Note what ``newest`` is to return, before ``render`` is given the gains of linked channels."""
         self._newest = Newest.of(analysis, gain, strength)
         if self._speech is not None:
-            self._speech.process(gain, strength, analysis.correlation, analysis.E)
+            self._speech.take(gain, strength, analysis.correlation, analysis.E)
 
     def newest(self) -> Newest:
         """Return what was kept; after ``process``, what lies there of its newest hop: few ask, and hops are many."""
@@ -94,8 +95,8 @@ class ChannelStream:
             if self._hops:
                 newest = self.newest()
                 correlation = np.array([newest.correlation], np.float32)
-                self._speech.process(newest.gain[None], newest.strength[None], correlation, newest.energy[None])
-        return self._speech.newest
+                self._speech.take(newest.gain[None], newest.strength[None], correlation, newest.energy[None])
+        return self._speech.newest()
 
     def _analyzed(self) -> tuple[Analysis, np.ndarray, np.ndarray]:
         """Return what is known of the hops of the last ``process``, gain and strength."""

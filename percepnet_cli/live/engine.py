@@ -19,7 +19,7 @@ import numpy as np
 
 from percepnet_cli.live import exchange
 from percepnet_cli.live.chain import Chain
-from percepnet_cli.live.noise_meter import NoiseMeter
+from percepnet_cli.live.noise_meter import LOOK_SECONDS, NoiseMeter
 from percepnet_cli.live.priority import hurry
 
 RING_SECONDS = 2
@@ -49,11 +49,10 @@ MAX_STEP_SECONDS = 0.32
 
 @dataclass
 class Levels:
-    """What went through since the last look: sums of squares of both sides and of the noise in them, peaks, frames."""
+    """What went through of late: sums of squares of both sides and of the noise in them, peaks, frames."""
 
     frames: int = 0
     noisy_energy: float = 0.0
-    clean_energy: float = 0.0
     heard_energy: float = 0.0
     speech: float = 0.0
     noise_before: float = 0.0
@@ -107,13 +106,13 @@ class Ring:
         """Frames that the device has delivered."""
         return exchange.read_counter(self.address, exchange.WRITTEN)
 
-    def read_noisy(self, first: int, frames: int) -> np.ndarray:
-        """Return a copy of input frames, float32 [frames, channels]."""
+    def read(self, ring: np.ndarray, first: int, frames: int) -> np.ndarray:
+        """Return a copy of frames of ``noisy`` or ``clean``, float32 [frames, channels]."""
         at = first & (self.frames - 1)
         end = at + frames
         if end <= self.frames:
-            return self.noisy[at:end].copy()
-        return np.concatenate((self.noisy[at:], self.noisy[: end - self.frames]))
+            return ring[at:end].copy()
+        return np.concatenate((ring[at:], ring[: end - self.frames]))
 
     def write_clean(self, first: int, samples: np.ndarray) -> None:
         """Store clean frames and publish them. samples: float32 [frames, channels]."""
@@ -188,12 +187,14 @@ class Engine:
         self._wet = 0.0 if bypass else 1.0
         self._taken = 0
         self._given = 0
+        self._measured = 0
 
         # When it gives up, and for how long
         self._rest_seconds = REST_SECONDS
         self._rest_until = 0.0
         self._calm_from = -CALM_SECONDS
         self._most = max(1, int(MAX_STEP_SECONDS * chain.sample_rate) // batch_frames) * batch_frames
+        self._look_frames = int(LOOK_SECONDS * chain.sample_rate)
         self._backlog = int(BACKLOG_SECONDS * chain.sample_rate)
 
         self._pipe: tuple[int, int] | None = None
@@ -253,7 +254,7 @@ class Engine:
         frames = min(waiting // self._batch * self._batch, self._most)
         if frames <= 0:
             return False
-        block = self._ring.read_noisy(self._taken, frames)
+        block = self._ring.read(self._ring.noisy, self._taken, frames)
         self._taken += frames
         clean = self._chain.process(block)
         if len(clean):
@@ -262,9 +263,10 @@ class Engine:
 
     def _deliver(self, clean: np.ndarray) -> None:
         """Fade between clean and noisy as wanted, hand over, measure. clean: float32 [n, channels], n > 0."""
-        noisy = self._ring.read_noisy(self._given, len(clean))
-        heard = clean
-        wanted = 0.0 if self.bypass else 1.0
+        heard, wanted, record = clean, 0.0 if self.bypass else 1.0, self.record
+        if self._wet != wanted or wanted == 0.0 or record is not None:
+            noisy = self._ring.read(self._ring.noisy, self._given, len(clean))
+
         if self._wet != wanted:
             step = math.copysign(1 / (BYPASS_FADE_SECONDS * self._chain.sample_rate), wanted - self._wet)
             wet = np.clip(self._wet + step * np.arange(1, len(clean) + 1, dtype=np.float32), 0, 1)[:, None]
@@ -275,23 +277,32 @@ class Engine:
 
         self._ring.write_clean(self._given, heard)
         self._given += len(clean)
+        if record is not None:
+            record.append((noisy, heard))
+
+        # Everything is cold after a pause of a hop, and what meters need costs as much as the network: now and then
+        if self._given - self._measured >= self._look_frames:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Add to the levels what was put out since the last look; the rings still hold it."""
+        ring, frames = self._ring, self._given - self._measured
+        noisy, heard = (ring.read(one, self._measured, frames) for one in (ring.noisy, ring.clean))
+        self._measured = self._given
 
         levels = self.levels
-        levels.frames += len(clean)
+        levels.frames += frames
         levels.noisy_energy += float(np.vdot(noisy, noisy)) / noisy.shape[1]
-        levels.clean_energy += float(np.vdot(clean, clean)) / noisy.shape[1]
         levels.heard_energy += float(np.vdot(heard, heard)) / noisy.shape[1]
         levels.noisy_peak = max(levels.noisy_peak, float(np.abs(noisy).max()))
         levels.heard_peak = max(levels.heard_peak, float(np.abs(heard).max()))
 
+        # The newest hop stands for those since the last look
         denoiser = self._chain.denoiser
-        levels.speech += denoiser.speech_probability * len(clean)
+        levels.speech += denoiser.speech_probability * frames
         before, after = self._noise.measure(denoiser.newest, denoiser.attenuation_limit_db)
         levels.noise_before += before
         levels.noise_after += after
-
-        if (record := self.record) is not None:
-            record.append((noisy, heard))
 
     def _give_up(self) -> None:
         """Let the audio pass for a while: the processor cannot follow."""
@@ -308,5 +319,5 @@ class Engine:
         self.resting = False
         self._calm_from = time.monotonic()
         self._chain.reset()
-        self._taken = self._given = frame
+        self._taken = self._given = self._measured = frame
         self._ring.begin_clean(frame)

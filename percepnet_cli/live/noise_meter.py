@@ -9,15 +9,14 @@ import numpy as np
 from percepnet_cli.channel.stream import Newest
 from percepnet_cli.constants import NUM_BANDS
 
-EVERY_BLOCKS = 5
-"""Blocks from one look to the next: gains last for some of them."""
+LOOK_SECONDS = 0.05
+"""From one look to the next: gains last for some hops."""
 
 SMOOTHED = 0.6
 """Share of the energy before in that of a look."""
 
 RISE = 10 ** (3 / 10 * 0.05)
-"""The floor follows a rising noise by 3 dB per second, at a look every 50 ms."""
-
+"""The floor follows a rising noise by 3 dB per second, at a look every LOOK_SECONDS."""
 
 NOISE_SECONDS = 2.0
 """What was heard of the noise counts half after this long."""
@@ -47,19 +46,14 @@ class NoiseMeter:
     """
 
     def __init__(self) -> None:
-        self._blocks = 0
         self._energy: np.ndarray | None = None
         self._floor = np.zeros(NUM_BANDS)
 
     def measure(self, newest: Newest, limit_db: float | None) -> tuple[float, float]:
-        """Return the energy of the noise and of what is left of it; 0, 0 between looks.
+        """Return the energy of the noise and of what is left of it, at a look every LOOK_SECONDS.
 
         newest: what is known of the newest hop; limit_db: the attenuation limit.
         """
-        self._blocks += 1
-        if self._blocks % EVERY_BLOCKS:
-            return 0.0, 0.0
-
         # The floor of each band
         if self._energy is None:
             self._energy = self._floor = np.asarray(newest.energy, np.float64)
