@@ -255,8 +255,12 @@ def _denoised(
     if reopen is not None:
         gain, blocks = find_gain(blocks, rate, reopen, frames)
 
-    # Of an excerpt, the denoiser hears more than is kept
-    heard = Window(excerpt.begin, excerpt.stop)
+    # Of an excerpt, the denoiser hears more than is kept; what comes before that is skipped if it can be
+    skipped = 0
+    if excerpt.begin and reader.seeks_exactly:
+        skipped = reader.seek(excerpt.begin)
+        blocks = reader.blocks(frames)
+    heard = Window(excerpt.begin - skipped, None if excerpt.stop is None else excerpt.stop - skipped)
     first, end = excerpt.first - excerpt.begin, None if excerpt.end is None else excerpt.end - excerpt.begin
     kept_in, kept_out = Window(first, end), Window(first, end)
 
@@ -276,7 +280,7 @@ def _denoised(
             metrics.add_output(block)
             yield block
     if excerpt.first and kept_out.position <= first:
-        raise AudioError(too_short(reader, heard.position, excerpt.first / rate))
+        raise AudioError(too_short(reader, skipped + heard.position, excerpt.first / rate))
 
 
 class _Shown:

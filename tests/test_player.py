@@ -94,6 +94,23 @@ def test_seeking_leads_to_the_sound_of_that_position(player, recording, seconds)
     assert player.position_seconds == 5 and not player.step()
 
 
+def test_seeking_skips_what_comes_before(recording, tmp_path):
+    samples = soundfile.read(recording, dtype="float32")[0]
+    soundfile.write(tmp_path / "long.mp3", np.tile(samples, 24), 48000)
+    with Player(tmp_path / "long.mp3", Denoiser("lite"), Memory()) as player:
+        read, blocks = [], player._reader.blocks
+
+        def counted(frames):
+            for block in blocks(frames):
+                read.append(len(block))
+                yield block
+
+        player._reader.blocks = counted
+        player.seek(110)
+        assert player.step() and player.position_seconds > 110
+        assert sum(read) < 6 * 48000
+
+
 def test_a_speaker_of_another_kind(recording, tmp_path):
     samples = soundfile.read(recording, dtype="float32", frames=96000)[0]
     soundfile.write(tmp_path / "three.wav", np.stack([samples, 0 * samples, samples], axis=1), 44100, subtype="FLOAT")

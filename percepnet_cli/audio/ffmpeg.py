@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from percepnet_cli.audio.formats import early
 from percepnet_cli.audio.framing import Extent
@@ -300,21 +300,18 @@ class MediaReader(PipeReader):
         codec = extent.subtype.lower() if extent else track.codec if track else ""
 
         # Float samples of the track, as a WAV into a pipe
-        command = [PROGRAM, "-nostdin", "-v", "error", *ONE_FILE, *_decoder(codec), "-i", address(path)]
-        command += ["-map", f"0:a:{number}"]
+        self._input = [*ONE_FILE, *_decoder(codec), "-i", address(path)]
+        self._output = ["-map", f"0:a:{number}"]
         if extent:  # parts may differ from the first
-            command += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
-        elif self.media is None or self.media.film:
-            command += ["-af", _in_time(self.media, number)]
-        command += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
+            self._output += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
+        self._output += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
+        self._filter = _in_time(self.media, number) if self.media is None or self.media.film else None
+        self._jumps = extent is None  # times of appended parts do not lead to them
 
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._messages
-        )
-        assert self._process.stdout is not None
+        samples = self._start(self._filter)
         try:
-            super().__init__(self._process.stdout, str(path))  # type: ignore[arg-type]
+            super().__init__(samples, str(path))
         except AudioError as error:
             self._process.kill()
             self._process.wait()
@@ -339,6 +336,27 @@ class MediaReader(PipeReader):
             self.bits_per_second = extent.bits_per_second
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames
             self.ends_early = extent.ends_early
+
+    def _start(self, filters: str | None, seconds: float = 0.0) -> BinaryIO:
+        """Start ffmpeg, from a time on; return what it writes."""
+        position = ["-ss", f"{seconds:.6f}"] if seconds else []
+        filtered = ["-af", filters] if filters else []
+        command = [PROGRAM, "-nostdin", "-v", "error", *position, *self._input, *filtered, *self._output]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._messages
+        )
+        assert self._process.stdout is not None
+        return cast(BinaryIO, self._process.stdout)
+
+    def seek(self, frame: int) -> int:
+        """Let ``blocks``, called anew, begin about at a frame, as near as the container leads; return it, or 0."""
+        begin = frame if self._jumps else 0
+        # What begins late does so only at the start
+        filters = self._filter and (self._filter if begin == 0 else self._filter.partition(",")[0])
+        self._end_process()
+        self._file = self._start(filters, begin / self.sample_rate)
+        self.raw, self._bytes = self._read_header(), begin * self.raw.frame_bytes
+        return begin
 
     @property
     def seconds(self) -> float | None:
@@ -371,8 +389,11 @@ class MediaReader(PipeReader):
 
     def close(self) -> None:
         """End ffmpeg; doing it twice is harmless."""
+        self._end_process()
+        self._messages.close()
+
+    def _end_process(self) -> None:
         self._file.close()
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        self._messages.close()

@@ -82,12 +82,20 @@ class Source(Layout):
     ----------
     ends_early : str or None
         How it ends before it should, as the end of a sentence; known for certain when all has been read.
+    seeks_exactly : bool
+        Whether ``seek`` leads to the very sample: what follows is what reading up to there would have given, but for
+        traces of what a decoder remembers.
     """
 
     ends_early: str | None = None
+    seeks_exactly: bool = False
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""
+        raise NotImplementedError
+
+    def seek(self, frame: int) -> int:
+        """Let ``blocks``, called anew, begin at a frame or before it; return where. What is no pipe can do that."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -41,6 +41,9 @@ ADD_PEAK_CHUNK = 0x1050
 SIZES = re.compile(r"(\d+) \(?should be (\d+)")
 """In libsndfile's notes: a size by the header, and what is there."""
 
+SEEK_LEAD_SECONDS = 1
+"""Sound before a position that a decoder hears when it jumps there, so that it gives what it would have given."""
+
 INTEGER_BITS = {
     "PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ALAC_16": 16, "ALAC_24": 24, "ALAC_32": 32,
 }  # fmt: skip
@@ -69,7 +72,9 @@ class Reader(Source):
         self.path = path
         self._excerpt: riff.Excerpt | None = None
         self._file: Any = None
+        self._done = 0  # the frame that is read next
         self._from_pipe = (size := formats.readable_size(path)) is None
+        self.seeks_exactly = not self._from_pipe
         wave, sound_bytes = (None, 0) if size is None else riff.measure(path, size)
         data = sound_data.find(path) if size is not None and wave is None else None
         known = riff.layout(wave) if wave else data.layout if data else None
@@ -168,8 +173,8 @@ class Reader(Source):
         AudioError
             If the decoder meets damage.
         """
-        done = 0
         while True:
+            done = self._done
             try:
                 block: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
@@ -181,10 +186,21 @@ class Reader(Source):
                 if self.ends_early is None and self.frames is not None and done + self._slack < self.frames:
                     self.ends_early = early(done / self.sample_rate, self.frames / self.sample_rate)
                 return
-            done += len(block)
+            self._done += len(block)
             if not np.isfinite(block).all():
                 np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
             yield block
+
+    def seek(self, frame: int) -> int:
+        """Let ``blocks``, called anew, begin a second before a frame, or at the start; return where that is."""
+        begin = max(0, min(frame, self._file.frames) - SEEK_LEAD_SECONDS * self.sample_rate)
+        try:
+            self._file.seek(begin)
+        except soundfile.LibsndfileError:  # some encodings lead only forward
+            self._file.close()
+            self._file, begin = _sequential(soundfile.SoundFile(_native(Path(self.path)))), 0
+        self._done = begin
+        return begin
 
     def _go_on(self, done: int, frames: int, reason: str) -> Iterator[np.ndarray]:
         """Read a FLAC up to where it is cut; let ffmpeg read what libsndfile cannot; what neither can is damage."""

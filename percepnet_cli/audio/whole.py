@@ -23,7 +23,7 @@ def read_mono(path: str | Path, start_seconds: float = 0.0, seconds: float | Non
         resampler = Resampler(reader.sample_rate, SAMPLE_RATE, 1)
         first = round(start_seconds * reader.sample_rate)
         end = None if seconds is None else first + round(seconds * reader.sample_rate)
-        parts, done = [], 0
+        parts, done = [], reader.seek(first) if first and reader.seeks_exactly else 0
         for block in reader.blocks(10 * SAMPLE_RATE):
             if end is not None and done >= end:
                 break

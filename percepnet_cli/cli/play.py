@@ -89,8 +89,10 @@ def play(
         denoise_file(source, target, model=network, attenuation_limit_db=limit_db, force=force, **settings)
         return f"{target} is written, {amount(limit_db)}"
 
-    with portaudio.Output(choose_output(portaudio.list_devices(), device), channels, rate) as speaker:
-        player = Player(source, denoiser, speaker, start_seconds)
+    with (
+        portaudio.Output(choose_output(portaudio.list_devices(), device), channels, rate) as speaker,
+        Player(source, denoiser, speaker, start_seconds) as player,
+    ):
         player.before = before
         _watch(player, write)
         speaker.drain()

@@ -37,7 +37,7 @@ class Speaker(Protocol):
 
 
 class Player:
-    """Plays a file, step by step.
+    """Plays a file, step by step; a context manager, since the file stays open.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ class Player:
             raise AudioError(f"{path} cannot be played: only files have positions")
         self.before = False
         self.denoiser = denoiser
-        self._path, self._speaker = path, speaker
+        self._speaker = speaker
         self._share = 1.0  # of the denoised sound in what is heard
 
         # What is much too soft for the network is raised, as for a result
-        with open_reader(path) as reader:
-            self.sample_rate, self.seconds = reader.sample_rate, reader.seconds
-            frames = reader.sample_rate
-            self._gain, _ = find_gain(reader.blocks(frames), frames, lambda: open_reader(path), frames)
+        self._reader = reader = open_reader(path)
+        self.sample_rate, self.seconds = reader.sample_rate, reader.seconds
+        frames = reader.sample_rate
+        self._gain, _ = find_gain(reader.blocks(frames), frames, lambda: open_reader(path), frames)
         self._chain = Chain(denoiser, self.sample_rate)
         self._converter = None
         if speaker.sample_rate != self.sample_rate:
@@ -118,19 +118,19 @@ class Player:
         chain.reset()
         size = max(1, round(BLOCK_SECONDS * self.sample_rate))
         begin = max(0, first - SETTLE_SECONDS * self.sample_rate)
-        heard, before, after = Window(begin), Window(first - begin), Window(first - begin)
+        heard = Window(begin - self._reader.seek(begin))
+        before, after = Window(first - begin), Window(first - begin)
         waiting = np.zeros((0, self.denoiser.channels), np.float32)
 
-        with open_reader(self._path) as reader:
-            for whole in reader.blocks(size):
-                if not len(block := heard.cut(whole)):
-                    continue
-                clean = chain.process(block * gain) / gain
-                waiting = np.concatenate((waiting, block))
-                noisy, waiting = waiting[: len(clean)], waiting[len(clean) :]
-                noisy, clean = before.cut(noisy), after.cut(clean)
-                if len(noisy):
-                    yield noisy, clean
+        for whole in self._reader.blocks(size):
+            if not len(block := heard.cut(whole)):
+                continue
+            clean = chain.process(block * gain) / gain
+            waiting = np.concatenate((waiting, block))
+            noisy, waiting = waiting[: len(clean)], waiting[len(clean) :]
+            noisy, clean = before.cut(noisy), after.cut(clean)
+            if len(noisy):
+                yield noisy, clean
 
         # What the denoiser still holds comes out with silence
         while len(waiting):
@@ -139,6 +139,16 @@ class Player:
             noisy, clean = before.cut(noisy), after.cut(clean)
             if len(noisy):
                 yield noisy, clean
+
+    def close(self) -> None:
+        """Close the file; doing it twice is harmless."""
+        self._reader.close()
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _fitted(self, block: np.ndarray) -> np.ndarray:
         """Return a block with the channels and the rate of the speaker."""
