@@ -305,7 +305,8 @@ class MediaReader(PipeReader):
         if extent:  # parts may differ from the first
             self._output += ["-ar", str(extent.sample_rate), "-ac", str(extent.channels)]
         self._output += ["-f", "wav", "-c:a", "pcm_f32le", "-"]
-        self._filter = _in_time(self.media, number) if self.media is None or self.media.film else None
+        timed = extent is None and (self.media is None or self.media.film)
+        self._filter = _in_time(self.media, number) if timed else None
         self._jumps = extent is None  # times of appended parts do not lead to them
 
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
