@@ -273,6 +273,13 @@ def test_versions_of_others_are_taken_from_their_folders(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     samples = load("samples")
     monkeypatch.delenv("PEERS", raising=False)
+    for recording in samples.RECORDINGS:
+        before, _ = soundfile.read(ROOT / "examples" / recording.file)
+        found = samples.of_others(samples.stem(recording))
+        assert [version.key for version in found] == list(samples.PEERS)
+        assert all(version.rate == 48000 and len(version.samples) == len(before) for version in found)
+
+    monkeypatch.setenv("PEERS", str(tmp_path / "empty"))
     assert samples.of_others("street") == []
     folder = tmp_path / "RNNoise 0.2"
     folder.mkdir()

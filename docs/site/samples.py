@@ -1,8 +1,8 @@
 """The recordings of the listening page in several versions, their spectrograms, and the players of both.
 
-Our versions are made while the site is built. Those of other programs come from a folder that the environment variable
-PEERS names: a folder for each program, with WAV or FLAC files named after the recordings. A program that has no folder
-there is left out.
+Our versions are made while the site is built. Those of other programs lie in ``others``, or in the folder that the
+environment variable PEERS names: a folder for each program, with WAV, FLAC or Opus files named after the recordings. A
+program that has no folder there is left out.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ OWN = {
 """Versions that we make: what the button says, and the options."""
 PEERS = {"rnnoise": ("RNNoise 0.2", "RNNoise 0.2"), "dfn": ("DeepFilterNet 3", "DeepFilterNet 3")}
 """Versions of others: what the button says, and the folder."""
+OTHERS = Path(__file__).with_name("others")
+"""What they made of the recordings of this page; docs/samples.md says with which versions."""
 PICTURE_INCHES, PICTURE_DPI = (7.0, 2.0), 110
 
 
@@ -111,12 +113,11 @@ def version(key: str, name: str, path: Path) -> Version:
 
 def of_others(name: str) -> list[Version]:
     """Return the versions of other programs that are there."""
-    if not os.environ.get("PEERS"):
-        return []
+    peers = Path(os.environ.get("PEERS") or OTHERS)
     found = []
     for key, (title, folder) in PEERS.items():
-        for suffix in (".flac", ".wav"):
-            path = Path(os.environ["PEERS"]) / folder / f"{name}{suffix}"
+        for suffix in (".flac", ".wav", ".opus"):
+            path = peers / folder / f"{name}{suffix}"
             if path.is_file():
                 found.append(version(key, title, path))
                 break
