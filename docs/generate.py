@@ -24,6 +24,7 @@ import claims
 import commands
 import costs
 import quality
+import training_run
 
 from percepnet_cli.cli import COMMANDS
 
@@ -71,7 +72,7 @@ def makers() -> dict[str, Callable[[], str]]:
     made |= {"claims": claims.table, "upper bound": claims.upper_bound_table}
     made |= {"layers": layers, "modules": module_list}
     made |= benchmarks.BLOCKS
-    return made | costs.BLOCKS | quality.BLOCKS
+    return made | costs.BLOCKS | quality.BLOCKS | training_run.BLOCKS
 
 
 def renewed(text: str) -> str:
