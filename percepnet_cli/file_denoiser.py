@@ -21,7 +21,7 @@ from percepnet_cli.audio.formats import Source
 from percepnet_cli.audio.level import find_gain
 from percepnet_cli.audio.loudness import Leveler, new_leveler
 from percepnet_cli.audio.pipes import RawFormat
-from percepnet_cli.audio.places import open_source, open_target, refuse_what_ends_early
+from percepnet_cli.audio.places import open_source, open_target, refuse_what_is_not_whole
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.audio.suffixes import FILMS
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
@@ -58,8 +58,8 @@ class FileReport:
     """Time it took."""
     left_out: tuple[str, ...] = ()
     """What stands beside the samples of the source and the target cannot hold."""
-    ends_early: str | None = None
-    """How the source ends before it should, as the end of a sentence."""
+    warning: str | None = None
+    """How the source ends before it should, or where it is damaged, as the end of a sentence."""
     loudness_lufs: float | None = None
     """Of the target, if one was wanted."""
 
@@ -123,7 +123,7 @@ def denoise_file(
         Do only this part of a file, from so many seconds on and so long (None: to the end). It sounds as in the whole:
         the denoiser hears what comes before it, too.
     strict : bool
-        Raise an error and write nothing if the source ends before it should; else the report says so.
+        Raise an error and write nothing if the source ends before it should or is damaged; else the report says so.
     loudness_lufs : float or None
         Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
     all_tracks : bool
@@ -142,7 +142,7 @@ def denoise_file(
     Raises
     ------
     AudioError
-        If the source cannot be read or the target not be written; with ``strict``, if the source ends early.
+        If the source cannot be read or the target not be written; with ``strict``, if the source is not whole.
     ModelError
         If the model cannot be loaded.
     ValueError
@@ -172,7 +172,7 @@ def denoise_file(
         reader = stack.enter_context(open_source(source, raw))
         excerpt = Excerpt.of(reader, start_seconds, duration_seconds)
         if strict:
-            refuse_what_ends_early(source, reader)
+            refuse_what_is_not_whole(source, reader)
 
         def new_denoiser(channels: int, observer: Callable[..., object] | None = None) -> Denoiser:
             from percepnet_cli.denoiser import Denoiser  # when all checks have passed: it takes its time
@@ -218,7 +218,7 @@ def denoise_file(
         for block in _leveled(shown.passing(blocks, reader.sample_rate), leveler):
             writer.write(block)
         if strict:
-            refuse_what_ends_early(source, reader)
+            refuse_what_is_not_whole(source, reader)
         if listener is not None and vad is not None:
             behind = denoiser.latency // HOP_SIZE - LATENCY_SAMPLES // HOP_SIZE
             hops = -(-writer.frames * SAMPLE_RATE // (reader.sample_rate * HOP_SIZE))
@@ -235,7 +235,7 @@ def denoise_file(
         measures,
         elapsed,
         tuple(getattr(writer, "left_out", ())),
-        reader.ends_early,
+        reader.warning,
         None if leveler is None else leveler.reached_lufs,
     )
 

@@ -1,4 +1,4 @@
-"""Inputs that end before they should: what is there is read, it is said, and ``--strict`` refuses it."""
+"""Inputs that end early or are damaged: what is there is read, it is said, and ``--strict`` refuses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from percepnet_cli.audio import ffmpeg, flac, formats
+from percepnet_cli.audio import ffmpeg, flac, formats, framing
 from percepnet_cli.audio.files import open_reader
 from percepnet_cli.audio.pipes import PipeReader, RawFormat, wav_header
 from percepnet_cli.cli import main
@@ -286,11 +286,122 @@ def test_the_command_warns_reports_and_refuses(tmp_path):
     assert sentence in said
 
 
+# --- Damage within -----------------------------------------------------------------------------
+
+
+def damage(path, count=1):
+    """Overwrite bytes at some places within a file, the first after a third of it."""
+    content, rng = bytearray(path.read_bytes()), np.random.default_rng(4)
+    for place in np.linspace(0.35, 0.75, count):
+        at = int(place * len(content))
+        content[at : at + 150] = rng.bytes(150)  # more than a frame of an MP3
+    path.write_bytes(content)
+    return path
+
+
+def read_warning(path):
+    """Read a file to its end; return what is wrong with it."""
+    with open_reader(path) as reader:
+        for _ in reader.blocks(5000):
+            pass
+        return reader.warning
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("container", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
+def test_damage_within_is_read_over_and_told(tmp_path, container, subtype, count):
+    if not ffmpeg.installed() and container != "MP3":
+        pytest.skip("libsndfile stops where it is damaged")
+    path = made(tmp_path / "a", container, subtype, np.tile(SAMPLES, 4))
+    assert read_warning(path) is None
+    words = (read_warning(damage(path, count)) or "").split()
+    assert words[:2] == ["is", "damaged"]
+    assert words[2:4] == (["in", "2"] if count == 2 else ["after", words[3]])
+    assert 0.2 * 16 < float(words[words.index("after") + 1]) < 0.45 * 16
+
+
+@pytest.mark.skipif(not ffmpeg.installed(), reason="needs ffmpeg")
+def test_a_wrong_bit_of_a_flac_is_told(tmp_path):
+    """ffmpeg reads it without a word, and gives other samples."""
+    path = made(tmp_path / "a", "FLAC", "PCM_16")
+    content = path.read_bytes()
+    for place in (0.3, 0.5, 0.7):
+        wrong = bytearray(content)
+        wrong[int(place * len(content))] ^= 4
+        path.write_bytes(wrong)
+        words = (read_warning(path) or "").split()
+        assert words[:3] == ["is", "damaged", "after"] and float(words[3]) == pytest.approx(SECONDS * place, abs=0.5)
+
+
+def test_any_wrong_bit_of_a_page_of_an_ogg_is_told(tmp_path):
+    path = made(tmp_path / "a", "OGG", "VORBIS")
+    content = path.read_bytes()
+    begin = content.index(b"OggS", len(content) // 2)
+    for at in (begin, begin + 5, begin + 8, begin + 19, begin + 23, begin + 26, begin + 30, begin + 900):
+        wrong = bytearray(content)
+        wrong[at] ^= 0x10
+        path.write_bytes(wrong)
+        assert framing.measure(path).damage is not None, at - begin
+
+
+def test_a_page_that_is_lost_is_told_unless_a_broadcast_begins_with_it(tmp_path):
+    """A recording of a broadcast has the head of its stream, then pages of any later moment."""
+    path = made(tmp_path / "a", "OGG", "VORBIS", np.tile(SAMPLES, 4))
+    content = path.read_bytes()
+    pages = [b"OggS" + rest for rest in content.split(b"OggS")[1:]]
+    sound = next(i for i, page in enumerate(pages) if int.from_bytes(page[6:14], "little", signed=True) > 0)
+    path.write_bytes(b"".join(pages[: sound + 2] + pages[sound + 3 :]))
+    assert framing.measure(path).damage.startswith("is damaged after ")
+    path.write_bytes(b"".join(pages[:sound] + pages[sound + 2 :]))
+    assert framing.measure(path).damage is None
+
+
+def test_what_is_beside_the_frames_of_an_mp3_is_no_damage(tmp_path):
+    """Tags before, between and after two recordings, the room that they keep, and what follows the last frame."""
+    content = made(tmp_path / "a.mp3", "MP3", "MPEG_LAYER_III").read_bytes()
+    tag = b"ID3\x04\0\0" + bytes([0, 0, 0, 20]) + bytes(20) + bytes(300)
+    ends = (b"TAG" + bytes(125), b"APETAGEX" + bytes(24), b"LYRICSBEGIN" + bytes(90), bytes(500))
+    for end in ends:
+        (tmp_path / "a.mp3").write_bytes(tag + content + tag + content + end)
+        assert framing.measure(tmp_path / "a.mp3").damage is None, end[:8]
+    (tmp_path / "a.mp3").write_bytes(content + b"odd" * 30 + content)
+    assert framing.measure(tmp_path / "a.mp3").damage == "is damaged after 4.1 s"
+
+
+@pytest.mark.skipif(not ffmpeg.installed(), reason="needs ffmpeg")
+def test_damage_in_what_ffmpeg_reads(tmp_path):
+    made(tmp_path / "in.wav", "WAV", "PCM_16")
+    for suffix, options in (("m4a", ["-movflags", "+faststart"]), ("aac", []), ("oga", ["-c:a", "flac"])):
+        path = tmp_path / f"a.{suffix}"
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "in.wav", *options, path], check=True)
+        assert read_warning(path) is None
+        assert (read_warning(damage(path, 3)) or "").startswith("is damaged: ffmpeg says '")
+
+
+def test_the_command_tells_of_damage(tmp_path):
+    """A warning, a column of the report, and an error with ``--strict``."""
+    source, report = damage(made(tmp_path / "a.mp3", "MP3", "MPEG_LAYER_III")), tmp_path / "report.csv"
+
+    def run(*arguments):
+        done = CliRunner().invoke(main, ["denoise", "--quiet", "--model", "lite", *map(str, arguments)])
+        return done.exit_code, done.stderr
+
+    code, said = run(source, tmp_path / "out.wav", "--report", report)
+    assert (code, said) == (0, f"Warning: {source} is damaged after 1.4 s\n")
+    with report.open(newline="") as file:
+        assert [row["warning"] for row in csv.DictReader(file)] == ["is damaged after 1.4 s"]
+    assert run("--strict", source, tmp_path / "no.wav") == (1, f"Error: {source} is damaged after 1.4 s\n")
+    assert not (tmp_path / "no.wav").exists()
+
+
+# --- The sentences ------------------------------------------------------------------------------
+
+
 def test_from_python(tmp_path):
     made(tmp_path / "a.mp3", "MP3", "MPEG_LAYER_III")
-    assert denoise_file(tmp_path / "a.mp3", tmp_path / "b.wav", model="lite", strict=True).ends_early is None
+    assert denoise_file(tmp_path / "a.mp3", tmp_path / "b.wav", model="lite", strict=True).warning is None
     cut(tmp_path / "a.mp3")
-    assert denoise_file(tmp_path / "a.mp3", tmp_path / "c.wav", model="lite").ends_early is not None
+    assert denoise_file(tmp_path / "a.mp3", tmp_path / "c.wav", model="lite").warning is not None
     with pytest.raises(AudioError, match=r"a\.mp3 ends early, after"):
         denoise_file(tmp_path / "a.mp3", tmp_path / "d.wav", model="lite", strict=True)
     assert not (tmp_path / "d.wav").exists()

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from percepnet_cli.audio import ffmpeg_messages
 from percepnet_cli.audio.formats import early
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.pipes import PipeReader
@@ -39,9 +40,6 @@ ONE_FILE = ("-protocol_whitelist", "file", "-format_whitelist", READ)
 FILL_GAPS = "aresample=async=1:min_hard_comp=0.1"
 FROM_ZERO = ":first_pts=0"
 """Fill with silence what a track leaves out, so that its sound stays in time with the picture."""
-
-SAYS_EARLY = (b"File ended prematurely", b": partial file")
-"""What ffmpeg says of containers that are cut short."""
 
 ROUNDED_SHARE, ROUNDED_SECONDS = 0.01, 0.5
 """By which the length that a container tells may be wrong."""
@@ -336,7 +334,7 @@ class MediaReader(PipeReader):
         if extent:
             self.bits_per_second = extent.bits_per_second
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames
-            self.ends_early = extent.ends_early
+            self.ends_early, self.damage = extent.ends_early, extent.damage
 
     def _start(self, filters: str | None, seconds: float = 0.0) -> BinaryIO:
         """Start ffmpeg, from a time on; return what it writes."""
@@ -369,7 +367,7 @@ class MediaReader(PipeReader):
         self._bytes += len(data)
         if not data and (self._process.wait() != 0 or (self._strict and os.fstat(self._messages.fileno()).st_size)):
             raise AudioError(f"{self.path} is damaged: ffmpeg says '{self._last_message()}'")
-        if not data and self.ends_early is None:
+        if not data:
             self._notice_end()
         return data
 
@@ -378,10 +376,12 @@ class MediaReader(PipeReader):
         seconds = self._bytes / self.raw.frame_bytes / self.sample_rate
         expected = super().seconds if self.media is None else self.media.promised_seconds
         self._messages.seek(0)
-        said = self._messages.read()
+        said = self._messages.read().decode("utf-8", "replace")
         short = expected is not None and seconds < (1 - ROUNDED_SHARE) * expected - ROUNDED_SECONDS
-        if short or any(words in said for words in SAYS_EARLY):
+        if self.ends_early is None and (short or ffmpeg_messages.says_early(said)):
             self.ends_early = early(seconds, expected if short else None)
+        if self.damage is None:
+            self.damage = ffmpeg_messages.damage(said)
 
     def _last_message(self) -> str:
         self._messages.seek(0)

@@ -59,7 +59,8 @@ def open_reader(path: str | Path) -> Source:
         if ffmpeg.installed():
             with suppress(UnknownFormatError):  # the first error says it better
                 media = ffmpeg.MediaReader(path)
-                media.ends_early = extent.ends_early if extent else None
+                if extent:
+                    media.ends_early, media.damage = extent.ends_early, extent.damage
                 return media
         elif path.suffix.lower() in FFMPEG_SUFFIXES:
             raise AudioError(f"{error} without ffmpeg; install that, or convert the file") from None

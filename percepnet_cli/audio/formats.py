@@ -75,6 +75,20 @@ def early(seconds: float, expected_seconds: float | None = None) -> str:
     return f"ends early, after {seconds:.1f} s" + (f" of {expected_seconds:.1f} s" if expected_seconds else "")
 
 
+def damaged(seconds: list[float]) -> str | None:
+    """Return where a source is damaged, by the times of all places, as the end of a sentence; None if nowhere.
+
+    >>> damaged([4])
+    'is damaged after 4.0 s'
+    >>> damaged([4, 6])
+    'is damaged in 2 places, the first after 4.0 s'
+    """
+    if not seconds:
+        return None
+    places = f"in {len(seconds)} places, the first " if len(seconds) > 1 else ""
+    return f"is damaged {places}after {seconds[0]:.1f} s"
+
+
 class Source(Layout):
     """What can be read, once, from start to end; a context manager.
 
@@ -82,13 +96,21 @@ class Source(Layout):
     ----------
     ends_early : str or None
         How it ends before it should, as the end of a sentence; known for certain when all has been read.
+    damage : str or None
+        Where something within it is broken and yet read, as the end of a sentence; known as late.
     seeks_exactly : bool
         Whether ``seek`` leads to the very sample: what follows is what reading up to there would have given, but for
         traces of what a decoder remembers.
     """
 
     ends_early: str | None = None
+    damage: str | None = None
     seeks_exactly: bool = False
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with it, as the end of a sentence; None if it is whole, as far as that can be known."""
+        return " and ".join(filter(None, (self.damage, self.ends_early))) or None
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""

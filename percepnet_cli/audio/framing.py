@@ -10,25 +10,14 @@ The layouts are those of ISO 11172-3 and 13818-3 (MPEG audio), RFC 3533 (Ogg), 6
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from percepnet_cli.audio import formats
 from percepnet_cli.audio.formats import OPUS_SAMPLE_RATES
-
-MPEG_SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-"""By the two bits of the version: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5."""
-
-MPEG_BITRATES = {
-    (True, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}  # fmt: skip
-"""kbit/s by MPEG 1 or not and the two bits of the layer (3 is layer I, 1 is layer III), from index 1 on."""
+from percepnet_cli.audio.mpeg_frames import MpegFrame, after_tag, mpeg_frame
+from percepnet_cli.audio.ogg_pages import FIRST_PAGE, LAST_PAGE, Page, pages
 
 VBRI_OFFSET = 32
 """Bytes from the head of a first frame to Fraunhofer's description of the file."""
@@ -47,9 +36,6 @@ LARGEST_VORBIS_BLOCK = 8192
 
 OPUS_CLOCK_HZ = 48000
 """Samples a second that Opus counts, whatever was recorded."""
-
-FIRST_PAGE, LAST_PAGE = 2, 4
-"""Flags of an Ogg page."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +58,8 @@ class Extent:
     """Bytes without tags."""
     ends_early: str | None = None
     """How it ends before it should, as the end of a sentence."""
+    damage: str | None = None
+    """Where bytes are no sound that should be, as the end of a sentence."""
 
     @property
     def bits_per_second(self) -> float | None:
@@ -83,7 +71,7 @@ def measure(path: Path) -> Extent | None:
     """Count what a file (no pipe) holds; None if it is no MP3 and no Ogg of a kind that libsndfile reads."""
     with open(path, "rb") as file:
         head = file.read(4)
-        if head != b"OggS" and head[:3] != b"ID3" and _mpeg_frame(head) is None and path.suffix.lower() != ".mp3":
+        if head != b"OggS" and head[:3] != b"ID3" and mpeg_frame(head) is None and path.suffix.lower() != ".mp3":
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _measure_ogg(data) if head == b"OggS" else _measure_mpeg(data)
@@ -92,57 +80,20 @@ def measure(path: Path) -> Extent | None:
 # --- MPEG audio --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _MpegFrame:
-    """What four bytes at the head of a frame say."""
-
-    size: int
-    """Bytes."""
-    samples: int
-    sample_rate: int
-    channels: int
-    layer: int
-    """By its two bits: 3 is layer I, 1 is layer III."""
-    padding: int
-    """Bytes by which it is longer than others of its bitrate."""
-    side_bytes: int
-    """Bytes of side information after the head."""
-
-
-def _mpeg_frame(head: bytes) -> _MpegFrame | None:
-    """Parse the head of a frame; None if it is none, or one of free format."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
-    bitrate_index, rate_index, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
-    if version == 1 or layer == 0 or not 1 <= bitrate_index <= 14 or rate_index == 3:
-        return None
-    first = version == 3
-    rate = MPEG_SAMPLE_RATES[version][rate_index]
-    bits_per_second = 1000 * MPEG_BITRATES[first, layer][bitrate_index - 1]
-    channels = 1 if head[3] >> 6 == 3 else 2
-    if layer == 3:
-        return _MpegFrame((12 * bits_per_second // rate + padding) * 4, 384, rate, channels, layer, 4 * padding, 0)
-    samples = 1152 if first or layer == 2 else 576
-    side = ((17, 32) if first else (9, 17))[channels - 1]
-    size = samples // 8 * bits_per_second // rate + padding
-    return _MpegFrame(size, samples, rate, channels, layer, padding, side)
-
-
-FrameAt = Callable[[int], "_MpegFrame | None"]
+FrameAt = Callable[[int], "MpegFrame | None"]
 
 
 def _measure_mpeg(data: mmap.mmap) -> Extent | None:
-    known: dict[bytes, _MpegFrame | None] = {}
+    known: dict[bytes, MpegFrame | None] = {}
 
-    def frame_at(position: int) -> _MpegFrame | None:
+    def frame_at(position: int) -> MpegFrame | None:
         head = data[position : position + 4]
         if head not in known:
-            known[head] = _mpeg_frame(head)
+            known[head] = mpeg_frame(head)
         return known[head]
 
     position = 0
-    while (after := _after_mpeg_tag(data, position)) is not None:
+    while (after := after_tag(data, position)) is not None:
         position = after
     first = frame_at(position)
     if first is None:
@@ -157,12 +108,18 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         position += first.size
     counts: dict[tuple[int, int], int] = {}  # (samples of a frame, Hz) -> frames
     sizes, sound_bytes, cut_frame, number = set(), 0, False, 0
-    end = len(data)
+    end, damage_s, was_tag = len(data), [], False
     while position < end:
         frame = frame_at(position)
         if frame is None:
-            position = _after_mpeg_tag(data, position) or _next_mpeg_frame(data, position + 1, frame_at, end)
+            after = after_tag(data, position)
+            position = after or _next_mpeg_frame(data, position + 1, frame_at, end)
+            # there may be room for more after a tag, and anything after the last frame
+            if after is None and not was_tag and position < end:
+                damage_s.append(_mpeg_seconds(counts))
+            was_tag = after is not None
             continue
+        was_tag = False
         # so may the first frame of a file that was appended
         if declared and number >= declared and _description(data, position, frame.side_bytes)[0] is not None:
             position += frame.size
@@ -175,7 +132,7 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         position += frame.size
         cut_frame = position > end
 
-    total = sum(count * samples * first.sample_rate // rate for (samples, rate), count in counts.items())
+    total = round(_mpeg_seconds(counts) * first.sample_rate)
     cut, trouble = delay + padding, None
     if declared and number > declared + 1:
         cut = delay + DECODER_DELAY if delay else 0  # ffmpeg, which will read it, keeps what is padded within
@@ -198,7 +155,13 @@ def _measure_mpeg(data: mmap.mmap) -> Extent | None:
         slack=2 * first.samples,
         sound_bytes=sound_bytes,
         ends_early=ends_early,
+        damage=formats.damaged(damage_s),
     )
+
+
+def _mpeg_seconds(counts: dict[tuple[int, int], int]) -> float:
+    """Return the length of frames that are counted by their samples and rates."""
+    return sum(count * samples / rate for (samples, rate), count in counts.items())
 
 
 def _description(data: mmap.mmap, start: int, side_bytes: int) -> tuple[int | None, int, int]:
@@ -222,20 +185,6 @@ def _description(data: mmap.mmap, start: int, side_bytes: int) -> tuple[int | No
         return frames, 0, 0
     both = int.from_bytes(data[encoder + 21 : encoder + 24], "big")
     return frames, both >> 12, both & 0xFFF
-
-
-def _after_mpeg_tag(data: mmap.mmap, position: int) -> int | None:
-    """Return where a tag (ID3v2, ID3v1, APE) ends that begins here, None if none does."""
-    head = data[position : position + 32]
-    if head[:3] == b"ID3" and len(head) >= 10:
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-        return position + 10 + size + 10 * (head[5] >> 4 & 1)
-    if head[:3] == b"TAG":
-        return position + 128
-    if head[:8] == b"APETAGEX" and len(head) == 32:
-        is_header = head[23] >> 5 & 1
-        return position + 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
-    return None
 
 
 def _next_mpeg_frame(data: mmap.mmap, position: int, frame_at: FrameAt, end: int) -> int:
@@ -277,40 +226,53 @@ class _Stream:
     """Whether its last page, marked as such, is all there."""
     regular: bool = True
     """Whether the positions on its pages are what their packets add up to."""
+    next_page: int | None = None
+    """Number of the page that is to follow; None if that is not known."""
+
+    @property
+    def seconds(self) -> float:
+        """Length so far."""
+        return max(0, self.position - self.skipped) / self.clock_hz
 
 
 def _measure_ogg(data: mmap.mmap) -> Extent | None:
     streams: list[_Stream] = []
     by_serial: dict[bytes, _Stream | None] = {}
     parts, heard, beginning, sound_bytes = 0, False, False, 0
-    for flags, granule, serial, segments, body in _ogg_pages(data):
-        if flags & FIRST_PAGE:
+    damage_s, intact = [], True
+    for page in pages(data):
+        stream = by_serial.get(page.serial)
+        lost = not page.intact or (stream is not None and _is_page_missing(stream, page))
+        if lost and intact:  # else it is the same place
+            damage_s.append(sum(one.seconds for one in streams))
+        intact = page.intact
+        if page.flags & FIRST_PAGE:
             if not beginning:  # the streams of one part begin together, before any other page
                 parts, heard, beginning = parts + 1, False, True
-            by_serial[serial] = stream = None if heard else _ogg_stream(data[body : body + sum(segments)])
+            by_serial[page.serial] = stream = None if heard else _ogg_stream(data[page.body : page.end])
             if stream is not None:  # the first one with sound is the one that is read
                 streams.append(stream)
                 heard = True
             continue
         beginning = False
-        stream = by_serial.get(serial)
         if stream is None:
             continue
-        whole = body + sum(segments) <= len(data)
-        stream.finished = bool(flags & LAST_PAGE) and whole
-        if granule > 0:  # headers have the position 0
-            sound_bytes += sum(segments)
+        stream.next_page = page.number + 1 if page.intact else None
+        whole = page.end <= len(data)
+        stream.finished = bool(page.flags & LAST_PAGE) and whole
+        if page.granule > 0:  # headers have the position 0
+            sound_bytes += sum(page.segments)
         if stream.subtype == "OPUS":
             if whole:
-                _count_opus_page(stream, data, segments, body)
-                _check_opus_position(stream, granule, bool(flags & LAST_PAGE))
-        elif granule >= 0:
-            stream.position = granule
+                _count_opus_page(stream, data, page.segments, page.body)
+                _check_opus_position(stream, page.granule, bool(page.flags & LAST_PAGE))
+        elif page.granule >= 0:
+            stream.position = page.granule
     if not streams:
         return None
 
     first, trouble = streams[0], None
-    lengths = [max(0, one.position - one.skipped) / one.clock_hz for one in streams]
+    lengths = [one.seconds for one in streams]
     if parts > 1:
         trouble = f"goes on after the {lengths[0]:.1f} s of its first part"
     elif not all(one.regular for one in streams):
@@ -326,23 +288,14 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
         slack=LARGEST_VORBIS_BLOCK,
         sound_bytes=sound_bytes,
         ends_early=None if all(one.finished for one in streams) else "ends early, without its last page",
+        damage=formats.damaged(damage_s),
     )
 
 
-def _ogg_pages(data: mmap.mmap) -> Iterator[tuple[int, int, bytes, bytes, int]]:
-    """Yield flags, position, serial number, segment sizes and the place of the body of every page."""
-    at, end = 0, len(data)
-    while at + 27 <= end:
-        head = data[at : at + 27]
-        if head[:4] != b"OggS":
-            at = data.find(b"OggS", at + 1)
-            if at < 0:
-                return
-            continue
-        segments = data[at + 27 : at + 27 + head[26]]
-        body = at + 27 + head[26]
-        yield head[5], int.from_bytes(head[6:14], "little", signed=True), head[14:18], segments, body
-        at = body + sum(segments)
+def _is_page_missing(stream: _Stream, page: Page) -> bool:
+    """Return whether a page of sound does not follow the one before; that of a broadcast need not follow its head."""
+    begins = bool(page.flags & FIRST_PAGE) or stream.position == 0
+    return not begins and stream.next_page not in (None, page.number)
 
 
 def _ogg_stream(packet: bytes) -> _Stream | None:

@@ -39,7 +39,7 @@ def open_target(
     return open_writer(target, like, force, quality, keep_times, others)
 
 
-def refuse_what_ends_early(source: str, reader: Source) -> None:
-    """Raise AudioError if a source is known to end before it should."""
-    if reader.ends_early is not None:
-        raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {reader.ends_early}")
+def refuse_what_is_not_whole(source: str, reader: Source) -> None:
+    """Raise AudioError if a source is known to end before it should, or to be damaged."""
+    if reader.warning is not None:
+        raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {reader.warning}")

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.audio import bitrate, ffmpeg, flac, formats, riff, sound_data
-from percepnet_cli.audio.formats import Layout, Source, check_sample_rate, early
+from percepnet_cli.audio.formats import Layout, Source, check_sample_rate, damaged, early
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.samples import rounded
 from percepnet_cli.errors import AudioError, UnknownFormatError
@@ -114,6 +114,7 @@ class Reader(Source):
             self.frames = None
         self.bits_per_second = extent.bits_per_second if extent else None
         self._slack = extent.slack if extent else 0
+        self.damage = extent.damage if extent else None
         if self.ends_early is None and extent is not None:
             self.ends_early = extent.ends_early
         if self.frames is not None and extent is not None:
@@ -211,7 +212,8 @@ class Reader(Source):
                 self.ends_early = early(end / self.sample_rate, self.seconds)
                 return
 
-        where = f"{done / self.sample_rate:.1f} s ({reason})"
+        seconds = done / self.sample_rate
+        where = f"{seconds:.1f} s ({reason})"
         if self._from_pipe:
             raise AudioError(f"{self.path} is damaged somewhere after {where}")
         if not ffmpeg.installed():
@@ -224,6 +226,8 @@ class Reader(Source):
                     if len(block) > done:
                         yield block[done:]
                     done = max(0, done - len(block))
+            if self.format == "FLAC":  # whose frames have checksums, which ffmpeg does not look at
+                self.damage = damaged([seconds])
         except AudioError:  # the first error says it better
             raise AudioError(f"{self.path} is damaged somewhere after {where}") from None
 

@@ -39,7 +39,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.report is not None:
         values |= asdict(outcome.report.measures)
-        values["warning"] = outcome.report.ends_early
+        values["warning"] = outcome.report.warning
         values |= {
             name: getattr(outcome.report, name)
             for name in ("seconds", "sample_rate", "channels", "loudness_lufs", "elapsed_seconds")

@@ -19,7 +19,7 @@ from percepnet_cli.cli.options import (
     scheduler_option,
     start_option,
 )
-from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_ends_early, say_what_is_missing, write_report
+from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_is_missing, say_what_is_not_whole, write_report
 from percepnet_cli.cli.presets import PRESETS_HELP, Percent
 from percepnet_cli.cli.printed import echo, printable
 from percepnet_cli.dsp.presets import PRESETS, choose
@@ -145,7 +145,7 @@ OPTION_GROUPS = {
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
 @click.option("--all-tracks", is_flag=True, help="Denoise all audio tracks of a film, not only the first.")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
-@click.option("--strict", is_flag=True, help="Fail on an input that ends before it should; else it is warned of.")
+@click.option("--strict", is_flag=True, help="Fail on an input that ends early or is damaged; else it is warned of.")
 @click.option("--keep-times", is_flag=True, help="Give each result the modification time of its input.")
 @click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
 @jobs_option
@@ -294,7 +294,7 @@ def _one(
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         shown.finish(done)
-    say_what_ends_early({source: done})
+    say_what_is_not_whole({source: done})
     if not quiet:
         say_what_is_missing({target: done}, settings["loudness_lufs"])
     if report is not None:
@@ -346,7 +346,7 @@ def _many(
         counts = f"{len(items) - len(failed) - skipped} files done, {skipped} there before, {len(failed)} failed"
         echo(f"{counts}; {bar.summary()}", err=True)
         say_what_is_missing({one.item.target: one.report for one in outcomes if one.report}, settings["loudness_lufs"])
-    say_what_ends_early({one.item.source: one.report for one in outcomes if one.report})
+    say_what_is_not_whole({one.item.source: one.report for one in outcomes if one.report})
     for outcome in failed:
         click.echo(in_red(f"Error: {printable(outcome.error or '')}"), err=True)
     if failed:

@@ -18,11 +18,11 @@ AUDIBLE_LU = 0.5
 """A result that lacks more of the loudness that was wanted is named."""
 
 
-def say_what_ends_early(reports: dict[str, FileReport]) -> None:
-    """Warn of inputs that end before they should; also where no progress is wanted. reports: by input."""
+def say_what_is_not_whole(reports: dict[str, FileReport]) -> None:
+    """Warn of inputs that end early or are damaged; also where no progress is wanted. reports: by input."""
     for source, report in reports.items():
-        if report.ends_early is not None:
-            echo(f"Warning: {'standard input' if source == '-' else source} {report.ends_early}", err=True)
+        if report.warning is not None:
+            echo(f"Warning: {'standard input' if source == '-' else source} {report.warning}", err=True)
 
 
 def say_what_is_missing(reports: dict[str, FileReport], wanted_lufs: float | None) -> None:
