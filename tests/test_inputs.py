@@ -172,6 +172,13 @@ def test_names_of_stores_that_lead_out_of_the_folder_are_refused(tree, key):
         memory.MemoryFileSystem.store.pop(path, None)
 
 
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1:1/x/", "zip://a.wav::nope.zip"])
+def test_what_cannot_be_reached_is_named_in_words(tree, url):
+    pytest.importorskip("fsspec")
+    with pytest.raises(StorageError, match=r"cannot be reached: (Connection refused|No such file or directory)$"):
+        collect([url], "out")
+
+
 def test_urls(tree):
     fsspec = pytest.importorskip("fsspec")
     store = fsspec.filesystem("memory")

@@ -133,8 +133,25 @@ def test_odd_checkpoints_are_named(tmp_path, content):
     from percepnet_cli.training.checkpoint import read_checkpoint
 
     torch.save(content, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: cannot be read"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: cannot be read \(no checkpoint, or damaged\); --fresh"):
         read_checkpoint(tmp_path / "checkpoint.pt", {}, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, IndexError, RuntimeError])
+def test_a_checkpoint_that_does_not_fit_speaks_no_python(tmp_path, error):
+    """Whatever is raised where its parts are put in their places."""
+    pytest.importorskip("torch")
+    from percepnet_cli.training.train import _load
+
+    class Trainer:
+        checkpoint = tmp_path / "checkpoint.pt"
+
+        def load(self):
+            raise error("'NoneType' object has no attribute 'items'")
+
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: not the checkpoint of such a run") as said:
+        _load(Trainer())
+    assert "NoneType" not in str(said.value)
 
 
 def test_names_that_are_too_long():

@@ -65,6 +65,8 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 

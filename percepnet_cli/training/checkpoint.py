@@ -41,8 +41,9 @@ def read_checkpoint(
         version = content["format_version"]
         if not isinstance(found, dict):
             raise TypeError("its hyperparameters are no table")
-    except Exception as error:  # torch.load raises many types for a damaged file
-        raise ValueError(f"{path}: cannot be read ({error}); --fresh starts a new run") from error
+    except Exception as error:  # torch.load raises many types for a damaged file, and their words are Python's
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no checkpoint, or damaged"
+        raise ValueError(f"{path}: cannot be read ({why}); --fresh starts a new run") from error
     if version not in (2, FORMAT_VERSION):
         raise ValueError(f"{path}: format version {version}, this program reads 2 and {FORMAT_VERSION}")
 

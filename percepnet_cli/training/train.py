@@ -81,7 +81,8 @@ def _load(trainer: Trainer) -> list[str]:
         return trainer.load()
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{trainer.checkpoint}: not the checkpoint of such a run ({error}); --fresh starts anew"
+            f"{trainer.checkpoint}: not the checkpoint of such a run: something in it is missing or of another kind; "
+            "--fresh starts anew"
         ) from error
 
 
