@@ -158,9 +158,9 @@ class LazyGroup(CommandWithSections, click.Group):
 
 def _as_sentence(error: OSError) -> Exception:
     """Return what to raise for what the system refused."""
+    standard_streams.give_up_output()
     if error.errno == errno.EPIPE:  # nobody reads any more: click leaves in silence
         return error
-    standard_streams.give_up_output()
     return click.ClickException(printable(os_sentence(error)))
 
 
