@@ -95,6 +95,7 @@ class Denoiser:
         self._linked = linked and channels > 1
         workers = min(channels, threads or usable_cpus())
         self._pool = ThreadPoolExecutor(workers, "percepnet") if workers > 1 else None
+        self._channels: list[ChannelStream] = []
         self.reset()
 
     def __repr__(self) -> str:
@@ -148,9 +149,9 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget the stream: what follows is treated as a new one."""
-        self._channels = [
-            ChannelStream(self._new_predictor(self.model), self._clock, self._max_hops) for _ in range(self.channels)
-        ]
+        for number in range(self.channels):  # one takes the place of another: all of both would be twice the memory
+            channel = ChannelStream(self._new_predictor(self.model), self._clock, self._max_hops)
+            self._channels[number : number + 1] = [channel]
         self._pending = np.zeros((0, self.channels), np.float32)
         self._flat = self.channels == 1
 

@@ -6,12 +6,14 @@ import ast
 import re
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from percepnet_cli import denoiser as denoiser_module
 from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.file_denoiser import denoise_file
@@ -129,6 +131,23 @@ def test_memory_per_channel_is_bounded(model, channels):
     denoiser = Denoiser(model, channels=channels, threads=1)
     one, two = (sum(held(c, k) for c in denoiser._channels[:n]) for n, k in ((1, set()), (2, set())))
     assert 20_000 < two - one < 100e6 / channels + 0.8e6
+
+
+def test_a_reset_does_not_hold_old_and_new_channels(model, monkeypatch):
+    """1024 channels would take twice the memory when their stream ends."""
+    living, most = weakref.WeakSet(), []
+
+    class Counted(denoiser_module.ChannelStream):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            living.add(self)
+            most.append(len(living))
+
+    monkeypatch.setattr(denoiser_module, "ChannelStream", Counted)
+    denoiser = Denoiser(model, channels=5, threads=1)
+    denoiser.process(np.zeros((480, 5), np.float32))
+    denoiser.flush()
+    assert len(most) == 10 and max(most) <= 6
 
 
 @pytest.mark.alone
