@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from percepnet_cli import Denoiser, denoise_file
 from percepnet_cli.audio import level
-from percepnet_cli.audio.level import LevelMeter, find_gain
+from percepnet_cli.audio.level import LevelMeter, find_gain, raised
 from percepnet_cli.audio.pipes import RawFormat
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,3 +154,12 @@ def test_soft_arrays_are_denoised_as_loud_ones(street, rate):
             soft / factor, denoiser.denoise(street * np.float32(factor * raised), rate) / (factor * raised), atol=1e-6
         )
         assert np.mean((soft / factor) ** 2) > 0.5 * np.mean(loud**2)
+
+
+def test_samples_of_denormals_are_raised_by_what_float32_holds():
+    samples = np.full((48000, 1), 1e-41, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        louder, gain = raised(samples, 48000)
+    assert gain == 2.0**126 and np.array_equal(louder, samples * np.float32(gain))
+    assert np.isfinite(louder).all() and np.array_equal(louder / np.float32(gain), samples)

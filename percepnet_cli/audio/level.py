@@ -19,6 +19,9 @@ SOFT_DB = -40.0
 USUAL_DB = -24.0
 """dB of full scale, to which it is raised, give or take 3 dB."""
 
+MOST_DOUBLINGS = 126
+"""Samples of 1e-41 would want a factor that float32 does not hold."""
+
 HEARD_HOPS = 100
 SHARE_OF_SHORT = 10
 """The level is what so many segments of 10 ms reach, of short recordings one in so many."""
@@ -74,7 +77,8 @@ class LevelMeter:
         level_db = self.level_db
         if not -np.inf < level_db < SOFT_DB:
             return 1.0
-        return float(2.0 ** round((USUAL_DB - level_db) / (20 * np.log10(2))))
+        doublings = round((USUAL_DB - level_db) / (20 * np.log10(2)))
+        return float(2.0 ** min(doublings, MOST_DOUBLINGS))
 
 
 def raised(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, float]:
