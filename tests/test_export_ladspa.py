@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import shutil
@@ -98,6 +99,38 @@ def test_blocks_of_any_size_give_the_bits_of_python(plugins, noisy, label, sizes
         out = plugin.run_blocks(samples, sizes, in_place)
         assert plugin.latency == latency
         assert np.array_equal(out, expected(samples, latency))
+    plugin.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_of_random_sizes_give_the_bits_of_python(plugins, noisy, seed):
+    rng = np.random.default_rng(seed)
+    sizes = np.where(rng.random(500) < 0.8, rng.integers(1, 500, 500), rng.integers(1, 9000, 500)).tolist()
+    plugin = ladspa_host.Plugin(plugins["percepnet_stereo"])
+    out = plugin.run_blocks(noisy, [HOP + 1, *sizes])
+    assert plugin.latency == 1920 and np.array_equal(out, expected(noisy, 1920))
+    plugin.close()
+
+
+def test_ten_minutes_take_no_more_memory(plugins, noisy):
+    def resident_bytes():
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * mmap.PAGESIZE
+
+    # The same arrays all the time, so that nothing but the plug-in could take more
+    plugin = ladspa_host.Plugin(plugins["percepnet_stereo"])
+    block = np.ascontiguousarray(noisy[:, :4800])
+    for port, channel in zip(plugin.inputs + plugin.outputs, (0, 1, 0, 1), strict=True):
+        plugin.connect(port, block[channel])
+
+    def run_seconds(seconds):
+        for turn in range(10 * seconds):
+            block[:] = noisy[:, 4800 * (turn % 20) :][:, :4800]
+            plugin.descriptor.run(plugin.handle, 4800)
+
+    run_seconds(10)
+    before = resident_bytes()
+    run_seconds(600)
+    assert resident_bytes() - before < 200_000
     plugin.close()
 
 

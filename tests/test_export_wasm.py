@@ -199,6 +199,29 @@ def test_streams_that_come_and_go_take_no_more_memory_and_errors_are_named(run, 
 
 @needs_zig
 @pytest.mark.slow
+def test_ten_minutes_take_no_more_memory(run, noisy):
+    done = run(
+        """
+        const bytes = typeof wasm === "string" ? await (await fetch(wasm)).arrayBuffer() : wasm;
+        const {instance: {exports}} = await WebAssembly.instantiate(bytes);
+        const noisy = await read("noisy"), stream = exports.percepnet_create(), place = exports.malloc(4 * 4800);
+        const runSeconds = (seconds) => {
+          for (let i = 0; i < 10 * seconds; i++) {
+            const start = 4800 * (i % 40);
+            new Float32Array(exports.memory.buffer, place, 4800).set(noisy.subarray(start, start + 4800));
+            exports.percepnet_process(stream, place, place, 4800);
+          }
+          return exports.memory.buffer.byteLength;
+        };
+        return [runSeconds(1), runSeconds(600)];
+        """,
+        noisy=noisy,
+    )
+    assert done.value[0] == done.value[1] > 0
+
+
+@needs_zig
+@pytest.mark.slow
 def test_silence_and_broken_samples_are_as_in_python(run):
     from percepnet_cli import Denoiser
 
