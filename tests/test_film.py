@@ -167,3 +167,17 @@ def test_all_tracks_need_a_place(tmp_path):
     with pytest.raises(AudioError, match=r"out.mkv already exists"):
         denoise_file(source, tmp_path / "out.mkv", all_tracks=True)
     assert (tmp_path / "out.mkv").stat().st_size == 0
+
+
+@pytest.mark.parametrize("rate", [11025, 22050, 32000, 44100])
+def test_opus_gets_a_rate_that_holds_all_of_the_sound(tmp_path, rate):
+    """Of the rates that Opus takes, the nearest may be below: 24 kHz for 32."""
+    high, low = (0.2 * np.sin(2 * np.pi * share * np.arange(2 * rate)) for share in (0.44, 0.02))
+    soundfile.write(tmp_path / "a.wav", high + low, rate)
+    path = rewrite(tmp_path / "a.wav", tmp_path / "a.webm", 0.5)
+    assert ffmpeg.probe(path).tracks[0].codec == "opus"
+    with open_reader(path) as reader:
+        spectrum = np.abs(np.fft.rfft(np.concatenate(list(reader.blocks(5000)))[10000:58000, 0]))
+        assert reader.sample_rate == 48000
+    loud = sorted(np.argsort(spectrum)[-2:])
+    np.testing.assert_allclose(loud, [0.02 * rate, 0.44 * rate], atol=2)

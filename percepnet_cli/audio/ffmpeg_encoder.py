@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from percepnet_cli.audio import bitrate, ffmpeg
-from percepnet_cli.audio.formats import Layout
+from percepnet_cli.audio.formats import OPUS_SAMPLE_RATES, Layout
 from percepnet_cli.audio.suffixes import FFMPEG_CONTAINERS
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage.atomic import PendingFile
@@ -230,4 +230,7 @@ def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int
             options += [f"-q:a:{number}", f"{10 * (1 - level):.2f}"]
         else:
             options += [f"-b:a:{number}", str(round(rate))]
+    if codec == "opus":  # ffmpeg would take the nearest of its rates, which may be below
+        above = [one for one in OPUS_SAMPLE_RATES if one >= like.sample_rate]
+        options += [f"-ar:a:{number}", str((above or [OPUS_SAMPLE_RATES[-1]])[0])]
     return options
