@@ -134,3 +134,17 @@ def test_denoising_needs_nothing_of_what_trains():
     code = f"import sys, percepnet_cli.denoiser\nprint(*(m for m in {heavy} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)
     assert done.returncode == 0 and done.stdout.strip() == ""
+
+
+def test_every_module_of_the_signal_path_and_the_network_has_tests_for_its_mutants():
+    """Those that ``tests/quality/mutants.py`` runs, and there are such tests."""
+    script = (PACKAGE.parent / "tests" / "quality" / "mutants.py").read_text("utf-8")
+    found = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(script).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TESTS"
+    )
+    modules = {f"{folder}/{path.stem}" for folder in ("dsp", "network") for path in (PACKAGE / folder).glob("*.py")}
+    assert set(found) == {name for name in modules if not name.endswith("__init__")}
+    tests = {path.stem for path in (PACKAGE.parent / "tests").glob("test_*.py")}
+    assert {name for names in found.values() for name in names} <= tests

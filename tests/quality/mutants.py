@@ -35,6 +35,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 TESTS = {
     "dsp/bands": ["test_bands"],
     "dsp/comb": ["test_comb"],
+    "dsp/elementary": ["test_elementary"],
     "dsp/features": ["test_features"],
     "dsp/fft": ["test_stft", "test_pitch"],
     "dsp/gains": ["test_gains"],
@@ -47,6 +48,7 @@ TESTS = {
     "network/activations": ["test_layers"],
     "network/blocks": ["test_network", "test_bidirectional"],
     "network/dot": ["test_dot"],
+    "network/dot_extern": ["test_export"],
     "network/dot_tiles": ["test_dot"],
     "network/float_reference": ["test_network"],
     "network/graph": ["test_network", "test_modelfile"],
