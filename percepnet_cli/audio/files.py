@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from percepnet_cli.audio import chunks, ffmpeg, formats, framing
+from percepnet_cli.audio.chained import ChainedReader
 from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder, TrackSound
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.audio.sndfile import Encoder, Reader
@@ -47,6 +48,8 @@ def open_reader(path: str | Path) -> Source:
     """
     path = Path(local(path) if isinstance(path, str) else path)
     extent = framing.measure(path) if formats.readable_size(path) is not None else None
+    if extent is not None and extent.parts:
+        return ChainedReader(path, extent)
     if extent is not None and extent.trouble is not None:
         return _through_ffmpeg(path, extent, extent.trouble)
 

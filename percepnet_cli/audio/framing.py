@@ -60,6 +60,8 @@ class Extent:
     """How it ends before it should, as the end of a sentence."""
     damage: str | None = None
     """Where bytes are no sound that should be, as the end of a sentence."""
+    parts: tuple[tuple[int, int], ...] = ()
+    """First byte and number of bytes of each of several Ogg streams in a row, if libsndfile can read them apart."""
 
     @property
     def bits_per_second(self) -> float | None:
@@ -238,7 +240,8 @@ class _Stream:
 def _measure_ogg(data: mmap.mmap) -> Extent | None:
     streams: list[_Stream] = []
     by_serial: dict[bytes, _Stream | None] = {}
-    parts, heard, beginning, sound_bytes = 0, False, False, 0
+    starts: list[int] = []  # of the parts
+    heard, beginning, sound_bytes, number_of_streams = False, False, 0, 0
     damage_s, intact = [], True
     for page in pages(data):
         stream = by_serial.get(page.serial)
@@ -248,7 +251,9 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
         intact = page.intact
         if page.flags & FIRST_PAGE:
             if not beginning:  # the streams of one part begin together, before any other page
-                parts, heard, beginning = parts + 1, False, True
+                starts.append(page.start)
+                heard, beginning = False, True
+            number_of_streams += 1
             by_serial[page.serial] = stream = None if heard else _ogg_stream(data[page.body : page.end])
             if stream is not None:  # the first one with sound is the one that is read
                 streams.append(stream)
@@ -273,11 +278,18 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
 
     first, trouble = streams[0], None
     lengths = [one.seconds for one in streams]
-    if parts > 1:
+    if len(starts) > 1:
         trouble = f"goes on after the {lengths[0]:.1f} s of its first part"
     elif not all(one.regular for one in streams):
         trouble = "does not count its samples exactly"
     frames = round(sum(lengths) * first.sample_rate)
+
+    # Intact parts of one stream each, all of one kind, can be read one by one
+    kinds = {(one.subtype, one.sample_rate, one.channels) for one in streams}
+    alike = number_of_streams == len(starts) == len(streams) > len(kinds) == 1
+    apart = alike and not damage_s and all(one.regular for one in streams)
+    ends = (*starts[1:], len(data))
+    parts = [(start, end - start) for start, end, length in zip(starts, ends, lengths, strict=False) if length > 0]
     return Extent(
         "OGG",
         first.subtype,
@@ -289,6 +301,7 @@ def _measure_ogg(data: mmap.mmap) -> Extent | None:
         sound_bytes=sound_bytes,
         ends_early=None if all(one.finished for one in streams) else "ends early, without its last page",
         damage=formats.damaged(damage_s),
+        parts=tuple(parts) if apart else (),
     )
 
 

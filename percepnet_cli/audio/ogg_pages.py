@@ -20,6 +20,8 @@ BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 class Page(NamedTuple):
     """The head of an Ogg page."""
 
+    start: int
+    """Where it begins."""
     flags: int
     granule: int
     """The position at its end."""
@@ -50,6 +52,7 @@ def pages(data: mmap.mmap) -> Iterator[Page]:
         segments = data[at + HEAD_BYTES : body]
         end = body + sum(segments)
         yield Page(
+            start=at,
             flags=head[5],
             granule=int.from_bytes(head[6:14], "little", signed=True),
             serial=head[14:18],
@@ -57,13 +60,13 @@ def pages(data: mmap.mmap) -> Iterator[Page]:
             segments=segments,
             body=body,
             end=end,
-            intact=not odd and (end > len(data) or _checksum(head, data[at + HEAD_BYTES : end]) == head[22:26]),
+            intact=not odd and (end > len(data) or checksum(head, data[at + HEAD_BYTES : end]) == head[22:26]),
         )
 
         at, odd = end, False
 
 
-def _checksum(head: bytes, rest: bytes) -> bytes:
+def checksum(head: bytes, rest: bytes) -> bytes:
     """Return the checksum of a page, in whose place there are zeros when it is computed.
 
     It is that of zlib with its bits the other way round, which begins with zeros and is not inverted.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -37,9 +36,6 @@ TAG_NAMES = ("title", "copyright", "artist", "comment", "date", "album", "licens
 
 ADD_PEAK_CHUNK = 0x1050
 """Command of libsndfile (sndfile.h)."""
-
-SIZES = re.compile(r"(\d+) \(?should be (\d+)")
-"""In libsndfile's notes: a size by the header, and what is there."""
 
 SEEK_LEAD_SECONDS = 1
 """Sound before a position that a decoder hears when it jumps there, so that it gives what it would have given."""
@@ -93,7 +89,7 @@ class Reader(Source):
         self.path = path
         if wave and wave.declared > sound_bytes and wave.bytes_per_second:
             self.ends_early = early(sound_bytes / wave.bytes_per_second, wave.declared / wave.bytes_per_second)
-        elif wave is None and self._file and (missing := _missing_bytes(self._file.extra_info)) is not None:
+        elif wave is None and self._file and (missing := sound_data.missing_bytes(self._file.extra_info)) is not None:
             self.ends_early = self._early(missing)
         try:
             check_sample_rate(path, self.sample_rate)
@@ -259,6 +255,14 @@ class Reader(Source):
             self._excerpt.close()
 
 
+def open_bytes(file: BinaryIO) -> Any:
+    """Open what a file holds that Python has opened. Raises AudioError if libsndfile cannot read it."""
+    try:
+        return _sequential(soundfile.SoundFile(file))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(error.error_string) from None
+
+
 class Encoder:
     """Writes the samples of a new file through libsndfile.
 
@@ -362,15 +366,6 @@ class Encoder:
         """Close the file, whatever it holds; doing it twice is harmless."""
         with suppress(soundfile.LibsndfileError):  # what is thrown away need not be whole
             self._file.close()
-
-
-def _missing_bytes(log: str) -> int | None:
-    """Return how many bytes are missing by libsndfile's notes on a header, 0 if they do not tell, None if none are.
-
-    What may be a chunk's padding is not missing.
-    """
-    missing = max((int(found[1]) - int(found[2]) for found in SIZES.finditer(log)), default=0)
-    return missing if missing > 8 else 0 if "truncated" in log else None
 
 
 def _native(path: Path) -> str | bytes:

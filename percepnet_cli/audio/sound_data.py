@@ -6,6 +6,7 @@ AIFF and Core Audio Format; of WAV and its kind see ``riff``.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import BinaryIO
 
 from percepnet_cli.audio import riff
 from percepnet_cli.errors import AudioError
+
+SIZES = re.compile(r"(\d+) \(?should be (\d+)")
+"""In libsndfile's notes: a size by the header, and what is there."""
 
 AU_FORMS = {b".snd": "big", b"dns.": "little"}
 
@@ -135,3 +139,12 @@ def _are_chunks(file: BinaryIO, start: int, end: int) -> bool:
 def _are_caf_chunks(file: BinaryIO, start: int, end: int) -> bool:
     chunks = _walk_caf(file, start, end)
     return bool(chunks) and all(chunk.size >= 0 and riff.is_plausible(chunk, end) for chunk in chunks)
+
+
+def missing_bytes(log: str) -> int | None:
+    """Return how many bytes are missing by libsndfile's notes on a header, 0 if they do not tell, None if none are.
+
+    What may be a chunk's padding is not missing.
+    """
+    missing = max((int(found[1]) - int(found[2]) for found in SIZES.finditer(log)), default=0)
+    return missing if missing > 8 else 0 if "truncated" in log else None

@@ -145,6 +145,15 @@ def true_seconds(path: Path) -> float:
         form = content.index(b"fmt ")
         return (len(content) - at - 8) / int.from_bytes(content[form + 16 : form + 20], "little")
 
+    # where Ogg streams meet, ffmpeg decodes a block that is of neither
+    if path.suffix in (".ogg", ".opus"):
+        streams = re.split(rb"(?=OggS\0\x02)", path.read_bytes())[1:]
+        with tempfile.TemporaryDirectory() as folder:
+            parts = [Path(folder) / f"{number}{path.suffix}" for number in range(len(streams))]
+            for part, stream in zip(parts, streams, strict=True):
+                part.write_bytes(stream)
+            return sum(map(seconds_by_ffmpeg, parts))
+
     # ffmpeg keeps the time at which the sound of a film begins, which its decoding alone does not tell
     probe = ["ffprobe", "-v", "quiet", "-select_streams", "a:0", "-show_entries", "stream=start_time", "-of", "csv=p=0"]
     late = subprocess.run([*probe, str(path)], capture_output=True, text=True, check=False).stdout.strip(",\n ")
