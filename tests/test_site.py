@@ -94,7 +94,7 @@ def test_in_a_browser_everything_shows_and_plays(site, chromium, tmp_path):
     log = browser.visit(chromium, site, pages, tmp_path / "profile", widths=(1280, 390))
 
     assert log.refused == []
-    versions, recordings = 1 + len(samples.OWN), len(samples.RECORDINGS)
+    versions, recordings = 1 + len(samples.OWN) + len(samples.PEERS), len(samples.RECORDINGS)
 
     for width in (1280, 390):
         listening = log.reports["/samples.html", width]
