@@ -112,7 +112,7 @@ def test_a_report_says_what_was_found_and_remembers(recordings, tmp_path, name):
     assert float(row["output_level_db"]) == pytest.approx(10 * np.log10(np.mean(cleaned**2)), abs=0.02)
     assert 0 <= float(row["speech_share"]) <= 1 and -20 < float(row["snr_db"]) < 30
     assert 0 < float(row["gain_reduction_db"]) < 40 and float(row["elapsed_seconds"]) > 0
-    assert not row["error"]
+    assert float(row["cpu_seconds"]) > 0 and not row["error"]
 
     assert denoise("--report", path, *first, f"{out}/").exit_code == 1  # the report exists
     assert denoise("--skip-existing", "--report", path, *first, recordings / "one" / "0001.flac", out).exit_code == 0
@@ -330,6 +330,7 @@ def test_a_report_that_cannot_be_read_costs_neither_itself_nor_the_new_one(recor
 def test_reports_take_names_that_are_not_utf_8(tmp_path, name):
     item = Item(os.fsdecode(b"b\xff.wav"), os.fsdecode(b"out/b\xff.wav"), 1)
     row = reports.row(Outcome(item, batch.FAILED, error="it is broken"))
+    assert row["cpu_seconds"] is None  # what failed does not say what it took
     reports.write(tmp_path / name, [row], {"name": "lite", "sha256": ""})
     (found,) = reports.read(tmp_path / name).values()
     columns = ("source", "target", "status", "error")

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from percepnet_cli.batch.run import SKIPPED, Outcome
+from percepnet_cli.batch.run import Outcome
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import untrusted
 from percepnet_cli.storage.atomic import write_atomically
@@ -35,7 +35,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "target": outcome.item.target,
         "status": outcome.status,
         "error": outcome.error,
-        "cpu_seconds": None if outcome.status == SKIPPED else outcome.cpu_seconds,
+        "cpu_seconds": outcome.cpu_seconds,
     }
     if outcome.report is not None:
         values |= asdict(outcome.report.measures)

@@ -61,7 +61,8 @@ class Outcome:
     """Of what is done."""
     error: str | None = None
     """One sentence, of what failed."""
-    cpu_seconds: float = 0.0
+    cpu_seconds: float | None = None
+    """Of what is done."""
 
 
 def do_item(settings: Settings, item: Item, progress: Callable[[float], object] = lambda share: None) -> Outcome:

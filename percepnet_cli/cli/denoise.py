@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -288,11 +289,13 @@ def _one(
     from percepnet_cli.cli.progress import one_file
     from percepnet_cli.file_denoiser import denoise_file
 
+    begin = time.process_time()
     with one_file(target, quiet) as shown:
         try:
             done = denoise_file(source, target, model=model, **settings, progress=shown.show)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
+        cpu_seconds = time.process_time() - begin
         shown.finish(done)
     say_what_is_not_whole({source: done})
     if not quiet:
@@ -302,7 +305,8 @@ def _one(
         from percepnet_cli.batch.run import DONE, Outcome
         from percepnet_cli.network.modelfile import load_model
 
-        write_report(report, [Outcome(Item(source, target, 0), DONE, done)], load_model(model))
+        outcome = Outcome(Item(source, target, 0), DONE, done, cpu_seconds=cpu_seconds)
+        write_report(report, [outcome], load_model(model))
 
 
 def _many(
