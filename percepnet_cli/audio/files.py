@@ -19,7 +19,7 @@ from percepnet_cli.audio.chained import ChainedReader
 from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder, TrackSound
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.audio.sndfile import Encoder, Reader
-from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES
+from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES, ID3_SUFFIXES
 from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
@@ -164,15 +164,17 @@ class Writer:
         same = kept is not None and kept.family == ("AIFF" if self.format == "AIFF" else "WAVE" if wave else "")
         if kept is not None:
             self.left_out = kept.left_out if same else [one for one in kept.kinds if one not in chunks.TAGS]
+        has_id3 = self.path.suffix.lower() in ID3_SUFFIXES
         into_tags = self.format in formats.TAGGED and (original is not None or like.tags)
         foreign = like.format in formats.TAGGED | {"MEDIA"} or (kept is not None and set(kept.kinds) & chunks.TAGS)
         if into_tags or (not same and (foreign or like.tags)):
             self._tags = _tags_of(original, like)
-            if not wave and self.format not in ("MP3", "AIFF"):
+            if not wave and self.format not in ("MP3", "AIFF") and not has_id3:
                 self.left_out += sorted(self._tags.only_id3())
 
         if self.format == "MEDIA":
-            self._wanted = self._take_names()
+            if not has_id3:
+                self._wanted = self._take_names()
             return FfmpegEncoder(self._pending, self.path, like, self._others)
         if wave:
             if same and kept is not None:

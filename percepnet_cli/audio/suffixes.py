@@ -15,6 +15,9 @@ FFMPEG_CONTAINERS = {
 }  # fmt: skip
 """What ffmpeg writes for an extension, by its own names."""
 
+ID3_SUFFIXES = {".aac"}
+"""Extensions of what ffmpeg writes without tags, and what takes those of an MP3 before its frames."""
+
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mka")
 """Extensions of what holds several tracks of sound."""
 

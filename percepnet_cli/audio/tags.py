@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 import mutagen
 from mutagen.flac import FLAC, Picture
 from mutagen.id3 import APIC, CHAP, CTOC, ID3, TIT2, TXXX, USLT, CTOCFlags, Frames
+from mutagen.mp3 import HeaderNotFoundError
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
@@ -19,6 +21,10 @@ from percepnet_cli.errors import AudioError
 
 PICTURE_KEY = "metadata_block_picture"
 """Comment of an Ogg file that holds a picture."""
+
+CHAPTER_KEY = re.compile(r"chapter\d{3}")
+CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d*)?)")
+"""A comment that tells when a chapter begins, and what it says."""
 
 ID3_NAMES = {
     "TIT2": "title", "TPE1": "artist", "TALB": "album", "TPE2": "albumartist", "TRCK": "tracknumber",
@@ -76,19 +82,29 @@ def read(path: Path | BinaryIO) -> Tags:
     """Read the tags of a file of any kind, by name or open; what cannot be read is none."""
     tags = Tags()
     with suppress(Exception):  # mutagen raises whatever it stumbles over; the sound is worth more than its tags
-        found = mutagen.File(path)
+        try:
+            found = mutagen.File(path)
+        except HeaderNotFoundError:  # an AAC may begin as an MP3 does
+            _rewind(path)
+            _read_id3(ID3(path), tags)
+            return tags
         if found is None:
             return tags
         if isinstance(found.tags, ID3):
             _read_id3(found.tags, tags)
         elif found.tags is not None:
-            if not isinstance(path, Path):
-                path.seek(0)
+            _rewind(path)
             easy = mutagen.File(path, easy=True)
             _read_comments(found if easy is None or easy.tags is None else easy, tags)
         tags.pictures += getattr(found, "pictures", None) or []
         _read_other_covers(found, tags)
     return tags
+
+
+def _rewind(file: Path | BinaryIO) -> None:
+    """Go back to the start of what is open."""
+    if not isinstance(file, Path):
+        file.seek(0)
 
 
 def _read_id3(id3: ID3, tags: Tags) -> None:
@@ -119,9 +135,26 @@ def _read_comments(found: Any, tags: Tags) -> None:
         values = found.tags[name]
         if isinstance(values, list) and name != PICTURE_KEY:
             tags.text[name] = [str(value) for value in values]
+    tags.chapters = _chapters(tags.text, found.info.length)
     for encoded in found.tags.get(PICTURE_KEY, []):
         with suppress(mutagen.MutagenError, ValueError):
             tags.pictures.append(Picture(base64.b64decode(encoded)))
+
+
+def _chapters(text: dict[str, list[str]], seconds: float) -> list[tuple[float, float, str]]:
+    """Return the chapters that comments name, each up to the next. seconds: length of the recording."""
+    begins = []
+    for name, values in text.items():
+        match = CHAPTER_KEY.fullmatch(name)
+        clock = CLOCK.fullmatch(values[0]) if match and values else None
+        if clock:
+            begin = 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
+            begins.append((begin, text.get(f"{name}name", [""])[0]))
+    if not begins:
+        return []
+    begins.sort()
+    ends = [begin for begin, _ in begins[1:]] + [max(seconds, begins[-1][0])]
+    return [(begin, end, name) for (begin, name), end in zip(begins, ends, strict=True)]
 
 
 def _read_other_covers(found: Any, tags: Tags) -> None:
@@ -135,13 +168,13 @@ def _read_other_covers(found: Any, tags: Tags) -> None:
 
 
 def write(file: BinaryIO, container: str, subtype: str, tags: Tags) -> None:
-    """Give a whole file its tags, in place of those it has. container, subtype: by soundfile's names.
+    """Give a whole file its tags, in place of those it has. container, subtype: by soundfile's names, or "MEDIA": AAC.
 
     Raises AudioError if they do not go in.
     """
     file.seek(0)
     try:
-        if container == "MP3":
+        if container in ("MP3", "MEDIA"):
             _write_id3(file, tags)
         else:
             _write_comments(file, container, subtype, tags)
@@ -161,12 +194,12 @@ def _write_comments(file: BinaryIO, container: str, subtype: str, tags: Tags) ->
         if name not in OWN_COMMENTS and values:
             with suppress(ValueError):  # a name that comments cannot have
                 target.tags[name] = values
-    for number, (begin, _, name) in enumerate(tags.chapters, 1):
-        if f"chapter{number:03}" not in tags.text:
-            minutes, seconds = divmod(begin, 60)
-            hours, minutes = divmod(int(minutes), 60)
-            target.tags[f"chapter{number:03}"] = [f"{hours:02}:{minutes:02}:{seconds:06.3f}"]
-            target.tags[f"chapter{number:03}name"] = [name]
+    there = any(CHAPTER_KEY.fullmatch(name) for name in tags.text)
+    for number, (begin, _, name) in enumerate(() if there else tags.chapters, 1):
+        minutes, seconds = divmod(begin, 60)
+        hours, minutes = divmod(int(minutes), 60)
+        target.tags[f"chapter{number:03}"] = [f"{hours:02}:{minutes:02}:{seconds:06.3f}"]
+        target.tags[f"chapter{number:03}name"] = [name]
 
     if container == "FLAC":
         for picture in tags.pictures:
@@ -203,7 +236,7 @@ def _write_id3(file: BinaryIO, tags: Tags) -> None:
 def _fill_id3(id3: ID3, tags: Tags) -> None:
     frames = {name: frame for frame, name in ID3_NAMES.items()}
     for name, values in tags.text.items():
-        if name in OWN_COMMENTS or not values:
+        if name in OWN_COMMENTS or not values or (tags.chapters and CHAPTER_KEY.fullmatch(name.removesuffix("name"))):
             continue
         if name in frames:
             id3.add(Frames[frames[name]](encoding=3, text=values))
