@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PARALLEL = $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint ## check style, types and layers, and run the quick tests: before each commit
-	$(PARALLEL) -m 'not slow and not alone and not service'
+	$(PARALLEL) -m 'not slow and not alone and not service and not ffmpeg'
 
 test: $(VENV)/.all lint ## run everything but the tests that take minutes each
 	$(PARALLEL) -m 'not slow and not alone'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 # Compiled kernels are kept between runs; this must be known before the package is imported, here and in
@@ -14,6 +15,12 @@ import pytest
 
 SMALL = (16, 24, 24, 24, 24, 16)
 """Layer widths of the model that most tests run."""
+
+
+def pytest_runtest_setup(item):
+    """Skip what runs ffmpeg where there is none."""
+    if item.get_closest_marker("ffmpeg") and shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
 
 
 @pytest.fixture

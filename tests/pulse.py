@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ set-default-source mic
 SIDE = "channels=1 channel_map=mono master_channel_map=front-{} remix=no"
 
 
+@cache
 def missing():
     """What keeps the tests from running, or None."""
     absent = [name for name in NEEDED if shutil.which(name) is None]
@@ -44,8 +46,9 @@ def missing():
         from percepnet_cli.live import portaudio  # noqa: F401
     except Exception as error:  # sounddevice or PortAudio is not there
         return str(error)
-    plugins = list(Path("/usr/lib").glob("**/alsa-lib/libasound_module_pcm_pulse.so"))
-    return None if plugins else "not installed: ALSA's plug-in for PulseAudio (libasound2-plugins)"
+    plugin = "alsa-lib/libasound_module_pcm_pulse.so"
+    found = any(any(Path("/").glob(f"{folder}/{plugin}")) for folder in ("usr/lib", "usr/lib64", "usr/lib/*"))
+    return None if found else "not installed: ALSA's plug-in for PulseAudio (libasound2-plugins)"
 
 
 class Server:

@@ -33,6 +33,8 @@ from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import atomic, remote
 
+pytestmark = pytest.mark.service  # processes
+
 FILES = 6
 
 
@@ -158,7 +160,6 @@ def test_a_broken_model_is_one_sentence(recordings, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.service
 @pytest.mark.skipif(os.name == "nt", reason="needs process groups")
 def test_a_kill_leaves_whole_files_and_a_resumed_run_ends_with_the_same_bytes(recordings, expected, tmp_path):
     kill_and_resume(recordings, tmp_path / "out", expected, [(1, 0.0), (1, 0.002)])

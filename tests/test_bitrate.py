@@ -26,7 +26,7 @@ def test_the_bitrate_is_about_the_inputs(tmp_path, name, rate, channels):
     samples = resample(soundfile.read(ROOT / "examples" / "street.flac", frames=192000)[0], 48000, rate)
     samples = np.stack([samples, np.roll(samples, 40)][:channels], axis=1)
     kind = {"format": "OGG", "subtype": "OPUS"} if name == "opus" else {}
-    for level in (0.15, 0.5, 0.8):
+    for level in (0.15, 0.8):
         source = tmp_path / f"{level}.{name}"
         soundfile.write(source, samples, rate, compression_level=level, **kind)
         with open_reader(source) as reader:
@@ -48,7 +48,7 @@ def test_a_quality_overrules_it(tmp_path, name):
 
 def test_a_cover_is_no_sound(tmp_path):
     source = tmp_path / "a.mp3"
-    soundfile.write(source, soundfile.read(ROOT / "examples" / "street.flac", frames=96000)[0], 48000)
+    soundfile.write(source, soundfile.read(ROOT / "examples" / "street.flac", frames=192000)[0], 48000)
     with open_reader(source) as reader:
         before = reader.bits_per_second
     source.write_bytes(b"ID3\x04\0\0\0\x10\0\0" + bytes(0x10 << 14) + source.read_bytes())

@@ -110,6 +110,7 @@ print(target.emit_assembly(parsed))
 """
 
 
+@pytest.mark.service
 @pytest.mark.parametrize(
     ("isa", "triple", "cpu_name", "features", "instruction"),
     [

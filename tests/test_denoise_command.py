@@ -387,6 +387,7 @@ def start(tmp_path: Path, wait: float, **streams: object) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", code], text=True, **streams)
 
 
+@pytest.mark.service
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without telling it")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_signals_leave_nothing(tmp_path, name):
@@ -400,6 +401,7 @@ def test_signals_leave_nothing(tmp_path, name):
     assert os.listdir(tmp_path) == ["in.wav"]
 
 
+@pytest.mark.service
 def test_bar_is_shown_on_a_terminal(tmp_path):
     pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
     ours, theirs = pty.openpty()

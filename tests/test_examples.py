@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from percepnet_cli import Denoiser
 from percepnet_cli.audio.whole import read_mono
@@ -37,6 +38,7 @@ def exchange(port, samples, rng):
     return np.frombuffer(b"".join(received), "<f4")
 
 
+@pytest.mark.service
 def test_chunks_over_a_socket(rng):
     samples = read_mono(ROOT / "examples" / "street.flac")[: 48000 + 123]
     command = [sys.executable, "examples/socket_server.py"]

@@ -21,8 +21,6 @@ from percepnet_cli.audio.excerpt import SETTLE_SECONDS, Window
 from percepnet_cli.cli import main
 from percepnet_cli.cli.options import Time
 
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-
 
 def run(*arguments):
     return CliRunner().invoke(main, ["denoise", "-q", *map(str, arguments)])
@@ -66,11 +64,18 @@ def test_times_that_are_none_are_refused(text):
     assert result.exit_code == 2 and "Invalid value for '--start'" in result.stderr
 
 
+@pytest.fixture(scope="module")
+def whole(long_recording, tmp_path_factory):
+    """What becomes of the whole recording."""
+    path = tmp_path_factory.mktemp("whole") / "whole.wav"
+    denoise_file(long_recording, path)
+    return soundfile.read(path)[0]
+
+
 @pytest.mark.parametrize("start", [0, 3.21, 17.5])
-def test_a_part_is_what_it_is_in_the_whole(long_recording, tmp_path, start):
-    denoise_file(long_recording, tmp_path / "whole.wav")
+def test_a_part_is_what_it_is_in_the_whole(long_recording, whole, tmp_path, start):
     report = denoise_file(long_recording, tmp_path / "part.wav", start_seconds=start, duration_seconds=2.5)
-    whole, part = (soundfile.read(tmp_path / name)[0] for name in ("whole.wav", "part.wav"))
+    part = soundfile.read(tmp_path / "part.wav")[0]
     expected = whole[round(16000 * start) :][:40000]
     assert part.shape == (40000, 2) and report.seconds == 2.5
     if start < SETTLE_SECONDS:  # the denoiser has heard the same
@@ -123,7 +128,7 @@ def test_chunks_that_name_moments_stay_behind_and_the_clock_moves(tmp_path):
     assert kept.after[0][1][:4] == b"take"
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_a_film_has_no_part(long_recording, tmp_path):
     film = tmp_path / "film.mkv"
     picture = ["-f", "lavfi", "-i", "testsrc=duration=24:size=64x48:rate=5"]

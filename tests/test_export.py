@@ -286,6 +286,7 @@ def forms(tmp_path_factory):
     return ctypes.CDLL(str(folder / "forms.so"))
 
 
+@pytest.mark.service
 @needs_zig
 @on_x86
 def test_what_the_cpu_has_is_found(forms):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import numpy as np
@@ -12,8 +11,6 @@ from signals import tone
 
 from percepnet_cli.audio.files import ffmpeg, open_reader
 from percepnet_cli.errors import AudioError
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
 
 def run_ffmpeg(*arguments):
@@ -31,7 +28,7 @@ def film(tmp_path):
     return path
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_the_sound_of_a_film(film):
     with open_reader(film) as reader:
         samples = np.concatenate(list(reader.blocks(5000)))
@@ -41,7 +38,7 @@ def test_the_sound_of_a_film(film):
     assert abs(np.argmax(spectrum) - 440 * 44100 / 48000) < 2  # the tone was made for 48 kHz
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_leaving_early_ends_ffmpeg(film):
     reader = open_reader(film)
     next(reader.blocks(100))
@@ -50,7 +47,7 @@ def test_leaving_early_ends_ffmpeg(film):
     assert reader._process.returncode is not None
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_words_are_no_sound_for_ffmpeg_either(tmp_path):
     (tmp_path / "text.mp4").write_text("only words\n" * 100)
     with pytest.raises(AudioError, match=r"text.mp4 is not a sound file that can be read$"):
@@ -84,7 +81,7 @@ def secrets(tmp_path_factory):
     return folder
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("kind", LISTS)
 def test_lists_are_not_followed(secrets, kind):
     own = {"concat": "ffconcat", "dash": "mpd", "sdp": "sdp"}.get(kind.split()[0], "m3u8")
@@ -96,7 +93,7 @@ def test_lists_are_not_followed(secrets, kind):
         assert ffmpeg.probe(path) is None  # nor for its pictures, when a film is written
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_a_name_is_no_pattern(tmp_path):
     """ffmpeg takes names like these for numbered pictures."""
     for name in ("a%03d.mp4", "a*.mp4", "a:b.mp4", "-i.mp4"):
@@ -105,7 +102,7 @@ def test_a_name_is_no_pattern(tmp_path):
             assert reader.seconds == pytest.approx(1, abs=0.1)
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_what_may_be_read_is_known_to_ffmpeg():
     """A misspelled name would shut out a container that was read before."""
     shown = subprocess.run(["ffmpeg", "-v", "error", "-demuxers"], capture_output=True, text=True, check=True).stdout
@@ -126,7 +123,7 @@ def test_without_ffmpeg_there_is_a_hint(tmp_path, monkeypatch, name):
         open_reader(tmp_path / name)
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "ts"])
 def test_sound_that_begins_late_is_in_time_with_the_picture(tmp_path, suffix):
     soundfile.write(tmp_path / "sound.wav", tone(440, 48000), 48000)
@@ -143,7 +140,7 @@ def test_sound_that_begins_late_is_in_time_with_the_picture(tmp_path, suffix):
     assert abs(len(samples) / 48000 - 1.679) < 0.05
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_a_gap_in_the_sound_of_a_film_is_silence(tmp_path):
     soundfile.write(tmp_path / "sound.wav", tone(440, 96000), 48000)
     gap = "aselect='not(between(t,0.5,1.2))'"  # times stay
@@ -157,7 +154,7 @@ def test_a_gap_in_the_sound_of_a_film_is_silence(tmp_path):
     assert not samples[30000:55000].any() and samples[60000:].any()
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_a_film_without_sound_says_so(tmp_path):
     path = tmp_path / "film.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=1", "-c:v", "mpeg4", path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from percepnet_cli.audio import ffmpeg
 from percepnet_cli.audio.files import open_reader
 from percepnet_cli.errors import AudioError
 
-pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+pytestmark = pytest.mark.ffmpeg
 
 CODECS = {
     "mp4": ("mpeg4", "aac"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from percepnet_cli.errors import AudioError
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 44100
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
 
 def make(path: Path, samples: np.ndarray, rate: int = RATE, **kind: object) -> Path:
@@ -97,7 +94,7 @@ def test_a_whole_mp3_is_no_trouble(tmp_path):
     assert extent.frames == Reader(path, extent).frames == 3 * RATE
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_mp3_of_variable_bitrate_without_its_header(tmp_path):
     path = without_description(vbr(tmp_path / "a.mp3", 6))
     with open_reader(path) as reader:
@@ -106,7 +103,7 @@ def test_mp3_of_variable_bitrate_without_its_header(tmp_path):
     assert abs(len(read(open_reader(path))) - 6 * RATE) <= 3 * 1152
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
 def test_appended_mp3s(tmp_path, mode):
     first = make(tmp_path / "1.mp3", tone(440, 2 * RATE) * 0.5, format="MP3", bitrate_mode=mode)
@@ -158,7 +155,7 @@ def test_damage_in_a_part_is_said(tmp_path, number):
         read(open_reader(path))
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_a_chain_with_a_broken_page_is_read_on_and_told(tmp_path):
     hiss = 0.1 * np.random.default_rng(1).standard_normal(96000)
     part = make(tmp_path / "1.ogg", hiss, 48000, format="OGG", subtype="VORBIS")
@@ -171,7 +168,7 @@ def test_a_chain_with_a_broken_page_is_read_on_and_told(tmp_path):
         assert reader.damage and "damaged" in reader.damage
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_parts_of_other_rates_and_channels_sound_as_the_first(tmp_path):
     first = make(tmp_path / "1.ogg", tone(440, 96000) * 0.5, 48000, format="OGG", subtype="VORBIS")
     soundfile.write(tmp_path / "2.ogg", np.tile(tone(440, 48000)[:, None] * 0.5, 2), 24000)
@@ -190,7 +187,7 @@ def test_regular_opus_is_no_trouble(tmp_path):
         assert (extent.frames, extent.sample_rate) == (round(rate * seconds), rate)
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("by", [488, -312, 8])
 def test_opus_whose_pages_count_wrong(tmp_path, by):
     """libsndfile calls it damaged, or hands out other samples without a word."""
@@ -219,7 +216,7 @@ def test_without_ffmpeg_nothing_is_cut_in_silence(tmp_path, monkeypatch):
         open_reader(append(tmp_path / "3.ogg", ogg, other))
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_tags_between_mp3s_are_stepped_over(tmp_path):
     part = make(tmp_path / "1.mp3", tone(440, RATE), format="MP3")
     content = part.read_bytes()
@@ -245,7 +242,7 @@ def test_what_is_neither_mp3_nor_ogg_is_not_measured(tmp_path):
         assert measure(tmp_path / name) is None
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_opus_sounds_the_same_whoever_decodes_it(tmp_path):
     if not ffmpeg._decoder("opus"):
         pytest.skip("this ffmpeg has no libopus")
@@ -256,7 +253,7 @@ def test_opus_sounds_the_same_whoever_decodes_it(tmp_path):
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_what_libsndfile_gives_up_goes_on_with_ffmpeg(tmp_path):
     path = make(tmp_path / "a.caf", 0.5 * tone(440, 48000), 48000)
     expected = read(Reader(path))

@@ -35,6 +35,8 @@ from percepnet_cli.training.data.sources import Sources, draw_noise
 from percepnet_cli.training.data.targets import Sharing, example
 from percepnet_cli.training.data.voices import draw_voice
 
+pytestmark = pytest.mark.service  # processes
+
 RECIPE_S = replace(RECIPE, seconds=0.3, delayed_start=0)
 SHARD_HOURS = SEQUENCES_PER_SHARD * 0.3 / 3600
 SHARDS = 3
@@ -189,7 +191,6 @@ def test_a_folder_that_cannot_be_written_is_an_error(corpus, tmp_path):
         list(generate(plan_of(corpus), tmp_path / "file" / "folder", SHARD_HOURS, 1))
 
 
-@pytest.mark.service
 def test_stopping_early_ends_the_processes_and_leaves_whole_shards(made, corpus, tmp_path):
     steps = generate(plan_of(corpus), tmp_path, SHARDS * SHARD_HOURS, 2)
     next(steps)
@@ -225,7 +226,6 @@ def end_group(leader):
         os.killpg(leader, signal.SIGKILL)
 
 
-@pytest.mark.service
 def test_processes_do_not_outlive_a_killed_run(killed):
     deadline = time.monotonic() + 6
     with pytest.raises(ProcessLookupError):
@@ -234,7 +234,6 @@ def test_processes_do_not_outlive_a_killed_run(killed):
             time.sleep(0.1)
 
 
-@pytest.mark.service
 def test_a_killed_run_leaves_whole_shards_and_is_completed_by_another(killed, made, corpus):
     folder, leader = killed
     end_group(leader)

@@ -14,6 +14,8 @@ import pytest
 
 from percepnet_cli.compute import jit, kernel_cache
 
+pytestmark = pytest.mark.service  # machine code and processes
+
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of POSIX")
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 
@@ -77,7 +79,6 @@ def test_what_was_compiled_is_loaded(folder):
     assert entry(folder).stat().st_mode & 0o777 == 0o600 or os.name == "nt"
 
 
-@pytest.mark.service
 def test_a_process_that_loaded_machine_code_can_compile(tmp_path):
     # Loading leaves numba's compiler as it is, not set up; new types of the same kernel, in a second process, need it
     code = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from percepnet_cli.audio import ffmpeg
 from percepnet_cli.audio.loudness import Leveler
 from percepnet_cli.cli import main
 
-pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+pytestmark = pytest.mark.ffmpeg
 
 
 def lufs(samples, rate):

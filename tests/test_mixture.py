@@ -93,6 +93,7 @@ def test_the_same_generator_gives_the_same_samples_whatever_was_read_before(sour
     assert other.noisy.tobytes() != a.noisy.tobytes()
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 4.5])
 def test_whatever_the_recipe_draws_is_finite_and_within_full_scale(sources, seconds):
     recipe = replace(

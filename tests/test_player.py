@@ -96,7 +96,7 @@ def test_seeking_leads_to_the_sound_of_that_position(player, recording, seconds)
 
 def test_seeking_skips_what_comes_before(recording, tmp_path):
     samples = soundfile.read(recording, dtype="float32")[0]
-    soundfile.write(tmp_path / "long.mp3", np.tile(samples, 24), 48000)
+    soundfile.write(tmp_path / "long.mp3", np.tile(samples, 12), 48000)
     with Player(tmp_path / "long.mp3", Denoiser("lite"), Memory()) as player:
         read, blocks = [], player._reader.blocks
 
@@ -106,8 +106,8 @@ def test_seeking_skips_what_comes_before(recording, tmp_path):
                 yield block
 
         player._reader.blocks = counted
-        player.seek(110)
-        assert player.step() and player.position_seconds > 110
+        player.seek(50)
+        assert player.step() and player.position_seconds > 50
         assert sum(read) < 6 * 48000
 
 

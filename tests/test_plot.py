@@ -16,6 +16,8 @@ from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.plotting import figure as plots
 from percepnet_cli.plotting.trace import trace
 
+pytestmark = pytest.mark.service  # pictures
+
 pytest.importorskip("matplotlib")
 
 RATE = 48000
@@ -108,7 +110,6 @@ def test_axes_tell_time_and_frequency(recording):
 # --- files -----------------------------------------------------------------------------------
 
 
-@pytest.mark.service
 def test_pictures_of_every_format_and_the_same_twice(recording, tmp_path):
     for suffix, beginning in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         contents = []
@@ -120,7 +121,6 @@ def test_pictures_of_every_format_and_the_same_twice(recording, tmp_path):
         assert contents[0].startswith(beginning) and len(set(contents)) == 1
 
 
-@pytest.mark.service
 def test_several_files_get_a_picture_each(recording, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("x", "y"):
@@ -132,7 +132,6 @@ def test_several_files_get_a_picture_each(recording, tmp_path, monkeypatch):
     assert run("x/a.wav", "--quiet").stdout == "" and (tmp_path / "a.png").exists()
 
 
-@pytest.mark.service
 @pytest.mark.parametrize("name", ["a $5_^{ b", "\u4e2d\u6587 \U0001f600"])
 def test_names_of_files_are_no_formulas_and_may_be_of_any_script(recording, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -153,7 +152,6 @@ def test_nothing_is_replaced_unasked(recording, tmp_path):
     assert target.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.service
 def test_bad_input_is_a_sentence_and_the_others_are_drawn(recording, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.wav").write_text("no sound")

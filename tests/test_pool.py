@@ -13,6 +13,8 @@ import pytest
 
 from percepnet_cli.parallel.pool import Crash, Pool
 
+pytestmark = pytest.mark.service  # processes
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -79,7 +81,6 @@ def test_only_what_a_process_died_over_is_given_out_as_such(tmp_path):
     assert len(results) == 8 and sorted(asked) == [3, 3, 5]
 
 
-@pytest.mark.service
 def test_a_process_that_cannot_start_ends_the_run():
     with pytest.raises(OSError, match=r"could not be started .exit code 7"):
         list(Pool(square, Unloadable(), 2).run(range(3)))

@@ -110,6 +110,7 @@ def test_what_libraries_print_goes_to_standard_error():
     assert "from a library" in done.stderr and "from below" in done.stderr
 
 
+@pytest.mark.service
 @pytest.mark.skipif(os.name == "nt", reason="descriptors of POSIX")
 def test_a_file_over_which_libsndfile_prints_leaves_the_sound_alone(tmp_path):
     """Its reader of MIDI sample dumps has debugging prints that it was delivered with."""

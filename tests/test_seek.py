@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import numpy as np
@@ -14,8 +13,6 @@ from percepnet_cli import denoise_file
 from percepnet_cli.audio import whole
 from percepnet_cli.audio.files import open_reader
 from percepnet_cli.audio.sndfile import Reader
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
 RATE = 16000
 
@@ -84,7 +81,7 @@ def test_a_part_is_the_same_whether_its_beginning_is_read_or_skipped(recording, 
     assert_same(mono, whole.read_mono(recording, 18.3, 2.0))
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("suffix", ["m4a", "mka", "ts", "wma"])
 def test_ffmpeg_leads_near_a_position(samples, tmp_path, suffix):
     soundfile.write(tmp_path / "long.wav", samples, RATE)
@@ -103,7 +100,7 @@ def test_ffmpeg_leads_near_a_position(samples, tmp_path, suffix):
         assert len(read(reader)) == 0
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_appended_parts_are_read_from_their_start(samples, tmp_path):
     for number in range(2):
         soundfile.write(tmp_path / f"{number}.mp3", samples[: 3 * RATE], RATE)

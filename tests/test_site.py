@@ -269,6 +269,7 @@ def test_the_browser_notices_what_is_wrong(chromium, tmp_path):
     assert [one.partition(":")[0] for one in report["pale"]] == ["default", "slate", "slate"]
 
 
+@pytest.mark.service
 def test_versions_of_others_are_taken_from_their_folders(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     samples = load("samples")

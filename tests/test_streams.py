@@ -205,6 +205,7 @@ def test_output_starts_before_the_input_ends_and_is_that_of_a_file(tmp_path, raw
     np.testing.assert_array_equal(found, soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
 
 
+@pytest.mark.service
 def test_whom_nobody_reads_ends_without_noise(tmp_path):
     script = f"'{sys.executable}' -m percepnet_cli denoise examples/street.flac - | head -c 100 >/dev/null"
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -22,7 +22,6 @@ from percepnet_cli.audio.files import open_reader, open_writer
 COVER = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAC0lEQVR4nGNgQAYAAA4AAamRc7EAAAAASUVORK5CYII=")
 """Black, 2 by 2."""
 TITLE = "Épisode 5: Übung, 日本"
-needs_ffmpeg = pytest.mark.skipif(not ffmpeg.installed(), reason="no ffmpeg")
 NAMES = ["a.mp3", "a.flac", "a.ogg", "a.opus"]
 
 
@@ -173,7 +172,7 @@ def test_frames_that_no_other_format_has_are_said(tmp_path):
     assert left_out(source, tmp_path / "c.mp3") == []
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("source", NAMES)
 @pytest.mark.parametrize("target", ["b.m4a", "b.mka"])
 def test_through_ffmpeg_tags_go_along_or_are_said(tmp_path, source, target):
@@ -193,7 +192,7 @@ def test_through_ffmpeg_tags_go_along_or_are_said(tmp_path, source, target):
     assert "chapters" in missing or back.text["chapter002name"] == ["Zwei"]
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize("source", NAMES)
 def test_an_aac_has_all_tags_before_its_frames(tmp_path, source):
     path = make(tmp_path, source)
@@ -209,7 +208,7 @@ def test_an_aac_has_all_tags_before_its_frames(tmp_path, source):
     assert tags.read(again).chapters[1][::2] == (1.0, "Zwei")
 
 
-@needs_ffmpeg
+@pytest.mark.ffmpeg
 def test_a_damaged_cover_is_said_and_stops_nothing(tmp_path):
     source = make(tmp_path, "a.mp3")
     id3 = ID3(source)

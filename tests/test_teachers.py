@@ -63,6 +63,7 @@ def test_teachers_hear_one_level_and_respond_at_the_mixtures_own(rng, teacher):
     teach([command], noisy)
 
 
+@pytest.mark.service
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -102,6 +103,7 @@ def test_the_target_is_the_ideal_one_for_what_the_teacher_made(rng):
     assert not quarter.teacher_strength[2:-2].astype(bool).any() or quarter.teacher_strength[2:-2].max() < 0.05
 
 
+@pytest.mark.service
 def test_shards_hold_targets_of_teachers_and_the_weight_blends_them(corpus, tmp_path, teacher):
     recipe = replace(RECIPE, seconds=0.3, delayed_start=0)
     sources = [[corpus / name] for name in ("speech", "noise", "rir")]

@@ -115,6 +115,7 @@ def test_many_channels_work_in_short_blocks_and_give_the_same_bits(model):
     assert np.array_equal(out, np.tile(few.denoise(samples), 20))
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("channels", [64, 256, 1024])
 def test_memory_per_channel_is_bounded(model, channels):
     """Working space, without the weights: 100 MB for 16 channels, then 0.8 MB for each."""
@@ -171,6 +172,7 @@ def test_a_fade_into_denormals_runs_as_fast_as_speech(model):
     assert seconds(fade) < 1.5 * usual and seconds(tiny) < 1.5 * usual
 
 
+@pytest.mark.service
 def test_nothing_asks_for_the_time_of_day():
     """Clocks jump; durations come from clocks that do not. The sound server stamps so, and recordings are named so."""
     calendar = re.compile(

@@ -208,6 +208,7 @@ def test_an_import_of_our_own_that_fails_is_a_bug(monkeypatch):
     assert isinstance(CliRunner().invoke(main, ["models"]).exception, ImportError)
 
 
+@pytest.mark.service
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limits mean other things")
 @pytest.mark.parametrize(("name", "limit"), [("AS", 60e6), ("AS", 120e6), ("AS", 300e6), ("NOFILE", 6)])
 def test_tiny_limits_give_the_whole_result_or_a_sentence(tmp_path, name, limit):
@@ -230,6 +231,7 @@ def test_tiny_limits_give_the_whole_result_or_a_sentence(tmp_path, name, limit):
     assert done.returncode == 0 or done.stderr.strip()
 
 
+@pytest.mark.service
 def test_no_command_shows_a_traceback_for_a_long_name(tmp_path):
     """One process for them all: start-up is what takes the time."""
     code = (

@@ -233,7 +233,7 @@ def _test(name: str, path: Path, tree: ast.Module, tests: list[str]) -> None:
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
         "-m",
-        "not slow and not alone and not service",
+        "not slow and not alone and not service and not ffmpeg",
     ]
     os._exit(pytest.main([*options, *files]))
 
