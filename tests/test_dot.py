@@ -89,7 +89,17 @@ def test_part_of_a_buffer_is_written_and_no_more(rng):
 @pytest.mark.service
 @pytest.mark.parametrize("isa", [name for name in cpu.available() if name != cpu.isa()])
 def test_every_other_form_that_this_cpu_has_is_exact(isa):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not service", __file__]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not service and not slow",
+        __file__,
+    ]
     done = subprocess.run(command, env=os.environ | {cpu.VARIABLE: isa}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
@@ -111,7 +121,7 @@ print(cpu.isa(), out.tobytes().hex()[-4000:])
 """
 
 
-@pytest.mark.service
+@pytest.mark.slow
 def test_every_form_gives_the_same_samples(make_models, tmp_path):
     from percepnet_cli.network.modelfile import model_bytes
 

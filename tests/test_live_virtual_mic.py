@@ -35,9 +35,6 @@ SERVERS = [
     pytest.param(pulse.Server, marks=needs_pulse, id="pulseaudio"),
     pytest.param(pipewire.Server, marks=needs_pipewire, id="pipewire"),
 ]
-RECIPES = {"virtual-mic": "## The recipe", "by-hand": "## A cable by hand"}
-"""Headings of docs/live.md, under which the commands stand."""
-
 pytestmark = pytest.mark.alone
 
 
@@ -86,10 +83,22 @@ def named(kind):
     return [entry["name"] for entry in pactl.query("list", kind)]
 
 
-@pytest.mark.parametrize("listener", [False, True], ids=["nobody listens", "a listener"])
-@pytest.mark.parametrize("heading", RECIPES.values(), ids=list(RECIPES))
+@pytest.mark.parametrize(
+    "listener",
+    [pytest.param(False, marks=pytest.mark.slow, id="nobody listens"), pytest.param(True, id="a listener")],
+)
+@pytest.mark.parametrize(
+    "heading",
+    [
+        pytest.param("## The recipe", id="virtual-mic"),
+        pytest.param("## A cable by hand", marks=pytest.mark.slow, id="by-hand"),
+    ],
+)
 def test_the_recipe(here, heading, listener, tmp_path):
-    """At once, quickly, without opening anything anew; and what the call program hears is the denoised sound."""
+    """At once, quickly, without opening anything anew; and what the call program hears is the denoised sound.
+
+    The commands stand under a heading of docs/live.md.
+    """
     *before, percepnet = commands(heading)
     for words in before:
         subprocess.run(words, check=True, env=here.env, capture_output=True)

@@ -23,7 +23,7 @@ def program(*arguments, **environment):
     return done
 
 
-@pytest.mark.service
+@pytest.mark.slow
 def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(1).uniform(-0.1, 0.1, (48000, 2)), 44100)
     cache = str(tmp_path / "cache")
@@ -39,7 +39,7 @@ def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")} == kept
 
 
-@pytest.mark.service
+@pytest.mark.slow
 def test_warmup_fails_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     done = program("warmup", PERCEPNET_CACHE_DIR=str(tmp_path / "file" / "cache"))
