@@ -5,8 +5,8 @@
 
 mutmut leaves out functions with decorators, which all kernels are; cosmic-ray starts Python anew for each change. Here
 a process that has numpy, numba and pytest loaded is forked for each: it puts the changed module in the place of the
-real one, compiles what depends on it (nothing of that comes from or goes to the cache of kernels) and runs the tests
-of the module until one fails. A process that crashes or does not end has noticed, too. Linux, some seconds of CPU for
+real one, compiles what depends on it and the kernels of the tests (nothing of that comes from or goes to the cache of
+kernels) and runs the tests of the module until one fails. A process that crashes or does not end has noticed, too. Linux, some seconds of CPU for
 each change. Nothing is written into the tree.
 """
 
@@ -169,8 +169,8 @@ def changed(source: str, number: int) -> tuple[ast.Module, str]:
 # --- Tests -------------------------------------------------------------------------------------
 
 
-def dependents(module: str) -> set[str]:
-    """Return the names of all modules that import a module, at first or second hand, and its own."""
+def independent(module: str) -> set[str]:
+    """Return the names of all modules of the package that import a module neither at first nor at second hand."""
     imports = {}
     for path in PACKAGE.rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -185,7 +185,7 @@ def dependents(module: str) -> set[str]:
     while new:
         reached |= new
         new = {name for name, found in imports.items() if found & new} - reached
-    return reached
+    return set(imports) - reached
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -220,8 +220,9 @@ def _test(name: str, path: Path, tree: ast.Module, tests: list[str]) -> None:
     sys.meta_path.insert(0, _Finder(name, path, tree))
     from percepnet_cli.compute import jit
 
-    keep, stale = jit._keep, dependents(name)
-    jit._keep = lambda compiled, function: None if function.__module__ in stale else keep(compiled, function)
+    # A kernel of a test file holds the machine code of what it calls, too: only those of the package are kept.
+    keep, kept = jit._keep, independent(name)
+    jit._keep = lambda compiled, function: keep(compiled, function) if function.__module__ in kept else None
     os.chdir(ROOT)
     files = [f"tests/{test}.py" for test in tests]
     options = [
