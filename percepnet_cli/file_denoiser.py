@@ -59,7 +59,7 @@ class FileReport:
     left_out: tuple[str, ...] = ()
     """What stands beside the samples of the source and the target cannot hold."""
     warning: str | None = None
-    """How the source ends before it should, or where it is damaged, as the end of a sentence."""
+    """How the source ends before it should, or where it is damaged or holds NaN, as the end of a sentence."""
     loudness_lufs: float | None = None
     """Of the target, if one was wanted."""
 
@@ -123,7 +123,8 @@ def denoise_file(
         Do only this part of a file, from so many seconds on and so long (None: to the end). It sounds as in the whole:
         the denoiser hears what comes before it, too.
     strict : bool
-        Raise an error and write nothing if the source ends before it should or is damaged; else the report says so.
+        Raise an error and write nothing if the source ends before it should, is damaged or holds NaN or infinity; else
+        the report says so.
     loudness_lufs : float or None
         Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
     all_tracks : bool

@@ -399,6 +399,54 @@ def test_the_command_tells_of_damage(tmp_path):
     assert not (tmp_path / "no.wav").exists()
 
 
+# --- Samples that are no numbers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("way", ["file", "pipe", "film"])
+def test_samples_that_are_no_numbers_are_told(tmp_path, way, value):
+    """Whatever reads them; of several the first."""
+    samples = np.stack((SAMPLES, SAMPLES), axis=1).astype(np.float32)
+    samples[round(2.5 * RATE), 1] = samples[3 * RATE, 0] = value
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    if way == "film":
+        if not ffmpeg.installed():
+            pytest.skip("needs ffmpeg")
+        path = tmp_path / "a.mkv"
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", "-c:a", "copy", path], check=True)
+
+    with PipeReader(path.open("rb"), "pipe") if way == "pipe" else open_reader(path) as reader:
+        found = np.concatenate([block.copy() for block in reader.blocks(777)])
+        sentence = "holds NaN or infinity, taken as 0, the first after 2.5 s"
+        assert np.isfinite(found).all() and reader.warning == sentence
+        if way != "pipe":  # a part of it that begins later
+            reader.first_not_finite = None
+            reader.seek(round(2.8 * RATE))
+            list(reader.blocks(777))
+            assert reader.warning in (sentence, sentence.replace("2.5", "3.0"))
+
+
+def test_the_command_tells_of_samples_that_are_no_numbers(tmp_path):
+    """A warning, a column of the report, and an error with ``--strict``."""
+    samples = SAMPLES.astype(np.float32)
+    samples[RATE : RATE + 9] = np.nan
+    source, report = tmp_path / "a.wav", tmp_path / "report.csv"
+    soundfile.write(source, samples, RATE, subtype="FLOAT")
+    sentence = "holds NaN or infinity, taken as 0, the first after 1.0 s"
+
+    def run(*arguments):
+        done = CliRunner().invoke(main, ["denoise", "--quiet", "--model", "lite", *map(str, arguments)])
+        return done.exit_code, done.stderr
+
+    assert run(source, tmp_path / "out.wav", "--report", report) == (0, f"Warning: {source} {sentence}\n")
+    assert np.isfinite(soundfile.read(tmp_path / "out.wav")[0]).all()
+    with report.open(newline="") as file:
+        assert [row["warning"] for row in csv.DictReader(file)] == [sentence]
+    assert run("--strict", source, tmp_path / "no.wav") == (1, f"Error: {source} {sentence}\n")
+    assert not (tmp_path / "no.wav").exists()
+
+
 # --- The sentences ------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parent / "quality" / "mutants.py"
 @pytest.mark.service
 @pytest.mark.skipif(sys.platform != "linux", reason="forks processes and waits for their descriptors")
 def test_a_change_reaches_the_kernels_of_test_files(tmp_path):
-    """The tests run without a change before: machine code that they keep would hide it, and later tests would use it."""
+    """The tests run without a change before: machine code that they kept would hide it, and later serve others."""
     command = [sys.executable, str(SCRIPT), "--module", "dsp/elementary", "--number", "12"]  # 7 to 8 in a series
     environment = {**os.environ, "PERCEPNET_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)

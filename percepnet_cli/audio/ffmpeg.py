@@ -354,7 +354,7 @@ class MediaReader(PipeReader):
         filters = self._filter and (self._filter if begin == 0 else self._filter.partition(",")[0])
         self._end_process()
         self._file = self._start(filters, begin / self.sample_rate)
-        self.raw, self._bytes = self._read_header(), begin * self.raw.frame_bytes
+        self.raw, self._bytes, self._done = self._read_header(), begin * self.raw.frame_bytes, begin
         return begin
 
     @property

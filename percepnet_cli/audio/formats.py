@@ -98,6 +98,8 @@ class Source(Layout):
         How it ends before it should, as the end of a sentence; known for certain when all has been read.
     damage : str or None
         Where something within it is broken and yet read, as the end of a sentence; known as late.
+    first_not_finite : int or None
+        The first frame so far that held NaN or infinity; None if there was none.
     seeks_exactly : bool
         Whether ``seek`` leads to the very sample: what follows is what reading up to there would have given, but for
         traces of what a decoder remembers.
@@ -105,12 +107,30 @@ class Source(Layout):
 
     ends_early: str | None = None
     damage: str | None = None
+    first_not_finite: int | None = None
     seeks_exactly: bool = False
 
     @property
     def warning(self) -> str | None:
         """What is wrong with it, as the end of a sentence; None if it is whole, as far as that can be known."""
-        return " and ".join(filter(None, (self.damage, self.ends_early))) or None
+        return " and ".join(filter(None, (self._not_finite, self.damage, self.ends_early))) or None
+
+    @property
+    def _not_finite(self) -> str | None:
+        if self.first_not_finite is None:
+            return None
+        return f"holds NaN or infinity, taken as 0, the first after {self.first_not_finite / self.sample_rate:.1f} s"
+
+    def _make_finite(self, block: np.ndarray, begin: int) -> None:
+        """Let NaN and infinity be 0, and keep in mind that they were there. begin: the block's first frame."""
+        import numpy as np  # long there, where there are samples
+
+        finite = np.isfinite(block)
+        if finite.all():
+            return
+        np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if self.first_not_finite is None:
+            self.first_not_finite = begin + int(np.argmin(finite.all(axis=1)))
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Yield float32 [n, channels], C-contiguous, 0 < n <= frames, finite. Raises AudioError."""

@@ -76,6 +76,7 @@ class PipeReader(Source):
         self.path = name
         self._file = file
         self._left: int | None = None  # bytes of samples, if known
+        self._done = 0  # the frame that is read next
         self.raw = raw or self._read_header()
         if raw is not None and frames is not None:
             self._left = frames * raw.frame_bytes
@@ -156,7 +157,7 @@ class PipeReader(Source):
 
         Yields float32 [n, channels], C-contiguous, n > 0; NaN and infinities have become 0.
         """
-        rest, done = b"", 0
+        rest = b""
         while self._left != 0:
             wanted = frames * self.raw.frame_bytes - len(rest)
             if self._left is not None:
@@ -173,15 +174,14 @@ class PipeReader(Source):
             data, rest = data[:whole], data[whole:]
             if data:
                 block = decode(data, self.raw.encoding).reshape(-1, self.channels)
-                if not np.isfinite(block).all():
-                    np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-                done += len(block)
+                self._make_finite(block, self._done)
+                self._done += len(block)
                 yield block
 
         if self._left or rest:
             missing = -(-((self._left or 0) + len(rest)) // self.raw.frame_bytes)
-            expected = (done + missing) / self.sample_rate if self._left else None
-            self.ends_early = early(done / self.sample_rate, expected)
+            expected = (self._done + missing) / self.sample_rate if self._left else None
+            self.ends_early = early(self._done / self.sample_rate, expected)
         while self._read_some(65536):  # chunks after the samples: whoever writes them shall not find the pipe closed
             pass
 

@@ -40,6 +40,6 @@ def open_target(
 
 
 def refuse_what_is_not_whole(source: str, reader: Source) -> None:
-    """Raise AudioError if a source is known to end before it should, or to be damaged."""
+    """Raise AudioError if a source is known to end before it should, to be damaged or to hold NaN."""
     if reader.warning is not None:
         raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {reader.warning}")

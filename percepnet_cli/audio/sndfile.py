@@ -184,8 +184,7 @@ class Reader(Source):
                     self.ends_early = early(done / self.sample_rate, self.frames / self.sample_rate)
                 return
             self._done += len(block)
-            if not np.isfinite(block).all():
-                np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            self._make_finite(block, done)
             yield block
 
     def seek(self, frame: int) -> int:

@@ -146,7 +146,9 @@ OPTION_GROUPS = {
 @click.option("--dry-run", is_flag=True, help="Only say which file would become which.")
 @click.option("--all-tracks", is_flag=True, help="Denoise all audio tracks of a film, not only the first.")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
-@click.option("--strict", is_flag=True, help="Fail on an input that ends early or is damaged; else it is warned of.")
+@click.option(
+    "--strict", is_flag=True, help="Fail on an input that ends early, is damaged or holds NaN; else it is warned of."
+)
 @click.option("--keep-times", is_flag=True, help="Give each result the modification time of its input.")
 @click.option("--skip-existing", is_flag=True, help="Leave out what has a result already: an interrupted run goes on.")
 @jobs_option

@@ -19,7 +19,7 @@ AUDIBLE_LU = 0.5
 
 
 def say_what_is_not_whole(reports: dict[str, FileReport]) -> None:
-    """Warn of inputs that end early or are damaged; also where no progress is wanted. reports: by input."""
+    """Warn of inputs that end early, are damaged or hold NaN; also where no progress is wanted. reports: by input."""
     for source, report in reports.items():
         if report.warning is not None:
             echo(f"Warning: {'standard input' if source == '-' else source} {report.warning}", err=True)

@@ -4,10 +4,10 @@
     python tests/quality/mutants.py --module dsp/comb --show
 
 mutmut leaves out functions with decorators, which all kernels are; cosmic-ray starts Python anew for each change. Here
-a process that has numpy, numba and pytest loaded is forked for each: it puts the changed module in the place of the
-real one, compiles what depends on it and the kernels of the tests (nothing of that comes from or goes to the cache of
-kernels) and runs the tests of the module until one fails. A process that crashes or does not end has noticed, too. Linux, some seconds of CPU for
-each change. Nothing is written into the tree.
+a process that has numpy, numba and pytest loaded is forked for each. It puts the changed module in the place of the
+real one, and compiles what depends on it and the kernels of the tests: nothing of that comes from or goes to the cache
+of kernels. Then it runs the tests of the module until one fails. A process that crashes or does not end has noticed,
+too. Linux, some seconds of CPU for each change. Nothing is written into the tree.
 """
 
 from __future__ import annotations
