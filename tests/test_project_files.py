@@ -58,6 +58,20 @@ def test_the_workflow_runs_what_make_runs():
     assert f"{parallel} {quick}".replace("'", '"') in steps
 
 
+def test_the_workflow_tries_the_lowest_versions_and_looks_for_known_holes():
+    jobs = load(".github/workflows/tests.yml")["jobs"]
+    run = {name: " ; ".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
+    python = [step["with"]["python-version"] for step in jobs["lowest"]["steps"] if "setup-python" in str(step)]
+    assert python == [re.search(r'^requires-python = ">=([\d.]+)"$', PYPROJECT, re.MULTILINE)[1]]
+    assert "--resolution lowest-direct .[test]" in run["lowest"] and "-m pytest" in run["lowest"]
+    assert "pip_audit ." in run["audit"]
+    assert "make test" in run["everything"] and "make dist" in run["everything"]
+
+    # The lowest versions are tried only of what has one
+    needed = re.search(r"^dependencies = \[\n(.*?)^\]", PYPROJECT, re.MULTILINE | re.DOTALL)[1]
+    assert all(re.fullmatch(r'  "[\w-]+>=[\d.]+",', line) for line in needed.splitlines()), needed
+
+
 def test_a_commit_is_checked_by_the_tools_of_make_lint():
     hooks = [hook for repository in load(".pre-commit-config.yaml")["repos"] for hook in repository["hooks"]]
     tools = {hook["entry"].split()[0] for hook in hooks}

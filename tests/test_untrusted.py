@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +39,19 @@ def test_json_is_read_within_bounds(monkeypatch):
     monkeypatch.setattr(untrusted, "MAX_BYTES", 10)
     with pytest.raises(ValueError, match="more than 10"):
         untrusted.parse(" " * 11)
+
+
+def test_json_of_others_has_one_reader():
+    """The other places read what the program itself made, or what a program of the system says."""
+    package = Path(__file__).parent.parent / "percepnet_cli"
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.loads", "json.load")
+    }
+    ours = {"training/data/generate.py", "training/pair_scores.py", "network/shipped.py", "benchmark/machine.py"}
+    assert found == {"storage/untrusted.py", "audio/ffmpeg.py", "live/pactl.py"} | ours
 
 
 def test_a_file_is_not_read_beyond_the_bound(tmp_path, monkeypatch):
@@ -156,10 +172,25 @@ def test_a_checkpoint_that_does_not_fit_speaks_no_python(tmp_path, error):
 
 def test_names_that_are_too_long():
     for name in (LONG, f"{LONG}.safetensors", f"folder/{LONG}"):
-        with pytest.raises(ModelError, match=r"no such model file|there is no model"):
+        with pytest.raises(ModelError, match=r"File name too long|no such model file|there is no model"):
             find_model(name)
     with pytest.raises(BenchError, match="cannot be read"):
         bench.read(Path(f"{LONG}.json"))
+
+
+def test_a_model_that_cannot_be_reached_is_not_said_to_be_missing(tmp_path):
+    """A folder that is locked, links in a circle: there may well be such a file."""
+    circle = tmp_path / "circle.safetensors"
+    try:
+        circle.symlink_to(circle)
+    except OSError:
+        pytest.skip("needs links")
+    with pytest.raises(ModelError) as said:
+        find_model(circle)
+    assert str(said.value) == f"{circle}: {os.strerror(errno.ELOOP)}"
+    for name in ("missing.safetensors", "missing/a.safetensors", "a\0b.safetensors"):
+        with pytest.raises(ModelError, match="no such model file"):
+            find_model(tmp_path / name)
 
 
 def test_what_the_system_refuses_is_a_sentence(monkeypatch):

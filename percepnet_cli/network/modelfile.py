@@ -7,6 +7,7 @@ kind, the constants it was trained for, the layer sizes and where it comes from.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -111,8 +112,20 @@ def find_model(name: str | Path | None) -> tuple[str, Path]:
 
     path = Path(str(name))
     if not os.path.isfile(path):
-        raise ModelError(f"{path}: no such model file")
+        raise ModelError(f"{path}: {_why_no_file(path)}")
     return path.stem, path
+
+
+def _why_no_file(path: Path) -> str:
+    """Return why there is no file at a path: the system's reason, where it does not let us look."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.strerror and error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return error.strerror
+    except ValueError:  # a name that no system takes
+        pass
+    return "no such model file"
 
 
 def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
