@@ -123,8 +123,7 @@ def denoise_file(
         Do only this part of a file, from so many seconds on and so long (None: to the end). It sounds as in the whole:
         the denoiser hears what comes before it, too.
     strict : bool
-        Raise an error and write nothing if the source ends before it should, is damaged or holds NaN or infinity; else
-        the report says so.
+        Raise an error and write nothing if the source ends early, is damaged or holds NaN; else the report says so.
     loudness_lufs : float or None
         Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
     all_tracks : bool
