@@ -51,7 +51,7 @@ def test_tags_and_names_reach_the_terminal_as_escapes(tmp_path):
     assert not any(line.startswith("file   forged") for line in done.output.splitlines())
 
     for arguments in (["denoise", "--dry-run", path, "out.wav"], ["denoise", tmp_path / "\x1b.wav", "out.wav"],
-                      ["denoise", "--model", EVIL, path, tmp_path / "out.wav"], ["plot", tmp_path / EVIL, "a.png"],
+                      ["denoise", "--model", EVIL, path, tmp_path / "out.wav"], ["evaluate", tmp_path / EVIL, path],
                       ["denoise", f"--{EVIL}"], ["quantize", EVIL, "a"], ["\x1bx"]):  # fmt: skip
         done = CliRunner().invoke(main, list(map(str, arguments)))
         assert "\\x1b" in done.output and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.output), arguments
