@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from percepnet_cli.errors import ModelError
 from percepnet_cli.network.graph import PRESETS, Sizes, matrices
-from percepnet_cli.network.modelfile import layout, load_model, model_bytes, shipped_names
+from percepnet_cli.network.modelfile import LARGEST_WIDTH, layout, load_model, model_bytes, shipped_names
 from percepnet_cli.network.quantize import quantize_tensors
 
 SIZES = Sizes(*SMALL)
@@ -164,7 +164,8 @@ def test_data_after_the_end(path):
         ("sizes", [16, 24], "layer sizes"),
         ("sizes", SIZES._asdict() | {"gru": 0}, "layer sizes make no sense"),
         ("sizes", SIZES._asdict() | {"gru": 24.0}, "layer sizes make no sense"),
-        ("sizes", SIZES._asdict() | {"gru": 10**9}, "layer sizes make no sense"),
+        ("sizes", SIZES._asdict() | {"gru": LARGEST_WIDTH + 1}, "layer sizes make no sense"),
+        ("sizes", SIZES._asdict() | {"gru": LARGEST_WIDTH}, "expected"),
         ("sizes", SIZES._asdict() | {"extra": 3}, "layer sizes"),
         ("sizes", SIZES._asdict() | {"gru": 25}, "expected"),
     ],
