@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,22 @@ def test_a_sound_file(sound):
     assert lines[7:] == [f"bytes {sound.stat().st_size}", "chunks LIST/INFO", "tags", "title rain"]
     (found,) = json.loads(info("--json", sound).output)
     assert (found["seconds"], found["tags"]) == (0.5, {"title": "rain"})
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize(
+    ("name", "codec", "expected"),
+    [
+        ("a.m4a", "aac", ["mov,mp4,m4a,3gp,3g2,mj2", "aac"]),
+        ("a.mka", "pcm_s24le", ["matroska,webm", "pcm_s24le"]),
+        ("a.aac", "aac", ["aac", "aac"]),
+    ],
+)
+def test_what_ffmpeg_reads_has_its_names(sound, tmp_path, name, codec, expected):
+    subprocess.run(["ffmpeg", "-v", "error", "-i", sound, "-c:a", codec, tmp_path / name], check=True)
+    (found,) = json.loads(info("--json", tmp_path / name).output)
+    assert [found["container"], found["encoding"]] == expected
+    assert found["tracks"] and found["seconds"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_shipped_model():

@@ -96,6 +96,35 @@ def test_keys_end_it_and_lead_elsewhere(server, recording):
     assert quality > 20
 
 
+def test_keys_change_the_amount_and_lead_on(server, recording):
+    """Minus five times, w, and 5 s on: what is written and what is heard have the amount, and 5 s are not heard."""
+    samples = soundfile.read(EXAMPLE, dtype="float32")[0]
+    samples = np.concatenate((samples, samples[::-1]))
+    path, limited = recording.with_name("long.wav"), recording.with_name("limited.wav")
+    soundfile.write(path, samples, 48000, subtype="FLOAT")
+    denoise_file(path, limited, model="lite", attenuation_limit_db=12)
+
+    room = server.capture()
+    process, keys = start(server, "play", "--model", "lite", "--output", "speaker", path)
+    wait_for(lambda: np.abs(pulse.stored(room)[:, 1]).max(initial=0) > 0.01)
+    os.write(keys, b"-----")
+    time.sleep(1.5)
+    os.write(keys, b"w\x1b[C")
+    _, messages = process.communicate(timeout=120)
+    os.close(keys)
+    time.sleep(0.5)
+    assert process.returncode == 0, messages
+    written = recording.with_name("long-denoised.wav")
+    assert f"{written} is written, 75 % of the noise lowered (limit 12 dB)" in messages
+    expected = soundfile.read(limited, dtype="float32")[0]
+    np.testing.assert_array_equal(soundfile.read(written, dtype="float32")[0], expected)
+
+    speaker = played(server, room)
+    quality, _ = found(expected[-3 * 48000 :], speaker)
+    assert quality > 20
+    assert len(expected) - 6 * 48000 < np.count_nonzero(speaker) < len(expected) - 4 * 48000
+
+
 def test_the_demo_is_played(server, tmp_path):
     room = server.capture()
     process, keys = start(server, "demo", "--output", "speaker", tmp_path)

@@ -44,6 +44,14 @@ def expected(noisy, tmp_path_factory):
     return digests(folder)
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_damage_is_said_once_and_in_our_words(noisy, expected, tmp_path, many):
+    source, target = (f"-j 2 {noisy.parent}/", f"{tmp_path}/out/") if many else (noisy, f"{tmp_path}/a.wav")
+    done = shell(f"{PROGRAM} denoise --quiet {source} {target}")
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines() == [f"Warning: {noisy} is damaged after 0.9 s"]
+
+
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_changes_nothing(noisy, expected, tmp_path, closed):
     done = shell(f"{PROGRAM} denoise {noisy} {tmp_path}/a.wav {closed}")

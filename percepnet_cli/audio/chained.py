@@ -14,26 +14,20 @@ import numpy as np
 from percepnet_cli.audio.formats import Source, check_sample_rate
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.riff import Excerpt
-from percepnet_cli.audio.sndfile import Reader, open_bytes
+from percepnet_cli.audio.sndfile import OpenFile, open_bytes
 from percepnet_cli.errors import AudioError
 
 
-class _Part(Reader):
+class _Part(OpenFile):
     """Some bytes of a file, as a recording of their own. Raises AudioError, as ``blocks`` does."""
 
     def __init__(self, path: Path, start: int, size: int) -> None:
         self._bytes = Excerpt(path, start, size)
         try:
-            self._file = file = open_bytes(self._bytes)
+            super().__init__(path, open_bytes(self._bytes))
         except AudioError:
             self._bytes.close()
             raise
-        layout = (file.samplerate, file.channels, file.frames, file.format, file.subtype)
-        Source.__init__(self, *layout, file.copy_metadata())
-        self._excerpt, self._done, self._slack = None, 0, 0
-
-    def _go_on(self, done: int, frames: int, reason: str) -> Iterator[np.ndarray]:
-        raise AudioError(reason)
 
     def close(self) -> None:
         """Close the file; doing it twice is harmless."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from percepnet_cli.audio import bitrate, ffmpeg, flac, formats, riff, sound_data
+from percepnet_cli.audio.decoder_messages import DecoderMessages, silence
 from percepnet_cli.audio.formats import Layout, Source, check_sample_rate, damaged, early
 from percepnet_cli.audio.framing import Extent
 from percepnet_cli.audio.samples import rounded
@@ -46,7 +47,85 @@ INTEGER_BITS = {
 """Encodings that are integers of so many bits."""
 
 
-class Reader(Source):
+class OpenFile(Source):
+    """What an open file of libsndfile holds, read once from start to end; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        Its name for the user.
+    file : SoundFile or None
+        The file; None if it is opened later.
+    layout : tuple
+        Rate, channels, frames, container, encoding, tags; None: those of the file.
+    """
+
+    def __init__(self, path: Path, file: Any, layout: tuple[Any, ...] | None = None) -> None:
+        layout = layout or (
+            file.samplerate,
+            file.channels,
+            file.frames,
+            file.format,
+            file.subtype,
+            file.copy_metadata(),
+        )
+        super().__init__(*layout)
+        self.path = path
+        self._file = file
+        self._done = 0  # the frame that is read next
+        self._messages = DecoderMessages()
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        """Read on to the end, some frames at a time.
+
+        Parameters
+        ----------
+        frames : int
+            Length of a block; the last one may be shorter.
+
+        Yields
+        ------
+        ndarray
+            float32 [n, channels], C-contiguous, n > 0. NaN and infinities have become 0.
+
+        Raises
+        ------
+        AudioError
+            If the decoder meets damage.
+        """
+        while True:
+            try:
+                with self._quiet():
+                    block: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                yield from self._go_on(self._done, frames, error.error_string.rstrip("."))
+                return
+            if len(block) == 0:
+                self._meet_end()
+                return
+            self._make_finite(block, self._done)
+            self._done += len(block)
+            yield block
+
+    def _quiet(self) -> AbstractContextManager[None]:
+        """Hold back what a decoder of MP3 says; others say nothing."""
+        return self._messages.hold() if self.format == "MP3" else nullcontext()
+
+    def _go_on(self, done: int, frames: int, reason: str) -> Iterator[np.ndarray]:
+        """Yield what follows where libsndfile fails. done: frames read before; reason: what it says."""
+        raise AudioError(reason)
+
+    def _meet_end(self) -> None:
+        """Compare what was read with what was promised."""
+
+    def close(self) -> None:
+        """Close the file; doing it twice is harmless."""
+        if self._file:
+            self._file.close()
+        self._messages.end(drop=self.warning is not None)
+
+
+class Reader(OpenFile):
     """A sound file, read once from start to end; a context manager.
 
     Raises UnknownFormatError if libsndfile cannot read it. Made by ``open_reader``.
@@ -65,19 +144,16 @@ class Reader(Source):
     """
 
     def __init__(self, path: Path, extent: Extent | None = None) -> None:
-        self.path = path
         self._excerpt: riff.Excerpt | None = None
-        self._file: Any = None
-        self._done = 0  # the frame that is read next
         self._from_pipe = (size := formats.readable_size(path)) is None
         self.seeks_exactly = not self._from_pipe
         wave, sound_bytes = (None, 0) if size is None else riff.measure(path, size)
         data = sound_data.find(path) if size is not None and wave is None else None
         known = riff.layout(wave) if wave else data.layout if data else None
         try:
-            self._file = file = _sequential(soundfile.SoundFile(_native(path)))
-            layout = (file.samplerate, file.channels, file.frames, file.format, file.subtype)
-            super().__init__(*layout, file.copy_metadata())
+            with silence():
+                file = _sequential(soundfile.SoundFile(_native(path)))
+            super().__init__(path, file)
         except (soundfile.LibsndfileError, TypeError):  # TypeError: the extension promises a headerless file
             if not known:
                 if data and data.declared:  # ffmpeg would read the first of two files
@@ -85,8 +161,7 @@ class Reader(Source):
                 how = "from a pipe" if size is None else ""
                 raise UnknownFormatError(f"{path} is not a sound file that can be read {how}".rstrip()) from None
             rate, channels, container, subtype = known  # libsndfile does not know all chunks
-            super().__init__(rate, channels, None, container, subtype)
-        self.path = path
+            super().__init__(path, None, (rate, channels, None, container, subtype))
         if wave and wave.declared > sound_bytes and wave.bytes_per_second:
             self.ends_early = early(sound_bytes / wave.bytes_per_second, wave.declared / wave.bytes_per_second)
         elif wave is None and self._file and (missing := sound_data.missing_bytes(self._file.extra_info)) is not None:
@@ -152,46 +227,18 @@ class Reader(Source):
         )
         self.frames = self._file.frames
 
-    def blocks(self, frames: int) -> Iterator[np.ndarray]:
-        """Read on to the end, some frames at a time.
-
-        Parameters
-        ----------
-        frames : int
-            Length of a block; the last one may be shorter.
-
-        Yields
-        ------
-        ndarray
-            float32 [n, channels], C-contiguous, n > 0. NaN and infinities have become 0.
-
-        Raises
-        ------
-        AudioError
-            If the decoder meets damage.
-        """
-        while True:
-            done = self._done
-            try:
-                block: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                yield from self._go_on(done, frames, error.error_string.rstrip("."))
-                return
-            if len(block) == 0:
-                if self._excerpt and done != self.frames and self._excerpt.is_whole():  # soundfile swallows exceptions
-                    raise AudioError(f"{self.path} cannot be read to its end")
-                if self.ends_early is None and self.frames is not None and done + self._slack < self.frames:
-                    self.ends_early = early(done / self.sample_rate, self.frames / self.sample_rate)
-                return
-            self._done += len(block)
-            self._make_finite(block, done)
-            yield block
+    def _meet_end(self) -> None:
+        if self._excerpt and self._done != self.frames and self._excerpt.is_whole():  # soundfile swallows exceptions
+            raise AudioError(f"{self.path} cannot be read to its end")
+        if self.ends_early is None and self.frames is not None and self._done + self._slack < self.frames:
+            self.ends_early = early(self._done / self.sample_rate, self.frames / self.sample_rate)
 
     def seek(self, frame: int) -> int:
         """Let ``blocks``, called anew, begin a second before a frame, or at the start; return where that is."""
         begin = max(0, min(frame, self._file.frames) - SEEK_LEAD_SECONDS * self.sample_rate)
         try:
-            self._file.seek(begin)
+            with silence():
+                self._file.seek(begin)
         except soundfile.LibsndfileError:  # some encodings lead only forward
             self._file.close()
             self._file, begin = _sequential(soundfile.SoundFile(_native(Path(self.path)))), 0
@@ -248,8 +295,7 @@ class Reader(Source):
 
     def close(self) -> None:
         """Close the file; doing it twice is harmless."""
-        if self._file:
-            self._file.close()
+        super().close()
         if self._excerpt:
             self._excerpt.close()
 
@@ -351,7 +397,7 @@ class Encoder:
         What is lost in the middle is noticed when it is written; at the end, encoders write without being asked.
         """
         try:
-            with soundfile.SoundFile(file) as found:
+            with silence(), soundfile.SoundFile(file) as found:
                 # an MP3 of small frames has no room for its true length and counts the encoder's padding
                 if found.frames < frames or (found.frames > frames and self._subtype not in PADDED):
                     return False

@@ -65,11 +65,12 @@ def _describe(path: str) -> dict[str, Any]:
         if not isinstance(reader.path, Path):
             raise AudioError(f"{path} is no file")
         beside, found = chunks.read(reader.path, reader.subtype), tags.read(reader.path)
+        container, encoding = _names(reader)
         text = reader.tags | {name: "; ".join(values) for name, values in found.text.items()}
         return {
             "file": path,
-            "container": reader.format,
-            "encoding": reader.subtype,
+            "container": container,
+            "encoding": encoding,
             "sample_rate": reader.sample_rate,
             "channels": reader.channels,
             "frames": reader.frames,
@@ -82,6 +83,14 @@ def _describe(path: str) -> dict[str, Any]:
             "tracks": _tracks(reader),
             "tags": text,
         }
+
+
+def _names(reader: Any) -> tuple[str, str]:
+    """Return container and encoding: by soundfile's names, or by ffmpeg's of what that reads."""
+    media = getattr(reader, "media", None)
+    if media is None:
+        return reader.format, reader.subtype
+    return media.container, media.audio[0].codec
 
 
 def _tracks(reader: Any) -> list[str]:

@@ -216,7 +216,7 @@ def _serve(pipe: connection.Connection, function: Function, context: Any) -> Non
     """Be a process of a pool."""
     if sys.platform == "win32":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="percepnet end", daemon=True).start()
     with suppress(EOFError, OSError):
         pipe.send((None, None))
         while True:
