@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from batch_files import EXAMPLE
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli import AudioError, denoise_file
@@ -36,6 +36,7 @@ def long_recording(tmp_path_factory):
     return path
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 50), max_size=10),
     first=st.integers(0, 120),
