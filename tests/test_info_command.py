@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def test_a_sound_file(sound):
     assert (found["seconds"], found["tags"]) == (0.5, {"title": "rain"})
 
 
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffmpeg")
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize(
     ("name", "codec", "expected"),
     [
