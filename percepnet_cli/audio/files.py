@@ -18,7 +18,8 @@ from percepnet_cli.audio import chunks, ffmpeg, formats, framing
 from percepnet_cli.audio.chained import ChainedReader
 from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder, TrackSound
 from percepnet_cli.audio.formats import Layout, Source
-from percepnet_cli.audio.sndfile import Encoder, Reader
+from percepnet_cli.audio.sndfile import Reader
+from percepnet_cli.audio.sndfile_encoder import Encoder
 from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES, ID3_SUFFIXES
 from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
