@@ -24,6 +24,7 @@ from percepnet_cli.compute.delay_line import DelayLine
 from percepnet_cli.compute.struct import Struct
 from percepnet_cli.export.image import WORD_BYTES, image_of
 from percepnet_cli.export.targets import TARGETS
+from percepnet_cli.network import dot_extern
 from percepnet_cli.network.modelfile import find_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -266,9 +267,9 @@ FORMS = """
 int x86_64_v3(void) { return has_x86_64_v3(); }
 int avx_vnni(void) { return has_avx_vnni(); }
 int avx512_vnni(void) { return has_avx512_vnni(); }
-product *const forms[] = {product_plain, product_avx2, product_avx_vnni, product_avx512_vnni};
-void multiply(int form, const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums) {
-    forms[form](weights, rows, columns, vector, sums);
+product *const forms[] = {product_sse2, product_avx2, product_avx_vnni, product_avx512_vnni};
+void run(int form, const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector, int32_t *sums) {
+    multiply(forms[form], weights, panels, columns, vector, sums);
 }
 """
 on_x86 = pytest.mark.skipif(
@@ -310,15 +311,19 @@ def test_every_form_of_the_product_is_exact(forms, form):
     rng = np.random.default_rng(form)
 
     def check(weights, vector):
-        # One number more, which has to stay
-        sums = np.full(len(weights) + 1, 77, np.int32)
-        places = [ctypes.c_void_p(array.ctypes.data) for array in (weights, vector, sums)]
-        rows, columns = map(ctypes.c_int64, weights.shape)
-        forms.multiply(form, places[0], rows, columns, places[1], places[2])
-        assert np.array_equal(sums[:-1], weights.astype(np.int64) @ vector) and sums[-1] == 77
+        # One number more, which has to stay, as has to what comes before the first
+        packed = dot_extern.pack(weights)
+        panels, columns = len(packed), len(vector)
+        sums = np.full(dot_extern.PANEL * panels + 2, 77, np.int32)
+        places = [ctypes.c_void_p(place) for place in (packed.ctypes.data, vector.ctypes.data, sums[1:].ctypes.data)]
+        forms.run(form, places[0], ctypes.c_int64(panels), ctypes.c_int64(columns), *places[1:])
+        rows = len(weights)
+        assert np.array_equal(sums[1 : 1 + rows], weights.astype(np.int64) @ vector)
+        assert not sums[1 + rows : -1].any() and sums[0] == sums[-1] == 77
 
-    # Rows and columns that fill no vector, and the largest products there are
-    for rows, columns in [(0, 5), (1, 1), (34, 63), (7, 64), (8, 65), (16, 96), (17, 31), (48, 640), (39, 1000)]:
+    # Rows that fill no panel, columns that fill no group or no four groups, and the largest products there are
+    shapes = [(0, 5), (1, 1), (34, 63), (7, 64), (8, 65), (16, 96), (17, 31), (48, 640), (49, 20), (145, 1002), (96, 4)]
+    for rows, columns in shapes:
         check(*(rng.integers(-128, 128, shape, np.int8) for shape in ((rows, columns), columns)))
         check(np.full((rows, columns), -128, np.int8), np.full(columns, -128, np.int8))
         check(np.full((rows, columns), 127, np.int8), np.full(columns, -128, np.int8))

@@ -14,7 +14,8 @@ from percepnet_cli.network.modelfile import Model
 
 STATIC = "libpercepnet.a"
 LADSPA = "percepnet_ladspa"
-SOURCES = ("percepnet.c", "percepnet.h", "cpu_x86.h", "ladspa.c", "ladspa_api.h", "product_x86.c", "product_arm.c")
+HEADERS = ("percepnet.h", "cpu_x86.h", "ladspa_api.h", "product.h")
+SOURCES = (*HEADERS, "percepnet.c", "ladspa.c", "product_x86.c", "product_arm.c")
 
 FIRST_ID, IDS = 0x800000, 0x800000
 """LADSPA knows plug-ins by numbers of 24 bits. Ours are not registered; the upper half is all but empty."""

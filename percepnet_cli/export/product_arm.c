@@ -1,69 +1,47 @@
 /* The 8-bit product of 64-bit ARM, in the fastest form that the CPU has: what network/dot_extern.py calls. */
 
+#include "product.h"
+
 #include <arm_neon.h>
-#include <stdint.h>
 
 #ifdef __linux__
 #include <sys/auxv.h>
 #endif
 
-enum { LANES = 16, ROWS = 8 };
+enum { LANES = 4, REGISTERS = PANEL / LANES, REGISTER_BYTES = GROUP * LANES };
 
-typedef void product(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums);
-
-static int32_t plain_row(const int8_t *weights, int64_t columns, const int8_t *vector) {
-    int32_t sum = 0;
-    for (int64_t column = 0; column < columns; column++) sum += weights[column] * vector[column];
-    return sum;
-}
-
-/* Eight rows are done: write the sums of their lanes, with the columns that fill no vector. */
-static inline void write_sums(const int32x4_t *v, const int8_t *weights, int64_t columns, const int8_t *vector,
-                              int64_t whole, int32_t *sums) {
-    for (int i = 0; i < ROWS; i++) {
-        sums[i] = vaddvq_s32(v[i]) + plain_row(weights + i * columns + whole, columns - whole, vector + whole);
-    }
-}
-
-static void product_rest(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums) {
-    for (int64_t row = 0; row < rows; row++) sums[row] = plain_row(weights + row * columns, columns, vector);
-}
-
-/* What every such CPU has: products of 16 bits, two neighbors added to a sum of 32. */
-static void product_neon(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums) {
-    int64_t whole = columns / LANES * LANES, row = 0;
-    for (; row + ROWS <= rows; row += ROWS, weights += ROWS * columns) {
-        int32x4_t v[ROWS];
-        for (int i = 0; i < ROWS; i++) v[i] = vdupq_n_s32(0);
-        for (int64_t column = 0; column < whole; column += LANES) {
-            int8x16_t activations = vld1q_s8(vector + column);
-            for (int i = 0; i < ROWS; i++) {
-                int8x16_t factor = vld1q_s8(weights + i * columns + column);
-                v[i] = vpadalq_s16(v[i], vmull_s8(vget_low_s8(factor), vget_low_s8(activations)));
-                v[i] = vpadalq_s16(v[i], vmull_high_s8(factor, activations));
+/* What every such CPU has: products of 16 bits, two neighbors added to a sum of 32. Two sums a row; both of two rows lie
+   together. */
+static void product_neon(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector, int32_t *sums) {
+    for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
+        int32x4_t low[REGISTERS], high[REGISTERS];
+        for (int i = 0; i < REGISTERS; i++) low[i] = high[i] = vdupq_n_s32(0);
+        for (int64_t column = 0; column < columns; column += GROUP, weights += GROUP_BYTES) {
+            int8x16_t activations = vreinterpretq_s8_s32(vdupq_n_s32(four(vector + column)));
+            for (int i = 0; i < REGISTERS; i++) {
+                int8x16_t factor = vld1q_s8(weights + REGISTER_BYTES * i);
+                low[i] = vpadalq_s16(low[i], vmull_s8(vget_low_s8(factor), vget_low_s8(activations)));
+                high[i] = vpadalq_s16(high[i], vmull_high_s8(factor, activations));
             }
         }
-        write_sums(v, weights, columns, vector, whole, sums + row);
+        for (int i = 0; i < REGISTERS; i++) vst1q_s32(sums + LANES * i, vpaddq_s32(low[i], high[i]));
     }
-    product_rest(weights, rows - row, columns, vector, sums + row);
 }
 
 /* sdot sums four products of bytes. */
-__attribute__((target("dotprod"))) static void product_dotprod(const int8_t *weights, int64_t rows, int64_t columns,
+__attribute__((target("dotprod"))) static void product_dotprod(const int8_t *weights, int64_t panels, int64_t columns,
                                                                const int8_t *vector, int32_t *sums) {
-    int64_t whole = columns / LANES * LANES, row = 0;
-    for (; row + ROWS <= rows; row += ROWS, weights += ROWS * columns) {
-        int32x4_t v[ROWS];
-        for (int i = 0; i < ROWS; i++) v[i] = vdupq_n_s32(0);
-        for (int64_t column = 0; column < whole; column += LANES) {
-            int8x16_t activations = vld1q_s8(vector + column);
-            for (int i = 0; i < ROWS; i++) {
-                v[i] = vdotq_s32(v[i], vld1q_s8(weights + i * columns + column), activations);
+    for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
+        int32x4_t v[REGISTERS];
+        for (int i = 0; i < REGISTERS; i++) v[i] = vdupq_n_s32(0);
+        for (int64_t column = 0; column < columns; column += GROUP, weights += GROUP_BYTES) {
+            int8x16_t activations = vreinterpretq_s8_s32(vdupq_n_s32(four(vector + column)));
+            for (int i = 0; i < REGISTERS; i++) {
+                v[i] = vdotq_s32(v[i], vld1q_s8(weights + REGISTER_BYTES * i), activations);
             }
         }
-        write_sums(v, weights, columns, vector, whole, sums + row);
+        for (int i = 0; i < REGISTERS; i++) vst1q_s32(sums + LANES * i, v[i]);
     }
-    product_rest(weights, rows - row, columns, vector, sums + row);
 }
 
 static int has_dotprod(void) {
@@ -74,11 +52,7 @@ static int has_dotprod(void) {
 #endif
 }
 
-void percepnet_matmul_int8(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vectors, int64_t hops,
-                           int32_t *sums, int64_t sums_per_hop) {
-    /* A stream brings one hop at a time */
-    product *chosen = has_dotprod() ? product_dotprod : product_neon;
-    for (int64_t hop = 0; hop < hops; hop++) {
-        chosen(weights, rows, columns, vectors + hop * columns, sums + hop * sums_per_hop);
-    }
+void percepnet_matmul_int8(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector,
+                           int32_t *sums) {
+    multiply(has_dotprod() ? product_dotprod : product_neon, weights, panels, columns, vector, sums);
 }

@@ -1,151 +1,139 @@
 /* The 8-bit product of 64-bit PCs, in the fastest form that the CPU has: what network/dot_extern.py calls. */
 
 #include "cpu_x86.h"
+#include "product.h"
 
 #include <immintrin.h>
 #include <stddef.h>
-#include <stdint.h>
 
-typedef void product(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums);
+/* --- What every such CPU has: bytes become numbers of 16 bits, and two neighbors' products are added at once. Twice as
+   many lanes as rows are one third of a panel here: more does not fit the registers. */
 
-static int32_t plain_row(const int8_t *weights, int64_t columns, const int8_t *vector) {
-    int32_t sum = 0;
-    for (int64_t column = 0; column < columns; column++) sum += weights[column] * vector[column];
-    return sum;
+enum { PART = 16, LANES = 4, SUMS = 2 * PART / LANES };
+
+static inline __m128i low_to_16_bits(__m128i bytes) { return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8); }
+
+static inline __m128i high_to_16_bits(__m128i bytes) { return _mm_srai_epi16(_mm_unpackhi_epi8(bytes, bytes), 8); }
+
+/* The sums of neighbors, of two vectors. */
+static inline __m128i add_neighbors(__m128i a, __m128i b) {
+    __m128 first = _mm_castsi128_ps(a), second = _mm_castsi128_ps(b);
+    __m128i even = _mm_castps_si128(_mm_shuffle_ps(first, second, 0x88));
+    __m128i odd = _mm_castps_si128(_mm_shuffle_ps(first, second, 0xdd));
+    return _mm_add_epi32(even, odd);
 }
 
-static void product_plain(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector, int32_t *sums) {
-    for (int64_t row = 0; row < rows; row++) sums[row] = plain_row(weights + row * columns, columns, vector);
+static void product_part(const int8_t *weights, int64_t columns, const int8_t *vector, int32_t *sums) {
+    __m128i v[SUMS];
+    for (int i = 0; i < SUMS; i++) v[i] = _mm_setzero_si128();
+    for (int64_t column = 0; column < columns; column += GROUP, weights += GROUP_BYTES) {
+        __m128i activations = low_to_16_bits(_mm_set1_epi32(four(vector + column)));
+        for (int i = 0; i < SUMS; i += 2) {
+            __m128i factor = _mm_loadu_si128((const void *)(weights + i / 2 * sizeof factor));
+            v[i] = _mm_add_epi32(v[i], _mm_madd_epi16(low_to_16_bits(factor), activations));
+            v[i + 1] = _mm_add_epi32(v[i + 1], _mm_madd_epi16(high_to_16_bits(factor), activations));
+        }
+    }
+    for (int i = 0; i < SUMS; i += 2) _mm_storeu_si128((void *)(sums + LANES * i / 2), add_neighbors(v[i], v[i + 1]));
 }
 
-/* --- 256 bits: eight rows at once share each activation that is read. What fills no vector goes the plain way. */
+static void product_sse2(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector, int32_t *sums) {
+    for (int64_t panel = 0; panel < panels; panel++, weights += PANEL * columns, sums += PANEL) {
+        for (int row = 0; row < PANEL; row += PART) product_part(weights + GROUP * row, columns, vector, sums + row);
+    }
+}
 
-enum { LANES_256 = 32, ROWS_256 = 8 };
+/* --- 256 bits: the same, a panel at once. */
+
+enum { LANES_256 = 8, SUMS_256 = 2 * PANEL / LANES_256, REGISTERS_256 = PANEL / LANES_256 };
 #define AVX2 __attribute__((target("avx2")))
 #define AVX_VNNI __attribute__((target("avx2,avxvnni")))
 
-/* Of each of eight vectors the sum of its lanes, in order. */
-AVX2 static inline __m256i sums_of_8(const __m256i *v) {
-    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
-}
-
-/* Eight rows are done: add the columns that fill no vector. */
-static inline void add_rest(const int8_t *weights, int64_t columns, const int8_t *vector, int64_t whole,
-                            int32_t *sums) {
-    if (whole == columns) return;
-    for (int i = 0; i < ROWS_256; i++) {
-        sums[i] += plain_row(weights + i * columns + whole, columns - whole, vector + whole);
-    }
-}
-
-/* Bytes become numbers of 16 bits; two neighbors' products are added at once, which a 32-bit sum takes. */
-AVX2 static void product_avx2(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector,
+AVX2 static void product_avx2(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector,
                               int32_t *sums) {
-    int64_t whole = columns / LANES_256 * LANES_256, row = 0;
-    for (; row + ROWS_256 <= rows; row += ROWS_256, weights += ROWS_256 * columns) {
-        __m256i v[ROWS_256];
-        for (int i = 0; i < ROWS_256; i++) v[i] = _mm256_setzero_si256();
-        for (int64_t column = 0; column < whole; column += LANES_256) {
-            const __m128i *activations = (const void *)(vector + column);
-            __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128(activations));
-            __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128(activations + 1));
-            for (int i = 0; i < ROWS_256; i++) {
-                const __m128i *place = (const void *)(weights + i * columns + column);
-                __m256i first = _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(place)), low);
-                __m256i second = _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(place + 1)), high);
-                v[i] = _mm256_add_epi32(v[i], _mm256_add_epi32(first, second));
+    for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
+        __m256i v[SUMS_256];
+        for (int i = 0; i < SUMS_256; i++) v[i] = _mm256_setzero_si256();
+        for (int64_t column = 0; column < columns; column += GROUP, weights += GROUP_BYTES) {
+            __m256i activations = _mm256_cvtepi8_epi16(_mm_set1_epi32(four(vector + column)));
+            for (int i = 0; i < SUMS_256; i++) {
+                __m256i factor = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(weights + 16 * i)));
+                v[i] = _mm256_add_epi32(v[i], _mm256_madd_epi16(factor, activations));
             }
         }
-        _mm256_storeu_si256((void *)(sums + row), sums_of_8(v));
-        add_rest(weights, columns, vector, whole, sums + row);
+
+        /* Neighbors are added within halves of registers, so quarters have to change places */
+        for (int i = 0; i < SUMS_256; i += 2) {
+            __m256i added = _mm256_permute4x64_epi64(_mm256_hadd_epi32(v[i], v[i + 1]), 0xd8);
+            _mm256_storeu_si256((void *)(sums + LANES_256 * i / 2), added);
+        }
     }
-    product_plain(weights, rows - row, columns, vector, sums + row);
 }
 
-/* vpdpbusd sums four products of bytes. Its first factor has no sign, so weights get 128 more, which is the same as
+/* --- vpdpbusd sums four products of bytes. Its first factor has no sign, so weights get 128 more, which is the same as
    their highest bit turned over; 128 times the sum of the activations is taken off at the end. */
-AVX_VNNI static void product_avx_vnni(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector,
-                                      int32_t *sums) {
-    const __m256i turn = _mm256_set1_epi8((char)0x80);
-    int64_t whole = columns / LANES_256 * LANES_256, row = 0;
-    int32_t extra = 0;
-    for (int64_t column = 0; column < whole; column++) extra += 128 * vector[column];
 
-    for (; row + ROWS_256 <= rows; row += ROWS_256, weights += ROWS_256 * columns) {
-        __m256i v[ROWS_256];
-        for (int i = 0; i < ROWS_256; i++) v[i] = _mm256_setzero_si256();
-        for (int64_t column = 0; column < whole; column += LANES_256) {
-            __m256i activations = _mm256_loadu_si256((const void *)(vector + column));
-            for (int i = 0; i < ROWS_256; i++) {
-                __m256i factor = _mm256_loadu_si256((const void *)(weights + i * columns + column));
+static inline int32_t too_much(int64_t columns, const int8_t *vector) {
+    int32_t sum = 0;
+    for (int64_t column = 0; column < columns; column++) sum += vector[column];
+    return 128 * sum;
+}
+
+AVX_VNNI static void product_avx_vnni(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector,
+                                      int32_t *sums) {
+    const __m256i turn = _mm256_set1_epi8((char)0x80), extra = _mm256_set1_epi32(too_much(columns, vector));
+    for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
+        __m256i v[REGISTERS_256];
+        for (int i = 0; i < REGISTERS_256; i++) v[i] = _mm256_setzero_si256();
+        for (int64_t column = 0; column < columns; column += GROUP, weights += GROUP_BYTES) {
+            __m256i activations = _mm256_set1_epi32(four(vector + column));
+            for (int i = 0; i < REGISTERS_256; i++) {
+                __m256i factor = _mm256_loadu_si256((const void *)(weights + 32 * i));
                 v[i] = _mm256_dpbusd_avx_epi32(v[i], _mm256_xor_si256(factor, turn), activations);
             }
         }
-        _mm256_storeu_si256((void *)(sums + row), _mm256_sub_epi32(sums_of_8(v), _mm256_set1_epi32(extra)));
-        add_rest(weights, columns, vector, whole, sums + row);
+        for (int i = 0; i < REGISTERS_256; i++) {
+            _mm256_storeu_si256((void *)(sums + LANES_256 * i), _mm256_sub_epi32(v[i], extra));
+        }
     }
-    product_plain(weights, rows - row, columns, vector, sums + row);
 }
 
-/* --- 512 bits: the same with sixteen rows, and with masks, so that what fills no vector is as fast. */
+/* --- The same in 512 bits. A panel has only three sums here: four groups of columns have sums of their own, so that the
+   CPU need not wait for one product before it begins the next. */
 
-enum { LANES_512 = 64, ROWS_512 = 16 };
+enum { LANES_512 = 16, REGISTERS_512 = PANEL / LANES_512, UNROLLED = 4 };
 #define AVX512_VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
 
-/* Of each of sixteen vectors the sum of its lanes, in order. */
-AVX512_VNNI static inline __m512i sums_of_16(__m512i *v) {
-    for (int i = 0; i < ROWS_512; i += 4) {
-        __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(v[i], v[i + 1]), _mm512_unpackhi_epi32(v[i], v[i + 1]));
-        __m512i cd =
-            _mm512_add_epi32(_mm512_unpacklo_epi32(v[i + 2], v[i + 3]), _mm512_unpackhi_epi32(v[i + 2], v[i + 3]));
-        v[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+AVX512_VNNI static inline void add_group(__m512i *v, const int8_t *weights, int32_t activations) {
+    const __m512i turn = _mm512_set1_epi8((char)0x80);
+    for (int i = 0; i < REGISTERS_512; i++) {
+        __m512i factor = _mm512_xor_si512(_mm512_loadu_si512(weights + 64 * i), turn);
+        v[i] = _mm512_dpbusd_epi32(v[i], factor, _mm512_set1_epi32(activations));
     }
-
-    /* Each quarter of v[0], v[4], v[8] and v[12] now holds parts of four sums: add the quarters of each */
-    __m512i low = _mm512_add_epi32(_mm512_shuffle_i32x4(v[0], v[4], 0x88), _mm512_shuffle_i32x4(v[0], v[4], 0xdd));
-    __m512i high = _mm512_add_epi32(_mm512_shuffle_i32x4(v[8], v[12], 0x88), _mm512_shuffle_i32x4(v[8], v[12], 0xdd));
-    return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
-AVX512_VNNI static void product_avx512_vnni(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vector,
-                                            int32_t *sums) {
-    const __m512i turn = _mm512_set1_epi8((char)0x80);
-    int64_t whole = columns / LANES_512 * LANES_512, row = 0;
-    __mmask64 rest = ((__mmask64)1 << (columns - whole)) - 1;
-    int32_t extra = 0;
-    for (int64_t column = 0; column < columns; column++) extra += 128 * vector[column];
+AVX512_VNNI static void product_avx512_vnni(const int8_t *weights, int64_t panels, int64_t columns,
+                                            const int8_t *vector, int32_t *sums) {
+    const __m512i extra = _mm512_set1_epi32(too_much(columns, vector));
+    int64_t unrolled = columns / (UNROLLED * GROUP) * (UNROLLED * GROUP);
+    for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
+        __m512i v[UNROLLED][REGISTERS_512];
+        for (int i = 0; i < UNROLLED * REGISTERS_512; i++) v[i / REGISTERS_512][i % REGISTERS_512] = _mm512_setzero_si512();
 
-    for (; row + ROWS_512 <= rows; row += ROWS_512, weights += ROWS_512 * columns) {
-        __m512i v[ROWS_512];
-        for (int i = 0; i < ROWS_512; i++) v[i] = _mm512_setzero_si512();
-        for (int64_t column = 0; column < whole; column += LANES_512) {
-            __m512i activations = _mm512_loadu_si512(vector + column);
-            for (int i = 0; i < ROWS_512; i++) {
-                __m512i factor = _mm512_loadu_si512(weights + i * columns + column);
-                v[i] = _mm512_dpbusd_epi32(v[i], _mm512_xor_si512(factor, turn), activations);
+        int64_t column = 0;
+        while (column < unrolled) {
+            for (int i = 0; i < UNROLLED; i++, column += GROUP, weights += GROUP_BYTES) {
+                add_group(v[i], weights, four(vector + column));
             }
         }
-        if (rest != 0) {
-            __m512i activations = _mm512_maskz_loadu_epi8(rest, vector + whole);
-            for (int i = 0; i < ROWS_512; i++) {
-                __m512i factor = _mm512_maskz_loadu_epi8(rest, weights + i * columns + whole);
-                v[i] = _mm512_dpbusd_epi32(v[i], _mm512_xor_si512(factor, turn), activations);
-            }
+        for (; column < columns; column += GROUP, weights += GROUP_BYTES) {
+            add_group(v[0], weights, four(vector + column));
         }
-        _mm512_storeu_si512(sums + row, _mm512_sub_epi32(sums_of_16(v), _mm512_set1_epi32(extra)));
-    }
 
-    for (; row < rows; row++, weights += columns) {
-        __m512i factor = _mm512_maskz_loadu_epi8(rest, weights + whole);
-        __m512i activations = _mm512_maskz_loadu_epi8(rest, vector + whole);
-        __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(factor, turn), activations);
-        for (int64_t column = 0; column < whole; column += LANES_512) {
-            factor = _mm512_xor_si512(_mm512_loadu_si512(weights + column), turn);
-            sum = _mm512_dpbusd_epi32(sum, factor, _mm512_loadu_si512(vector + column));
+        for (int i = 0; i < REGISTERS_512; i++) {
+            __m512i all = _mm512_add_epi32(_mm512_add_epi32(v[0][i], v[1][i]), _mm512_add_epi32(v[2][i], v[3][i]));
+            _mm512_storeu_si512(sums + LANES_512 * i, _mm512_sub_epi32(all, extra));
         }
-        sums[row] = _mm512_reduce_add_epi32(sum) - extra;
     }
 }
 
@@ -158,17 +146,13 @@ static product *fastest(void) {
         known = has_avx512_vnni() ? product_avx512_vnni
                 : has_avx_vnni()  ? product_avx_vnni
                 : has_x86_64_v3() ? product_avx2
-                                  : product_plain;
+                                  : product_sse2;
         __atomic_store_n(&chosen, known, __ATOMIC_RELAXED);
     }
     return known;
 }
 
-void percepnet_matmul_int8(const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vectors, int64_t hops,
-                           int32_t *sums, int64_t sums_per_hop) {
-    /* A stream brings one hop at a time */
-    product *chosen = fastest();
-    for (int64_t hop = 0; hop < hops; hop++) {
-        chosen(weights, rows, columns, vectors + hop * columns, sums + hop * sums_per_hop);
-    }
+void percepnet_matmul_int8(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector,
+                           int32_t *sums) {
+    multiply(fastest(), weights, panels, columns, vector, sums);
 }

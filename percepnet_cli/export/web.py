@@ -17,7 +17,7 @@ BROWSER = CPU("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint,+
 
 WASM = "percepnet.wasm"
 SCRIPTS = ("index.js", "index.d.ts", "stream.js", "worklet.js", "package.json", "README.md")
-SOURCES = ("percepnet.c", "percepnet.h", "product_wasm.c", "freestanding.c")
+SOURCES = ("percepnet.c", "percepnet.h", "product.h", "product_wasm.c", "freestanding.c")
 
 STACK_BYTES = 1 << 20
 EXPORTED = (

@@ -44,10 +44,10 @@ if isa() == "portable":
     pack, matmul_int8 = plain_pack, plain_matmul_int8
     PANEL = 1
 elif isa() == "extern":
-    from percepnet_cli.network.dot_extern import extern_matmul_int8
+    from percepnet_cli.network import dot_extern
 
-    pack, matmul_int8 = plain_pack, extern_matmul_int8
-    PANEL = 1
+    pack, matmul_int8 = dot_extern.pack, dot_extern.extern_matmul_int8
+    PANEL = dot_extern.PANEL
 else:
     pack, matmul_int8 = dot_tiles.pack, dot_tiles.matmul_int8
     PANEL = dot_tiles.PANEL

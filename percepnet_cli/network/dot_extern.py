@@ -17,31 +17,40 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from percepnet_cli.compute.jit import kernel
+from percepnet_cli.network import dot_tiles
 
 SYMBOL = "percepnet_matmul_int8"
-"""void (const int8_t *weights, int64_t rows, int64_t columns, const int8_t *vectors, int64_t hops, int32_t *sums,
-int64_t sums_per_hop)"""
+"""void (const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector, int32_t *sums)"""
+
+LAYOUT = dot_tiles.Instruction(SYMBOL, lanes=16, takes_bytes=True, offset=0, wide_hops=1)
+"""One for all machines: what the longest registers want suits shorter ones, too."""
+PANEL = dot_tiles.REGISTERS * LAYOUT.lanes
+"""Rows of a panel: ``PANEL`` of ``export/product.h``."""
 
 # numba wants to know an address before it compiles calls of a function: any that is there
 llvm.add_symbol(SYMBOL, ctypes.cast(ctypes.pythonapi.Py_GetVersion, ctypes.c_void_p).value)
 
 
-def _matmul_int8(typingctx: Any, weights: Any, vectors: Any, out: Any) -> Any:
+def pack(weights: np.ndarray) -> np.ndarray:
+    """Lay a matrix out in panels: int8 [rows, columns] to bytes [panels, groups of columns, 48, 4]."""
+    return dot_tiles.pack(weights, LAYOUT)
+
+
+def _matmul_int8(typingctx: Any, weights: Any, vector: Any, sums: Any) -> Any:
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        matrix, inputs, sums = (
+        packed, inputs, out = (
             context.make_array(kind)(context, builder, argument)
             for kind, argument in zip(signature.args, arguments, strict=True)
         )
-        rows, columns = cgutils.unpack_tuple(builder, matrix.shape)
-        hops, _ = cgutils.unpack_tuple(builder, inputs.shape)
-        _, sums_per_hop = cgutils.unpack_tuple(builder, sums.shape)
+        panels = cgutils.unpack_tuple(builder, packed.shape)[0]
+        (columns,) = cgutils.unpack_tuple(builder, inputs.shape)
 
-        values = [matrix.data, rows, columns, inputs.data, hops, sums.data, sums_per_hop]
+        values = [packed.data, panels, columns, inputs.data, out.data]
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         builder.call(cgutils.get_or_insert_function(builder.module, kind, SYMBOL), values)
         return context.get_dummy_value()
 
-    return types.void(weights, vectors, out), codegen
+    return types.void(weights, vector, sums), codegen
 
 
 _call = intrinsic(_matmul_int8)
@@ -49,5 +58,7 @@ _call = intrinsic(_matmul_int8)
 
 @kernel
 def extern_matmul_int8(weights: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
-    """Do what ``dot.plain_matmul_int8`` does, with the same arguments."""
-    _call(weights, vectors, out)
+    """Do what ``dot_tiles.matmul_int8`` does. weights: as ``pack`` returns; the other arguments are the same."""
+    # A stream, which is all that is exported, brings one hop at a time: no weight is read twice
+    for hop in range(vectors.shape[0]):
+        _call(weights, vectors[hop], out[hop])
