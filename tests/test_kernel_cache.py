@@ -221,14 +221,13 @@ def test_a_folder_of_another_user_is_not_used(tmp_path):
 def test_instead_of_a_refused_folder_a_private_one_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("PERCEPNET_CACHE_DIR", str(tmp_path / "shared"))
     monkeypatch.setattr(kernel_cache.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(jit, "_source_hash", lambda: "hash")
     (tmp_path / "shared" / "hash").mkdir(parents=True)
     (tmp_path / "shared" / "hash").chmod(0o777)
     with pytest.warns(RuntimeWarning, match="others can write there"):
-        folder = jit._cache_dir()
+        folder = jit.kept_folder("hash")
     assert folder == tmp_path / f"percepnet-{os.geteuid()}" / "hash" and folder.stat().st_mode & 0o777 == 0o700
 
     folder.parent.chmod(0o777)
     kernel_cache._warned.clear()
     with pytest.warns(RuntimeWarning, match="every run compiles anew"):
-        assert jit._cache_dir() is None
+        assert jit.kept_folder("hash") is None

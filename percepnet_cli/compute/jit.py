@@ -56,9 +56,9 @@ def _cache_root() -> Path:
     return base / "percepnet"
 
 
-def _cache_dir() -> Path | None:
-    """Return this user's own folder of compiled kernels, or None where none can be kept; warn if so."""
-    root, name = None, _source_hash()
+def kept_folder(name: str) -> Path | None:
+    """Return this user's own folder of that name for compiled code, or None where none can be kept; warn if so."""
+    root = None
     try:
         root = _cache_root()
         if folder := private_folder(root / name):
@@ -83,7 +83,7 @@ def _replacement(name: str) -> Path | None:
     return None if root is None else private_folder(root / name)
 
 
-CACHE_DIR = _cache_dir()
+CACHE_DIR = kept_folder(_source_hash())
 """Folder of the compiled kernels, or None if they cannot be kept."""
 
 
@@ -109,6 +109,11 @@ def kernel(function: Function) -> Function:
     compiled = njit(nogil=True, error_model="numpy")(function)
     _keep(compiled, function)
     return compiled
+
+
+def compiled_anew(compiled: Any) -> Any:
+    """Return what ``kernel`` made, not compiled yet and not kept: what comes from the disk has no LLVM text any more."""
+    return njit(nogil=True, error_model="numpy")(compiled.py_func)
 
 
 def fast_kernel(function: Function) -> Function:

@@ -15,18 +15,22 @@ from percepnet_cli.network.modelfile import Model
 STATIC = "libpercepnet.a"
 LADSPA = "percepnet_ladspa"
 HEADERS = ("percepnet.h", "cpu_x86.h", "ladspa_api.h", "product.h")
-SOURCES = (*HEADERS, "percepnet.c", "ladspa.c", "product_x86.c", "product_arm.c")
+SOURCES = (*HEADERS, "percepnet.c", "ladspa.c", "product_x86.c", "product_arm.c", "windows.c")
 
 FIRST_ID, IDS = 0x800000, 0x800000
 """LADSPA knows plug-ins by numbers of 24 bits. Ours are not registered; the upper half is all but empty."""
 
 
+def _shared(kind: str, target: str) -> str:
+    """Return the name of what programs load."""
+    shared = TARGETS[target].shared
+    return LADSPA + Path(shared).suffix if kind == "ladspa" else shared
+
+
 def results(kind: str, target: str) -> list[str]:
     """Return the names of the files that ``build`` makes."""
-    shared = TARGETS[target].shared
-    if kind == "ladspa":
-        return [LADSPA + Path(shared).suffix]
-    return ["percepnet.h", shared, STATIC]
+    shared = _shared(kind, target)
+    return [shared] if kind == "ladspa" else ["percepnet.h", shared, STATIC]
 
 
 def build(kind: str, folder: Path, name: str, target: str) -> None:
@@ -66,17 +70,21 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
                 (work / f"{suffix}.o").write_bytes(content)
                 objects.append(f"{suffix}.o")
 
-        # zig compiles the C part and links
-        common = ["-target", chosen.zig, "-O2", "-fPIC", "-fvisibility=hidden"]
-        common += ["-DPERCEPNET_FAST"] if chosen.fast is not None else []
-        if kind == "ladspa":
-            sources = [*_ladspa_settings(model), "percepnet.c", "ladspa.c", chosen.product]
-            zig(work, "cc", *common, *sources, "-shared", "-s", *objects, "-o", *results(kind, target))
-        else:
-            for source, compiled in (("percepnet.c", "shim.o"), (chosen.product, "product.o")):
-                zig(work, "cc", *common, "-c", source, "-o", compiled)
-                objects.append(compiled)
-            zig(work, "cc", *common, "-shared", "-s", *objects, "-o", chosen.shared)
+        # zig compiles the C parts and links
+        options = ["-target", chosen.zig, "-O2", "-fPIC", "-fvisibility=hidden"]
+        options += ["-DPERCEPNET_FAST"] if chosen.fast is not None else []
+        options += _ladspa_settings(model) if kind == "ladspa" else []
+
+        def compiled(*sources: str) -> list[str]:
+            for source in sources:
+                zig(work, "cc", *options, "-c", source, "-o", f"{source}.o")
+            return [f"{source}.o" for source in sources]
+
+        objects += compiled("percepnet.c", chosen.product)
+        outermost = compiled(*chosen.entry, *(["ladspa.c"] if kind == "ladspa" else []))
+        linked = [*objects, *outermost, *chosen.libraries, "-o", _shared(kind, target)]
+        zig(work, "cc", "-target", chosen.zig, "-shared", "-s", *linked)
+        if kind == "c":
             zig(work, "ar", "rcs", STATIC, *objects)
 
         deliver(work, folder, results(kind, target))

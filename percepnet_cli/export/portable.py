@@ -46,9 +46,9 @@ class Portable(NamedTuple):
 def portable(folder: Path, model: str) -> Portable:
     """Return the texts for a model, by its name or file.
 
-    folder: for the process's files, compiled kernels among them. Raises KernelError if numba cannot do it.
+    folder: for the process's files. Raises KernelError if numba cannot do it.
     """
-    environment = os.environ | ENVIRONMENT | {"PERCEPNET_CACHE_DIR": str(folder / "kernels")}
+    environment = os.environ | ENVIRONMENT
     command = [sys.executable, "-m", __name__, model, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
@@ -65,6 +65,7 @@ def main(name: str, folder: Path) -> None:
     """Write the texts to files, and to standard output each function's name and that in its text."""
     from numba import types
 
+    from percepnet_cli.compute.jit import compiled_anew
     from percepnet_cli.export.image import image_of
     from percepnet_cli.export.native import image_text
     from percepnet_cli.export.pair import process_pair
@@ -79,7 +80,8 @@ def main(name: str, folder: Path) -> None:
 
     settings = (types.int64, types.boolean, types.float32)
     functions: list[tuple[Any, int]] = [(process, 1), (process_pair, 2)]
-    for dispatcher, channels in functions:
+    for function, channels in functions:
+        dispatcher = compiled_anew(function)
         dispatcher.compile((*[path._numba_type_] * channels, *settings))
         (compiled,) = dispatcher.overloads.values()
         (folder / f"{dispatcher.__name__}.ll").write_text(compiled.library.get_llvm_str(), "utf-8")

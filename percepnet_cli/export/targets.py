@@ -27,6 +27,10 @@ class Target(NamedTuple):
     """C source of the 8-bit product."""
     shared: str
     """Name of the shared library."""
+    entry: tuple[str, ...] = ()
+    """C sources that a shared library begins with where the C library's own beginning is left out."""
+    libraries: tuple[str, ...] = ("-lm",)
+    """What a shared library needs of the system: options of the linker."""
 
 
 TARGETS = {
@@ -53,6 +57,9 @@ TARGETS = {
         CPU("x86-64-v3", ""),
         "product_x86.c",
         "percepnet.dll",
+        ("windows.c",),
+        # zig would compile all of MinGW, a minute's work, to begin a library that needs no beginning
+        ("-nostdlib", *(f"-lapi-ms-win-crt-{part}-l1-1-0" for part in ("heap", "math", "private", "string"))),
     ),
     "aarch64-macos": Target(
         "aarch64-macos",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+from percepnet_cli.compute.jit import kept_folder
 from percepnet_cli.errors import ExtraError, KernelError, ModelError
 from percepnet_cli.extras import missing, sentence
 from percepnet_cli.network.modelfile import Model, load_model
@@ -47,8 +48,12 @@ def workshop(sources: Iterable[str]) -> Iterator[Path]:
 
 
 def zig(work: Path, *arguments: str) -> None:
-    """Run zig in a folder, with its caches there. Raises KernelError with its own words if it fails."""
-    caches = {"ZIG_LOCAL_CACHE_DIR": str(work / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(work / "zig")}
+    """Run zig in a folder. Raises KernelError with its own words if it fails.
+
+    What it makes of a system's libraries is kept for the next export, beside the compiled kernels.
+    """
+    kept = str(kept_folder("zig") or work / "zig")
+    caches = {"ZIG_LOCAL_CACHE_DIR": str(work / "zig"), "ZIG_GLOBAL_CACHE_DIR": kept}
     done = subprocess.run(
         [sys.executable, "-m", "ziglang", *arguments],
         cwd=work,
