@@ -112,7 +112,7 @@ def kernel(function: Function) -> Function:
 
 
 def compiled_anew(compiled: Any) -> Any:
-    """Return what ``kernel`` made, not compiled yet and not kept: what comes from the disk has no LLVM text any more."""
+    """Return a kernel anew, neither compiled nor kept: what comes from the disk has no LLVM text any more."""
     return njit(nogil=True, error_model="numpy")(compiled.py_func)
 
 
