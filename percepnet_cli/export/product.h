@@ -1,4 +1,4 @@
-/* The 8-bit product, and what all kinds of CPU share of it: a matrix of weights times a vector of activations, in 32 bits.
+/* The 8-bit product, and what all kinds of CPU share of it: weights times a vector of activations, in 32 bits.
 
    Weights come as network/dot_extern.py packs them: a panel is 48 rows, filled up with zeros, and keeps four columns of
    all of its rows together. So weights are read from the first to the last, four activations in all lanes of a register

@@ -10,8 +10,8 @@
 
 enum { LANES = 4, REGISTERS = PANEL / LANES, REGISTER_BYTES = GROUP * LANES };
 
-/* What every such CPU has: products of 16 bits, two neighbors added to a sum of 32. Two sums a row; both of two rows lie
-   together. */
+/* What every such CPU has: products of 16 bits, two neighbors added to a sum of 32. So a row has two sums; those
+   of two rows lie side by side. */
 static void product_neon(const int8_t *weights, int64_t panels, int64_t columns, const int8_t *vector, int32_t *sums) {
     for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
         int32x4_t low[REGISTERS], high[REGISTERS];

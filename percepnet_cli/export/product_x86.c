@@ -98,8 +98,8 @@ AVX_VNNI static void product_avx_vnni(const int8_t *weights, int64_t panels, int
     }
 }
 
-/* --- The same in 512 bits. A panel has only three sums here: four groups of columns have sums of their own, so that the
-   CPU need not wait for one product before it begins the next. */
+/* --- The same in 512 bits. A panel has only three sums here: four groups of columns have sums of their own, so that
+   the CPU need not wait for one product before it begins the next. */
 
 enum { LANES_512 = 16, REGISTERS_512 = PANEL / LANES_512, UNROLLED = 4 };
 #define AVX512_VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
@@ -118,7 +118,7 @@ AVX512_VNNI static void product_avx512_vnni(const int8_t *weights, int64_t panel
     int64_t unrolled = columns / (UNROLLED * GROUP) * (UNROLLED * GROUP);
     for (int64_t panel = 0; panel < panels; panel++, sums += PANEL) {
         __m512i v[UNROLLED][REGISTERS_512];
-        for (int i = 0; i < UNROLLED * REGISTERS_512; i++) v[i / REGISTERS_512][i % REGISTERS_512] = _mm512_setzero_si512();
+        memset(v, 0, sizeof v);
 
         int64_t column = 0;
         while (column < unrolled) {

@@ -9,8 +9,8 @@ int DllMainCRTStartup(void *module, unsigned long reason, void *reserved) {
     return 1;
 }
 
-/* Functions with more than a page of variables call this first, with their size in rax. The stack grows page by page: each
-   has to be touched before the next. All registers stay as they are. */
+/* Functions with more than a page of variables call this first, with their size in rax. The stack grows page by page:
+   each has to be touched before the next. All registers stay as they are. */
 __attribute__((naked)) void ___chkstk_ms(void) {
     __asm__("pushq %rcx\n"
             "pushq %rax\n"
