@@ -65,9 +65,12 @@ def back_to_back(library: Path, model: str, hops: np.ndarray) -> tuple[float, fl
     path = SignalPath(State(load_model(model), 1), 1)
     dry = np.float32(0)
 
+    # A C program has addresses at hand
+    places = [ctypes.c_void_p(hop.ctypes.data) for hop in hops]
+
     def in_c() -> None:
-        for hop in hops:
-            c.percepnet_process(stream, ctypes.c_void_p(hop.ctypes.data), to, size)
+        for place in places:
+            c.percepnet_process(stream, place, to, size)
 
     def in_python() -> None:
         for hop in hops:
