@@ -24,6 +24,7 @@ from percepnet_cli.compute.delay_line import DelayLine
 from percepnet_cli.compute.struct import Struct
 from percepnet_cli.export.image import WORD_BYTES, image_of
 from percepnet_cli.export.targets import TARGETS
+from percepnet_cli.export.workshop import zig
 from percepnet_cli.network import dot_extern
 from percepnet_cli.network.modelfile import find_model
 
@@ -327,6 +328,60 @@ def test_every_form_of_the_product_is_exact(forms, form):
         check(*(rng.integers(-128, 128, shape, np.int8) for shape in ((rows, columns), columns)))
         check(np.full((rows, columns), -128, np.int8), np.full(columns, -128, np.int8))
         check(np.full((rows, columns), 127, np.int8), np.full(columns, -128, np.int8))
+
+
+PROBE = r"""
+#define _DEFAULT_SOURCE
+#include "windows.c"
+#include <stdlib.h>
+#include <sys/mman.h>
+enum { PAGE = 4096, PAGES = 32 };
+int main(int count, char **arguments) {
+    /* A stack of which no page was touched yet, but the one that the call itself takes */
+    unsigned long size = strtoul(arguments[count - 1], NULL, 10), kept = 0, rcx = 0;
+    unsigned char there[PAGES], *stack = mmap(NULL, PAGES * PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(stack, PAGES * PAGE, MADV_NOHUGEPAGE);
+    __asm__ volatile("movq %%rsp, %%rbx\n movq %2, %%rsp\n movq %3, %%rax\n movq $77, %%rcx\n"
+                     "call ___chkstk_ms\n movq %%rbx, %%rsp\n movq %%rax, %0\n movq %%rcx, %1\n"
+                     : "=&r"(kept), "=&r"(rcx)
+                     : "r"(stack + PAGES * PAGE), "r"(size)
+                     : "rax", "rbx", "rcx", "memory", "cc");
+    if (kept != size || rcx != 77 || mincore(stack, PAGES * PAGE, there) != 0) return 255;
+    int touched = 0;
+    for (int page = PAGES - 1; page >= 0 && (there[page] & 1); page--) touched++;
+    return touched;
+}
+"""
+
+
+@needs_zig
+@on_x86
+def test_a_windows_library_touches_each_page_of_its_stack(tmp_path):
+    (tmp_path / "probe.c").write_text(PROBE)
+    options = ["-target", TARGETS["x86_64-linux"].zig, "-O1", "-w", "-I", ROOT / "percepnet_cli/export"]
+    command = [sys.executable, "-m", "ziglang", "cc", *map(str, options), "probe.c", "-o", "probe"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=600)
+    for size, pages in [(1, 1), (4096, 1), (4097, 2), (40000, 10), (28 * 4096, 28)]:
+        assert subprocess.run([tmp_path / "probe", str(size)]).returncode == pages
+
+
+@needs_zig
+def test_what_zig_makes_of_a_system_is_kept_for_the_next_export(tmp_path, monkeypatch):
+    monkeypatch.setenv("PERCEPNET_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "one.c").write_text("int one(void) { return 1; }")
+    command = [
+        "cc",
+        "-target",
+        "x86_64-windows-gnu",
+        "-nostdlib",
+        "-shared",
+        "one.c",
+        *TARGETS["x86_64-windows"].libraries,
+    ]
+    (tmp_path / "windows.c").write_bytes((ROOT / "percepnet_cli/export/windows.c").read_bytes())
+    zig(tmp_path, *command, "windows.c", "-o", "one.dll")
+    kept = [path for path in (tmp_path / "cache/zig").rglob("*") if path.is_file()]
+    assert any("api-ms-win-crt-heap" in path.name for path in kept), kept
 
 
 def lines_of(*command):
