@@ -20,7 +20,7 @@ from percepnet_cli.audio.ffmpeg_encoder import FfmpegEncoder, TrackSound
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.audio.sndfile import Reader
 from percepnet_cli.audio.sndfile_encoder import Encoder
-from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES, ID3_SUFFIXES
+from percepnet_cli.audio.suffixes import FFMPEG_SUFFIXES, FREEFORM_SUFFIXES, ID3_SUFFIXES
 from percepnet_cli.audio.wav import CONTAINERS, WavEncoder
 from percepnet_cli.errors import AudioError, UnknownFormatError
 from percepnet_cli.storage.atomic import PendingFile
@@ -126,6 +126,7 @@ class Writer:
     ) -> None:
         self.left_out: list[str] = []
         self._tags: Tags | None = None
+        self._offered: Tags | None = None  # what something else writes
         self._kept: chunks.Kept | None = None
         self._wanted: set[str] = set()  # names of tags that may not fit
         self.path = path
@@ -191,6 +192,7 @@ class Writer:
     def _take_names(self) -> set[str]:
         """Return the names of the tags, which something else writes."""
         found, self._tags = self._tags, None
+        self._offered = found
         return found.names() if found is not None else set()
 
     def _as_chunks(self, like: Layout) -> chunks.Kept:
@@ -245,7 +247,7 @@ class Writer:
             self._encoder.finish()
             if self._wanted and not isinstance(self._encoder, WavEncoder):
                 with self._pending.open() as file:
-                    self.left_out += sorted(self._wanted - self._encoder.tag_names(file))
+                    self.left_out += sorted(self._missing_tags(self._encoder, file))
             if self._kept is not None:
                 with self._pending.open() as file:
                     chunks.append_aiff(file, self._kept)
@@ -267,6 +269,16 @@ class Writer:
             raise AudioError(exists_sentence(self.path)) from None
         except OSError as error:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def _missing_tags(self, encoder: Encoder | FfmpegEncoder, file: BinaryIO) -> set[str]:
+        """Return the names of the tags that the new file lacks, once those are in it that can be added."""
+        missing = self._wanted - encoder.tag_names(file)
+        if missing and self._offered is not None and self.path.suffix.lower() in FREEFORM_SUFFIXES:
+            from percepnet_cli.audio import tags
+
+            tags.add_to_mp4(file, self._offered, missing)
+            missing = self._wanted - encoder.tag_names(file)
+        return missing
 
     def _check_content(self, file: BinaryIO) -> None:
         """Raise AudioError unless the file holds all frames: a disk may have been full at the last block."""

@@ -18,6 +18,9 @@ FFMPEG_CONTAINERS = {
 ID3_SUFFIXES = {".aac"}
 """Extensions of what ffmpeg writes without tags, and what takes those of an MP3 before its frames."""
 
+FREEFORM_SUFFIXES = {".m4a", ".m4b"}
+"""Extensions of what holds texts of any name beside those that ffmpeg writes."""
+
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mka")
 """Extensions of what holds several tracks of sound."""
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import mutagen
+from mutagen.apev2 import TEXT, APEv2
 from mutagen.flac import FLAC, Picture
-from mutagen.id3 import APIC, CHAP, CTOC, ID3, TIT2, TXXX, USLT, CTOCFlags, Frames
-from mutagen.mp3 import HeaderNotFoundError
+from mutagen.id3 import APIC, CHAP, CTOC, ID3, TIT2, TXXX, USLT, CTOCFlags, Frame, Frames
+from mutagen.mp3 import MP3, HeaderNotFoundError
+from mutagen.mp4 import MP4, MP4FreeForm
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
@@ -41,8 +43,11 @@ OTHER_FRAMES = {"TXXX", "COMM", "USLT", "APIC", "CHAP", "CTOC"}
 OWN_FRAMES = {"TSSE", "TENC", "TLEN"}
 """ID3 frames about the old encoding."""
 
-OWN_COMMENTS = {"encoder", "encoder_options", "encoded-by"}
-"""The like in comments of FLAC and Ogg."""
+OWN_COMMENTS = {"encoder", "encoder_options", "encoded-by", "mp3gain_minmax", "mp3gain_undo"}
+"""The like in comments of FLAC and Ogg, and what undoes a change of the old encoding."""
+
+APE_NAMES = {"track": "tracknumber", "disc": "discnumber", "year": "date", "album artist": "albumartist"}
+"""APE's names of tags -> the usual ones of comments."""
 
 
 @dataclass
@@ -90,14 +95,19 @@ def read(path: Path | BinaryIO) -> Tags:
             return tags
         if found is None:
             return tags
+
         if isinstance(found.tags, ID3):
             _read_id3(found.tags, tags)
         elif found.tags is not None:
             _rewind(path)
             easy = mutagen.File(path, easy=True)
             _read_comments(found if easy is None or easy.tags is None else easy, tags)
+
         tags.pictures += getattr(found, "pictures", None) or []
         _read_other_covers(found, tags)
+        if isinstance(found, MP3):  # which may have tags before its frames, behind them, or both
+            _rewind(path)
+            _read_ape(APEv2(path), tags)
     return tags
 
 
@@ -126,6 +136,17 @@ def _read_id3(id3: ID3, tags: Tags) -> None:
     for frame in sorted(id3.getall("CHAP"), key=lambda frame: frame.start_time):
         names = [str(one) for one in frame.sub_frames.getall("TIT2")]
         tags.chapters.append((frame.start_time / 1000, frame.end_time / 1000, (names or [""])[0]))
+
+
+def _read_ape(ape: APEv2, tags: Tags) -> None:
+    """Add the texts of an APE tag that ID3 has not."""
+    for key, value in ape.items():
+        name = APE_NAMES.get(key.lower(), key.lower())
+        if value.kind != TEXT or name in tags.text or name in OWN_COMMENTS:
+            continue
+        tags.text[name] = list(value)
+        if tags.id3 is not None:
+            tags.id3.add(_text_frame(name, tags.text[name]))
 
 
 def _read_comments(found: Any, tags: Tags) -> None:
@@ -210,6 +231,23 @@ def _write_comments(file: BinaryIO, container: str, subtype: str, tags: Tags) ->
     target.save(file)
 
 
+def add_to_mp4(file: BinaryIO, tags: Tags, names: set[str]) -> None:
+    """Give a whole MP4 those texts for which it has no names of its own, as iTunes does. Raises AudioError."""
+    file.seek(0)
+    try:
+        target = MP4(file)
+        if target.tags is None:
+            target.add_tags()
+        for name in sorted(names):
+            values = [MP4FreeForm(value.encode()) for value in tags.text.get(name, [])]
+            if values and name.isascii():  # what others make of other names differs
+                target.tags[f"----:com.apple.iTunes:{name.upper()}"] = values
+        file.seek(0)
+        target.save(file)
+    except mutagen.MutagenError as error:
+        raise AudioError(f"its tags do not go in ({error})") from None
+
+
 def as_id3(tags: Tags) -> bytes:
     """Return tags as the content of an id3 chunk."""
     content = io.BytesIO()
@@ -234,16 +272,10 @@ def _write_id3(file: BinaryIO, tags: Tags) -> None:
 
 
 def _fill_id3(id3: ID3, tags: Tags) -> None:
-    frames = {name: frame for frame, name in ID3_NAMES.items()}
     for name, values in tags.text.items():
-        if name in OWN_COMMENTS or not values or (tags.chapters and CHAPTER_KEY.fullmatch(name.removesuffix("name"))):
-            continue
-        if name in frames:
-            id3.add(Frames[frames[name]](encoding=3, text=values))
-        elif name == "lyrics":
-            id3.add(USLT(encoding=3, lang="XXX", desc="", text="\n".join(values)))
-        else:
-            id3.add(TXXX(encoding=3, desc=name.upper(), text=values))
+        is_chapter = tags.chapters and CHAPTER_KEY.fullmatch(name.removesuffix("name"))
+        if values and not is_chapter and name not in OWN_COMMENTS:
+            id3.add(_text_frame(name, values))
 
     for picture in tags.pictures:
         id3.add(APIC(encoding=3, mime=picture.mime, type=picture.type, desc=picture.desc, data=picture.data))
@@ -255,3 +287,13 @@ def _fill_id3(id3: ID3, tags: Tags) -> None:
         names = [f"ch{number}" for number in range(len(tags.chapters))]
         flags = CTOCFlags.TOP_LEVEL | CTOCFlags.ORDERED
         id3.add(CTOC(element_id="toc", flags=flags, child_element_ids=names, sub_frames=[]))
+
+
+def _text_frame(name: str, values: list[str]) -> Frame:
+    """Return the frame that holds a text."""
+    frames = {name: frame for frame, name in ID3_NAMES.items()}
+    if name in frames:
+        return Frames[frames[name]](encoding=3, text=values)
+    if name == "lyrics":
+        return USLT(encoding=3, lang="XXX", desc="", text="\n".join(values))
+    return TXXX(encoding=3, desc=name.upper(), text=values)
