@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,22 @@ def test_names_that_are_not_utf8_come_out_as_they_are(tmp_path):
     assert os.listdir(tmp_path / "out") == [NOT_UTF8]
     done = shell(f"env PYTHONUTF8=1 {PROGRAM} info {folder}/*")
     assert done.returncode == 0 and done.stdout.startswith(os.fsencode(f"{folder}/{NOT_UTF8}\n"))
+
+
+def test_warnings_are_sentences(tmp_path):
+    """Of the program alone: who imports it keeps his own way."""
+    (tmp_path / "percepnet").write_text(
+        "import warnings\nfrom percepnet_cli.cli import main\n"
+        "main(['models'], standalone_mode=False)\nwarnings.warn('no\\x07where', RuntimeWarning)\n"
+    )
+    shutil.copy(tmp_path / "percepnet", tmp_path / "other.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for name, shown in (
+        ("percepnet", r"Warning: no\\x07where\n"),
+        ("other.py", r".*RuntimeWarning: no\x07where\n(.*\n)?"),
+    ):
+        done = subprocess.run([sys.executable, tmp_path / name], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0 and re.fullmatch(shown, done.stderr), done.stderr
 
 
 def test_urls_of_files(tmp_path):

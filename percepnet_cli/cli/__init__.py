@@ -7,7 +7,7 @@ is the one place where errors that users can cause become one sentence and an ex
 from __future__ import annotations
 
 from percepnet_cli.cli import standard_streams
-from percepnet_cli.cli.interrupts import EXIT_INTERRUPTED, restore
+from percepnet_cli.cli.interrupts import EXIT_INTERRUPTED, is_program, restore
 
 # isort: split
 import errno
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -130,6 +131,8 @@ class LazyGroup(CommandWithSections, click.Group):
         """Run a command; turn what can go wrong without a bug into a sentence or an exit code."""
         try:
             restore()
+            if is_program():
+                warnings.formatwarning = _warning
             with _exit_on_termination():
                 result = super().invoke(ctx)
                 sys.stdout.flush()  # here it can still be said that a disk is full
@@ -154,6 +157,13 @@ class LazyGroup(CommandWithSections, click.Group):
         except click.ClickException as error:
             error.message = printable(error.message, lines=True)  # type: ignore[misc]
             raise
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning as a sentence: where in the code it came up is nothing to a user."""
+    return f"Warning: {printable(str(message))}\n"
 
 
 def _as_sentence(error: OSError) -> Exception:
