@@ -266,6 +266,7 @@ def test_other_cpus_give_the_bits_of_this_one(programs, request, noisy, cpu):
 FORMS = """
 #include "product_x86.c"
 int x86_64_v3(void) { return has_x86_64_v3(); }
+int x86_64_v4(void) { return has_x86_64_v4(); }
 int avx_vnni(void) { return has_avx_vnni(); }
 int avx512_vnni(void) { return has_avx512_vnni(); }
 product *const forms[] = {product_sse2, product_avx2, product_avx_vnni, product_avx512_vnni};
@@ -296,6 +297,7 @@ def test_what_the_cpu_has_is_found(forms):
     has = llvmlite.binding.get_host_cpu_features()
     needed = {
         "x86_64_v3": ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
+        "x86_64_v4": ("avx2", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
         "avx_vnni": ("avx2", "avxvnni"),
         "avx512_vnni": ("avx512f", "avx512bw", "avx512vnni"),
     }

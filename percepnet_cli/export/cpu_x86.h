@@ -25,6 +25,13 @@ static inline int has_x86_64_v3(void) {
     return __get_cpuid(0x80000001, &a, &b, &c, &d) && has_bits(c, bit_LZCNT);
 }
 
+/* x86-64-v4: AVX-512 F, DQ, CD, BW and VL. */
+static inline int has_x86_64_v4(void) {
+    unsigned a, b, c, d;
+    return has_x86_64_v3() && keeps(0xe6) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           has_bits(b, 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31);
+}
+
 /* AVX-VNNI: sums of four products of bytes, in 256 bits. */
 static inline int has_avx_vnni(void) {
     unsigned a, b, c, d;

@@ -80,26 +80,38 @@ def image_of(struct: Struct) -> Image:
                 reserve(value, f"{name}.{part}" if name else part)
 
     reserve(struct, "")
-    for one, name in tables:
-        _write_table(image, one, name)
+
+    # Arrays of zeros come last: a library need not hold them
+    for zeros in (False, True):
+        for one, name in tables:
+            _place_arrays(image, one, name, zeros)
+    for one, _ in tables:
+        _write_table(image, one)
     return image
 
 
-def _write_table(image: Image, struct: Struct, name: str) -> None:
-    """Write the words of one table; put its arrays where they belong."""
+def _place_arrays(image: Image, struct: Struct, name: str, zeros: bool) -> None:
+    """Put a struct's arrays where they belong: those of zeros, or the others."""
+    for part, _ in struct.fields:
+        value = getattr(struct, part)
+        if isinstance(value, np.ndarray) and value.any() != zeros:
+            constant = part in struct.constant
+            if value.ctypes.data not in image.views:
+                place = _append(image.constants if constant else image.memory, value.tobytes())
+                image.views[value.ctypes.data] = place
+            if not constant:
+                image.arrays[f"{name}.{part}" if name else part] = image.views[value.ctypes.data]
+
+
+def _write_table(image: Image, struct: Struct) -> None:
+    """Write the words of one table, but for addresses, whose places are noted."""
     words = struct.words.copy()
     place = image.places[struct.address]
     for part, _ in struct.fields:
         value, (word, _) = getattr(struct, part), struct.find(part)
         if isinstance(value, np.ndarray):
             word += ARRAY_ADDRESS
-            constant = part in struct.constant
-            target = image.views.get(value.ctypes.data, -1)
-            if target < 0:
-                target = _append(image.constants if constant else image.memory, value.tobytes())
-                image.views[value.ctypes.data] = target
-            if not constant:
-                image.arrays[f"{name}.{part}" if name else part] = target
+            constant, target = part in struct.constant, image.views[value.ctypes.data]
         elif isinstance(value, Struct):
             target, constant = image.places[value.address], False
         else:

@@ -60,11 +60,11 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
     """
     model, chosen = exportable(name), TARGETS[target]
     with workshop(SOURCES) as work:
-        # The memory of a stream, and the path for one or two kinds of CPU
+        # The memory of a stream, and the path for each kind of CPU
         made = portable(work, name)
         (work / "data.o").write_bytes(data_object(made.data, chosen.triple, chosen.base))
         objects = ["data.o"]
-        for suffix, cpu in (("base", chosen.base), ("fast", chosen.fast)):
+        for suffix, cpu in (("base", chosen.base), ("fast", chosen.fast), ("wide", chosen.wide)):
             if cpu is not None:
                 content = path_object(made.code, suffix, chosen.triple, cpu)
                 (work / f"{suffix}.o").write_bytes(content)

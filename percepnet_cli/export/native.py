@@ -32,13 +32,15 @@ def image_text(image: Image, samples: str, out: str, post_filter: bool) -> str:
 
     samples, out: names of the arrays that the path reads and writes.
     """
+    given = bytes(image.memory).rstrip(b"\0")
     addresses = b"".join(struct.pack("<III", one.word, one.target, one.constant) for one in image.addresses)
     return "".join(
         (
             _bytes("percepnet_constants", bytes(image.constants), 64),
-            _bytes("percepnet_memory", bytes(image.memory), 64),
+            _bytes("percepnet_memory", given, 64),
             _bytes("percepnet_addresses", addresses, 4),
             _numbers("percepnet_memory_size", "i64", len(image.memory)),
+            _numbers("percepnet_memory_given", "i64", len(given)),
             _numbers("percepnet_address_count", "i64", len(image.addresses)),
             _numbers("percepnet_samples_place", "i64", image.arrays[samples]),
             _numbers("percepnet_out_place", "i64", image.arrays[out]),

@@ -16,7 +16,8 @@ enum { HOP = 480, LATENCY = 1440, ALIGNMENT = 64, CHANNELS = 2 };
 /* Made from the model and the compiled path: see export/image.py. */
 extern const unsigned char percepnet_constants[];
 extern const unsigned char percepnet_memory[];
-extern const uint64_t percepnet_memory_size;
+extern const uint64_t percepnet_memory_size; /* what lies behind percepnet_memory begins with zeros */
+extern const uint64_t percepnet_memory_given;
 extern const uint64_t percepnet_samples_place;
 extern const uint64_t percepnet_out_place;
 extern const int32_t percepnet_post_filter_default;
@@ -41,6 +42,9 @@ static const functions base = {percepnet_process_base, percepnet_process_pair_ba
 extern process_function percepnet_process_fast;
 extern process_pair_function percepnet_process_pair_fast;
 static const functions fast = {percepnet_process_fast, percepnet_process_pair_fast};
+extern process_function percepnet_process_wide;
+extern process_pair_function percepnet_process_pair_wide;
+static const functions wide = {percepnet_process_wide, percepnet_process_pair_wide};
 #endif
 
 struct percepnet {
@@ -61,6 +65,7 @@ void NRT_MemInfo_call_dtor(void *info) { (void)info; }
 
 static const functions *fastest(void) {
 #ifdef PERCEPNET_FAST
+    if (has_x86_64_v4()) return &wide;
     if (has_x86_64_v3()) return &fast;
 #endif
     return &base;
@@ -69,7 +74,8 @@ static const functions *fastest(void) {
 static float *array(const percepnet *stream, uint64_t place) { return (float *)(void *)(stream->memory + place); }
 
 void percepnet_reset(percepnet *stream) {
-    memcpy(stream->memory, percepnet_memory, percepnet_memory_size);
+    memcpy(stream->memory, percepnet_memory, percepnet_memory_given);
+    memset(stream->memory + percepnet_memory_given, 0, percepnet_memory_size - percepnet_memory_given);
     for (uint64_t i = 0; i < percepnet_address_count; i++) {
         const unsigned char *base = percepnet_addresses[i].constant ? percepnet_constants : stream->memory;
         uint64_t address = (uint64_t)(uintptr_t)(base + percepnet_addresses[i].target);

@@ -23,6 +23,8 @@ class Target(NamedTuple):
     """What every such machine has."""
     fast: CPU | None
     """What most have; chosen when the program runs."""
+    wide: CPU | None
+    """What those with vectors of 512 bits have; likewise."""
     product: str
     """C source of the 8-bit product."""
     shared: str
@@ -39,6 +41,7 @@ TARGETS = {
         "x86_64-unknown-linux-gnu",
         CPU("x86-64", ""),
         CPU("x86-64-v3", ""),
+        CPU("x86-64-v4", ""),
         "product_x86.c",
         "libpercepnet.so",
     ),
@@ -46,6 +49,7 @@ TARGETS = {
         "aarch64-linux-gnu.2.17",
         "aarch64-unknown-linux-gnu",
         CPU("generic", "+neon"),
+        None,
         None,
         "product_arm.c",
         "libpercepnet.so",
@@ -55,6 +59,7 @@ TARGETS = {
         "x86_64-w64-windows-gnu",
         CPU("x86-64", ""),
         CPU("x86-64-v3", ""),
+        CPU("x86-64-v4", ""),
         "product_x86.c",
         "percepnet.dll",
         ("windows.c",),
@@ -65,6 +70,7 @@ TARGETS = {
         "aarch64-macos",
         "arm64-apple-macosx11.0.0",
         CPU("apple-m1", ""),
+        None,
         None,
         "product_arm.c",
         "libpercepnet.dylib",
