@@ -92,6 +92,40 @@ def expected(recordings, tmp_path_factory):
     return digests(folder)
 
 
+def test_a_result_that_is_lost_again_is_waited_for(monkeypatch):
+    """Its worker died between the end of the task and the moment when somebody looks."""
+    states = {"a": ["lost", "finished"], "b": ["finished"], "c": ["pending", "lost", "finished"]}
+
+    class Future:
+        def __init__(self, task):
+            self.task, self.status = task, ""
+
+        def result(self):
+            return self.task.upper()
+
+    class Completed(list):
+        add = list.append
+
+        def __iter__(self):
+            while self:
+                future = self.pop(0)
+                future.status = states[future.task].pop(0)
+                yield future
+
+    class OneCore:
+        loop = None
+
+        def nthreads(self):
+            return {"worker": 1}
+
+        def submit(self, call, function, key, version, task, pure):
+            return Future(task)
+
+    monkeypatch.setattr(module, "as_completed", lambda futures, **options: Completed(futures))
+    found = dict(module._run(OneCore(), None, module.Context("key", None), "abc"))
+    assert found == {0: "A", 1: "B", 2: "C"} and not any(states.values())
+
+
 def test_a_killed_worker_changes_nothing(cluster, recordings, expected, tmp_path):
     out, report = tmp_path / "out", tmp_path / "report.json"
     process = start("--scheduler", cluster.address, "--report", report, recordings, f"file://{out}")

@@ -138,6 +138,10 @@ def _run(
 
     finished = as_completed(submit(_room(client)), loop=client.loop, raise_errors=False)
     for future in finished:
+        if future.status in ("lost", "pending"):  # its worker died, and the result with it: it is computed anew
+            finished.add(future)
+            continue
+
         number = numbers.pop(future)
         for new in submit(max(0, _room(client) - len(numbers))):
             finished.add(new)
