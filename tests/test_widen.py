@@ -54,9 +54,34 @@ def test_a_bidirectional_network_is_widened_too(rng):
     assert float((found[0] - found[1]).abs().max()) < 1e-5
 
 
+def test_a_causal_network_becomes_a_bidirectional_one_that_computes_the_same(rng):
+    torch = pytest.importorskip("torch")
+    from percepnet_cli.training.model.torch_model import PercepNet
+
+    new = Sizes(7, 9, 9, 16, 13, 6, bidirectional=True)
+    narrow = random_tensors(OLD, 5)
+    wide = widen(narrow, OLD, new, 3)
+    features = rng.normal(0, 1, (40, 70)).astype(np.float32)
+    net = PercepNet(new)
+    net.precision = torch.float32
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in wide.items()})
+    with torch.no_grad():
+        found = torch.stack(net(torch.from_numpy(features)[:, None])[:2])[:, :, 0]
+    assert np.abs(found.numpy() - predictions(narrow, OLD, features)).max() < 1e-5
+
+    # The layers against time are heard as soon as training moves the weights that read them
+    assert not wide["gru2.weight_ih"][:, 16:].any()
+    assert np.ptp(wide["gru1_backward.weight_hh"]) > 0.4
+
+
 @pytest.mark.parametrize(
-    "new", [Sizes(5, 5, 8, 7, 6, 5), Sizes(6, 5, 8, 7, 6, 5, kernel1=7), OLD._replace(bidirectional=True)]
+    ("old", "new"),
+    [
+        (OLD, Sizes(5, 5, 8, 7, 6, 5)),
+        (OLD, Sizes(6, 5, 8, 7, 6, 5, kernel1=7)),
+        (OLD._replace(bidirectional=True), OLD),
+    ],
 )
-def test_what_cannot_be_widened_is_refused(new):
+def test_what_cannot_be_widened_is_refused(old, new):
     with pytest.raises(ValueError, match="cannot be widened"):
-        widen(random_tensors(OLD, 5), OLD, new, 0)
+        widen(random_tensors(old, 5), old, new, 0)

@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
 PRESETS = {
     "lite": Sizes(128, 192, 192, 192, 192, 96),
     "percepnet": Sizes(128, 512, 512, 512, 512, 128),
-    "studio": Sizes(128, 384, 384, 320, 320, 64, bidirectional=True),
+    "studio": Sizes(128, 384, 384, 320, 320, 96, bidirectional=True),
 }
 """Named sizes; ``percepnet`` is the published network of 8 M weights, ``studio`` as large and for whole recordings."""
 

@@ -3,6 +3,9 @@
 A unit of the narrow network becomes one or more copies in the wide one. The copies compute the same,
 and whatever read the unit reads its copies with weights that sum to the old one. The sum is split at random,
 row by row, so that copies get different gradients and part ways.
+
+A causal network becomes a bidirectional one by layers that run against time and that nothing listens to yet: the
+weights that read them are 0, and training lets them in.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ SHARES = (0.25, 0.75)
 def widen(tensors: dict[str, np.ndarray], old: Sizes, new: Sizes, seed: int) -> dict[str, np.ndarray]:
     """Return the float tensors of a wider network with the same output.
 
-    tensors: float32, as ``modelfile.layout`` names them. seed: of copies and shares. Raises ValueError if a layer
-    would become narrower or a convolution longer.
+    tensors: float32, as ``modelfile.layout`` names them. seed: of copies, shares and layers against time. Raises
+    ValueError if a layer would become narrower, a convolution longer, or a bidirectional network causal.
     """
-    if any(n < o for n, o in zip(new, old, strict=True)) or new[-3:] != old[-3:]:
+    if any(n < o for n, o in zip(new, old, strict=True)) or (new.kernel1, new.kernel2) != (old.kernel1, old.kernel2):
         raise ValueError(f"a network of sizes {list(old)} cannot be widened to {list(new)}")
+
+    # Layers against time are added at their full width: copies of what is random would be wasted
+    if new.bidirectional and not old.bidirectional:
+        return _bidirectional(widen(tensors, old, new._replace(bidirectional=False), seed), new, seed)
 
     # Which old unit each new one copies; what has a fixed width keeps it
     rng = np.random.default_rng(seed)
@@ -55,6 +62,33 @@ def widen(tensors: dict[str, np.ndarray], old: Sizes, new: Sizes, seed: int) -> 
     assert {name: array.shape for name, array in result.items()} == {
         name: shape for name, (_, shape) in layout(new, "float").items()
     }
+    return result
+
+
+def _bidirectional(tensors: dict[str, np.ndarray], sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
+    """Return the tensors of a causal network with layers against time that do not change its output."""
+    rng = np.random.default_rng(seed)
+    result = {}
+    for name, (_, shape) in layout(sizes, "float").items():
+        layer = name.split(".")[0]
+
+        # A new layer begins as random as torch.nn.GRU would
+        if layer.endswith(BACKWARD):
+            bound = units(sizes, layer.removesuffix(BACKWARD)) ** -0.5
+            result[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
+            continue
+
+        # What is read of a recurrent layer stands first, and what is read of its twin is 0
+        value = tensors[name]
+        if value.shape != shape:
+            value = np.zeros(shape, np.float32)
+            first = old_first = 0
+            for source in GRAPH[layer][1]:
+                count = units(sizes, source)
+                value[:, first : first + count] = tensors[name][:, old_first : old_first + count]
+                first += outputs(sizes, source)
+                old_first += count
+        result[name] = value
     return result
 
 
