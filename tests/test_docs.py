@@ -71,6 +71,19 @@ def test_numbers_of_speed_and_quality_follow_the_records(scripts: None, monkeypa
         assert before != after and any("432" in text for text in after)
 
 
+def test_the_tables_of_speed_do_without_other_programs(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import benchmarks
+    import quality
+
+    alone = {**benchmarks.record(), "beside": {}}
+    monkeypatch.setattr(benchmarks, "record", lambda: alone)
+    assert "RNNoise" not in benchmarks.speed_table()
+    own = f"{alone['models']['percepnet']['times_realtime']:.0f}"
+    assert f"| percepnet, the default | {own} |" in benchmarks.speed_table()
+    assert f"{own} times" in quality.three_numbers()
+    assert "PEERS=" in benchmarks.beside_table()
+
+
 def test_the_record_of_quality_agrees_with_that_of_the_models(scripts: None) -> None:
     import quality
 
