@@ -98,6 +98,23 @@ def test_sound_that_ffmpeg_writes(tmp_path, suffix, codec):
     assert ffmpeg.probe(again).tracks[0].codec == codec
 
 
+@pytest.mark.parametrize("bits", [16, 24])
+@pytest.mark.parametrize(("suffix", "codec"), [("oga", "flac"), ("ogg", "flac"), ("mka", "flac"), ("m4a", "alac")])
+def test_what_is_lossless_stays_so_with_as_many_bits(tmp_path, suffix, codec, bits):
+    kind = {16: "s16", 24: "s32"}[bits] + ("p" if codec == "alac" else "")
+    source = tmp_path / f"sound.{suffix}"
+    options = ["-c:a", codec, "-sample_fmt", kind, "-metadata", "title=A talk"]
+    soundfile.write(tmp_path / "sound.wav", tone(440, 48000), 48000, subtype="PCM_24")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "sound.wav", *options, source], check=True)
+    path = rewrite(source, tmp_path / f"out.{suffix}", 0.5)
+    (before,), (after,) = ffmpeg.probe(source).audio, ffmpeg.probe(path).audio
+    assert (before.codec, before.bits) == (codec, bits) == (after.codec, after.bits)
+    assert ffmpeg.probe(path).tags["title"] == "A talk"
+    with open_reader(source) as reader, open_reader(path) as written:
+        expected, samples = (np.concatenate(list(one.blocks(5000))) for one in (reader, written))
+    np.testing.assert_allclose(samples, expected / 2, rtol=0, atol=2.0**-bits * 2)
+
+
 def test_nothing_is_left_of_what_ffmpeg_refuses(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((48000, 30)), 48000)
     with pytest.raises(AudioError, match=r"a.m4a cannot be written: ffmpeg says"):

@@ -92,7 +92,7 @@ class Excerpt:
         cut = Layout(
             source.sample_rate, source.channels, frames, source.format, source.subtype, source.tags, self.first
         )
-        cut.path, cut.bits_per_second = source.path, source.bits_per_second
+        cut.path, cut.bits_per_second, cut.ogg_flac = source.path, source.bits_per_second, source.ogg_flac
         return cut
 
     def seconds(self, source: Source) -> float | None:

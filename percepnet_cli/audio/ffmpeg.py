@@ -331,6 +331,7 @@ class MediaReader(PipeReader):
         self.bits_per_second = track.bits_per_second if track and lossy else None
         if self.media:
             self.tags, self.chapters = self.media.tags, list(self.media.chapters)
+            self.ogg_flac = self.media.container == "ogg" and track is not None and track.codec == "flac"
         if extent:
             self.bits_per_second = extent.bits_per_second
             self.format, self.subtype, self.frames = extent.format, extent.subtype, extent.frames

@@ -27,11 +27,12 @@ ENCODERS = {
 CODECS = {
     "mp4": ("aac", "alac", "mp3", "ac3", "eac3"), "mov": ("aac", "alac", "mp3", "ac3"), "ipod": ("aac", "alac"),
     "matroska": ("aac", "opus", "vorbis", "flac", "mp3", "ac3", "eac3"), "webm": ("opus", "vorbis"),
-    "adts": ("aac",), "asf": ("wmav2",),
+    "adts": ("aac",), "asf": ("wmav2",), "ogg": ("flac",),
 }  # fmt: skip
 """What a container gets: the input's codec if it is here, else the first."""
 
-LOSSLESS = {"flac", "alac"}
+LOSSLESS = {"flac": "s16", "alac": "s16p"}
+"""What keeps every bit, and ffmpeg's name of samples of 16; without that it takes 24."""
 
 SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
 """Kinds of subtitles, for those that come from a container of another family."""
@@ -92,7 +93,7 @@ class FfmpegEncoder:
     def __init__(self, pending: PendingFile, path: Path, like: Layout, others: Sequence[TrackSound] = ()) -> None:
         if not ffmpeg.installed():
             raise AudioError(f"{path.suffix} needs ffmpeg, which is not installed")
-        self._container = container = FFMPEG_CONTAINERS[path.suffix.lower()]
+        self._container = container = FFMPEG_CONTAINERS.get(path.suffix.lower(), "ogg")
         original = like.path if isinstance(like.path, Path) and like.path.is_file() else None
         media = ffmpeg.probe(original) if original is not None else None
 
@@ -220,10 +221,14 @@ def _cover(media: ffmpeg.Media) -> int | None:
 def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int) -> list[str]:
     """Return the options of an audio track's encoder: the input's codec and bitrate, if the container takes that."""
     codecs = CODECS[container]
-    used = media.audio[number].codec if media and media.audio else like.subtype.lower()
+    track = media.audio[number] if media and media.audio else None
+    used = track.codec if track else like.subtype.lower()
     codec = used if used in codecs else codecs[0]
     options = [f"-c:a:{number}", ENCODERS[codec]]
-    if codec not in LOSSLESS:
+    if codec in LOSSLESS:
+        if track and track.codec in LOSSLESS and track.bits == 16:
+            options += [f"-sample_fmt:a:{number}", LOSSLESS[codec]]
+    else:
         rate = like.bits_per_second or USUAL_BITS_PER_SECOND * like.channels
         if codec == "vorbis":  # whose encoder refuses bitrates that it thinks too low or too high
             level = bitrate.compression_level("VORBIS", rate, like.sample_rate, like.channels)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS
+from percepnet_cli.audio.suffixes import CONTAINERS, FFMPEG_CONTAINERS, OGG_SUFFIXES
 from percepnet_cli.errors import AudioError
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Layout:
         Of a lossy encoding, as far as it is known.
     chapters : list
         Begin and end in seconds, name; of what ffmpeg reads.
+    ogg_flac : bool
+        Whether it is FLAC in Ogg, which libsndfile does not write.
     """
 
     sample_rate: int
@@ -59,6 +61,7 @@ class Layout:
     path: Path | str = field(default="the recording", init=False)
     bits_per_second: float | None = field(default=None, init=False)
     chapters: list[tuple[float, float, str]] = field(default_factory=list, init=False)
+    ogg_flac: bool = field(default=False, init=False)
 
     @property
     def seconds(self) -> float | None:
@@ -215,7 +218,7 @@ def choose(path: Path, like: Layout) -> tuple[str, str]:
         If the extension is unknown, or the format cannot hold this sound.
     """
     extension = path.suffix.lower()
-    if extension in FFMPEG_CONTAINERS:
+    if extension in FFMPEG_CONTAINERS or (like.ogg_flac and extension in OGG_SUFFIXES):
         return "MEDIA", "MEDIA"
     if extension not in CONTAINERS:
         known = " ".join((*CONTAINERS, *FFMPEG_CONTAINERS))

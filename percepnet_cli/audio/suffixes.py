@@ -15,6 +15,9 @@ FFMPEG_CONTAINERS = {
 }  # fmt: skip
 """What ffmpeg writes for an extension, by its own names."""
 
+OGG_SUFFIXES = {".ogg", ".oga"}
+"""Extensions of what holds Vorbis, Opus, or FLAC; the last is written by ffmpeg alone."""
+
 ID3_SUFFIXES = {".aac"}
 """Extensions of what ffmpeg writes without tags, and what takes those of an MP3 before its frames."""
 
