@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from percepnet_cli.compute import cpu
-from percepnet_cli.network import dot
+from percepnet_cli.network import dot, dot_tiles
 
 
 def product(weights, vectors):
@@ -84,6 +84,13 @@ def test_part_of_a_buffer_is_written_and_no_more(rng):
     out = np.full((8, dot.padded(12)), 5, np.int32)
     dot.matmul_int8(dot.pack(weights), vectors[:3], out[:3])
     assert np.all(out[3:] == 5) and np.array_equal(out[:3, :12], product(weights, vectors)[0][:3])
+
+
+def test_a_cpu_with_an_instruction_for_it_uses_that():
+    """The plain loop would find the same sums, and nobody would hear that it is slower."""
+    plain = (dot.plain_pack, dot.plain_matmul_int8)
+    expected = plain if cpu.isa() == "portable" else (dot_tiles.pack, dot_tiles.matmul_int8)
+    assert (dot.pack, dot.matmul_int8) == expected
 
 
 @pytest.mark.service
