@@ -195,6 +195,13 @@ def test_cells_are_equal_musical_intervals_that_cover_every_period_once():
     assert np.abs(pitch.INTERPOLATOR.sum(axis=1) - 1).max() < 1e-6
 
 
+def test_tones_to_3_khz_are_interpolated_within_1_5_percent():
+    distance = np.arange(8)[None, :] - 3 - np.arange(4)[:, None] / 4
+    for frequency in range(100, 3001, 100):
+        found = np.sum(pitch.INTERPOLATOR * np.exp(2j * np.pi * frequency / 12000 * distance), axis=1)
+        assert np.abs(found - 1).max() < 0.015, frequency
+
+
 def test_path_is_the_best_one_by_exhaustive_dynamic_programming(rng):
     hops, cells, trace = 40, pitch.NUM_CELLS, pitch.TRACE_HOPS
     best = rng.random((trace + hops, cells)).astype(np.float32)
