@@ -21,6 +21,7 @@ from signals import noise, noisy_speech
 
 from percepnet_cli import cli
 from percepnet_cli.compute.delay_line import DelayLine
+from percepnet_cli.compute.jit import compiled_anew
 from percepnet_cli.compute.struct import Struct
 from percepnet_cli.export.image import WORD_BYTES, image_of
 from percepnet_cli.export.targets import TARGETS
@@ -68,6 +69,25 @@ def test_an_image_holds_what_the_struct_holds():
     rows, rest = array(words, np.int16, 2)
     assert (rows == 7).all() and rows.shape == (6, 3)
     assert rest[2 + 2] == words[2]
+
+
+def test_a_call_of_the_c_product_hands_on_every_hop(rng):
+    """A Python function stands in for the C function."""
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
+    def product(weights, panels, columns, vector, sums):
+        shape = (panels, -(-columns // 4), dot_extern.PANEL, 4)
+        packed = np.frombuffer(ctypes.string_at(weights, int(np.prod(shape))), np.int8).reshape(shape)
+        rows = packed.transpose(0, 2, 1, 3).reshape(panels * dot_extern.PANEL, -1)[:, :columns].astype(np.int32)
+        out = rows @ np.frombuffer(ctypes.string_at(vector, columns), np.int8)
+        ctypes.memmove(sums, out.ctypes.data, out.nbytes)
+
+    # Compiled here, or it would call what stood at that name when it was compiled
+    weights, vectors = (rng.integers(-128, 128, shape, np.int8) for shape in ((100, 30), (5, 30)))
+    sums = np.full((5, 3 * dot_extern.PANEL), -7, np.int32)
+    llvmlite.binding.add_symbol(dot_extern.SYMBOL, ctypes.cast(product, ctypes.c_void_p).value)
+    compiled_anew(dot_extern.extern_matmul_int8)(dot_extern.pack(weights), vectors, sums)
+    assert np.array_equal(sums[:, :100], vectors.astype(np.int64) @ weights.T)
 
 
 def test_a_network_that_looks_ahead_is_refused(make_models, tmp_path):
