@@ -1,7 +1,7 @@
 """The 8-bit product as a call of a C function, which whoever links the code brings along: for ``export``.
 
 The C function knows instructions that LLVM does not make from the plain loop, and can choose among them when the
-program runs (``export/product_x86.c`` and others). Nothing can run it here.
+program runs (``export/product_x86.c`` and others). A test puts a function of its own in its place.
 """
 
 from __future__ import annotations
