@@ -96,6 +96,27 @@ def test_keys_end_it_and_lead_elsewhere(server, recording):
     assert quality > 20
 
 
+def test_the_end_waits_for_the_file(server, recording):
+    """A long one, of which little is played."""
+    samples = soundfile.read(recording, dtype="float32")[0]
+    path = recording.with_name("long.wav")
+    soundfile.write(path, np.tile(samples, 60), 48000)
+    room = server.capture()
+    process, keys = start(server, "play", "--model", "lite", "--output", "speaker", path)
+    wait_for(lambda: np.abs(pulse.stored(room)[:, 1]).max(initial=0) > 0.01)
+    os.write(keys, b"wwq")
+    _, messages = process.communicate(timeout=300)
+    os.close(keys)
+    written = path.with_name("long-denoised.wav")
+    assert process.returncode == 0 and messages.splitlines() == [
+        "the file is being written",
+        "the file is still being written",
+        "waiting for the file that is being written; Ctrl-C gives it up",
+        f"{written} is written, all of the noise lowered",
+    ]
+    assert soundfile.info(written).frames == 60 * len(samples)
+
+
 def test_keys_change_the_amount_and_lead_on(server, recording):
     """Minus five times, w, and 5 s on: what is written and what is heard have the amount, and 5 s are not heard."""
     samples = soundfile.read(EXAMPLE, dtype="float32")[0]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,7 +15,7 @@ from click.testing import CliRunner
 from percepnet_cli import AudioError, Denoiser, DeviceError
 from percepnet_cli.cli import demo, main
 from percepnet_cli.cli.keys import named
-from percepnet_cli.cli.play import clock, line, obey
+from percepnet_cli.cli.play import BackgroundWriter, clock, line, obey
 from percepnet_cli.file_denoiser import denoise_file
 from percepnet_cli.live import devices
 from percepnet_cli.live.player import Player
@@ -124,12 +128,72 @@ def test_a_speaker_of_another_kind(recording, tmp_path):
 
 def test_keys(player, recording):
     assert named(" \x1b[C\x1b[D+q\x1bOC") == [" ", "right", "left", "+", "q", "right"]
-    said = [obey(key, player, lambda: "written") for key in (" ", "w", " ", "w", "-", "-", "+", "x", "right", "left")]
+    writer = BackgroundWriter(lambda limit_db, progress: "written")
+    said = [obey(key, player, writer) for key in (" ", "w", " ", "w", "-", "-", "+", "x", "right", "left")]
     assert said[:2] == ["", "this is the recording as it is; press space to hear what would be written"]
-    assert said[3] == "written" and set(said[4:]) == {""}
+    assert said[3] == "the file is being written" and set(said[4:]) == {""}
+    last = []
+    writer.finish(threading.Event(), last.append)
+    assert last[-1] == "written"
     assert (player.before, player.denoiser.attenuation_limit_db, player.position_seconds) == (False, 24.0, 0.0)
     assert line(player).startswith("0:00.0 of 0:05.0  after, 94 % of the noise lowered (limit 24 dB)")
     assert clock(3723.46) == "1:02:03.5"
+
+
+def test_playing_goes_on_while_a_file_is_written(player, recording):
+    """One at a time, with the limit of when it was asked for."""
+    go, limits = threading.Event(), []
+
+    def write(limit_db, progress):
+        if sys.platform == "linux":  # it leaves the processor to what is heard
+            assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 19
+        assert go.wait(60)
+        limits.append(limit_db)
+        return "written"
+
+    writer, said = BackgroundWriter(write), []
+    player.denoiser.attenuation_limit_db = 24.0
+    assert obey("w", player, writer) == "the file is being written"
+    player.denoiser.attenuation_limit_db = None
+    assert len(play(player)) == 240000
+    assert obey("w", player, writer) == "the file is still being written" and writer.result() == ""
+
+    # The end waits for it, and says so
+    finishing = threading.Thread(target=writer.finish, args=(threading.Event(), said.append))
+    finishing.start()
+    finishing.join(0.2)
+    assert finishing.is_alive() and said == ["waiting for the file that is being written; Ctrl-C gives it up"]
+    go.set()
+    finishing.join(60)
+    assert said[1:] == ["written"] and limits == [24.0]
+
+
+def test_a_file_that_is_not_written(player, recording, tmp_path):
+    """It exists already, which is said once; or it is given up, and nothing remains of it."""
+    said, stopped, begun = [], threading.Event(), threading.Event()
+
+    def write(limit_db, progress):
+        def slow(*seconds):
+            begun.set()
+            assert stopped.wait(60)
+            while True:
+                progress(*seconds)
+
+        denoise_file(recording, tmp_path / "out.wav", model="lite", progress=slow)
+
+    (tmp_path / "out.wav").touch()
+    writer = BackgroundWriter(write)
+    obey("w", player, writer)
+    writer.finish(stopped, said.append)
+    assert said[-1] == f"{tmp_path / 'out.wav'} already exists; use --force to replace it" and writer.result() == ""
+
+    (tmp_path / "out.wav").unlink()
+    writer = BackgroundWriter(write)
+    obey("w", player, writer)
+    assert begun.wait(60)
+    stopped.set()
+    writer.finish(stopped, said.append)
+    assert said[-1] == "the file is not written" and not list(tmp_path.iterdir())
 
 
 def test_the_demo_without_a_device(tmp_path, monkeypatch):

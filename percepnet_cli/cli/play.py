@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections, denoiser_options, start_option
+from percepnet_cli.cli.options import CommandWithSections, as_options, denoiser_options, start_option
+from percepnet_cli.errors import PercepnetError
 
 if TYPE_CHECKING:
+    import threading
+
     from percepnet_cli.live.player import Player
 
 SEEK_SECONDS = 5.0
@@ -28,7 +32,8 @@ SECTIONS = {
   space       before and after, at the same position
   + and -     more and less of the noise goes, in steps of 3 dB
   left, right 5 s back and forth
-  w           write the file with what you hear, under the name that denoise would give it
+  w           write the file with what you hear, under the name that denoise would give it,
+              while playing goes on
   q           quit
 """
 }
@@ -83,10 +88,10 @@ def play(
     settings: dict[str, Any] = {"post_filter": post_filter, "linked": not independent_channels}
     denoiser = Denoiser(network, channels=channels, attenuation_limit_db=attenuation_limit_db, **settings)
 
-    def write() -> str:
+    def write(limit_db: float | None, progress: Callable[..., object]) -> str:
         _, target = sources_and_target((str(source),), None, None)
-        limit_db = denoiser.attenuation_limit_db
-        denoise_file(source, target, model=network, attenuation_limit_db=limit_db, force=force, **settings)
+        chosen = {"attenuation_limit_db": limit_db, **settings}
+        denoise_file(source, target, model=network, force=force, progress=progress, **chosen)
         return f"{target} is written, {amount(limit_db)}"
 
     with (
@@ -98,29 +103,96 @@ def play(
         speaker.drain()
 
 
-def _watch(player: Player, write: Callable[[], str]) -> None:
-    """Play to the end, and obey keys. write: writes the file; returns a sentence."""
-    from percepnet_cli.cli.keys import key_reader, named
+Write = Callable[[float | None, Callable[..., object]], str]
+"""Writes the file with a limit in dB; calls the progress, which may end it by raising; returns a sentence."""
+
+
+class BackgroundWriter:
+    """Writes what is heard while playing goes on: one file at a time, in a thread.
+
+    Parameters
+    ----------
+    write : callable
+        See ``Write``.
+    """
+
+    def __init__(self, write: Write) -> None:
+        from percepnet_cli.live.priority import give_way
+
+        self._write = write
+        self._threads = ThreadPoolExecutor(1, "percepnet write", give_way)
+        self._task: Future[str] | None = None
+        self._given_up = False
+
+    def begin(self, limit_db: float | None) -> str:
+        """Begin to write with a limit in dB, unless it is under way; return a sentence."""
+        if self._task is not None:
+            return "the file is still being written"
+        self._task = self._threads.submit(self._write, limit_db, self._go_on)
+        return "the file is being written"
+
+    def result(self) -> str:
+        """Return a sentence once, when the file is written or cannot be; else ""."""
+        if self._task is None or not self._task.done():
+            return ""
+        task, self._task = self._task, None
+        try:
+            return task.result()
+        except PercepnetError as error:
+            return as_options(str(error))
+
+    def finish(self, stopped: threading.Event, say: Callable[[str], object]) -> None:
+        """Wait for a file that is being written, and say so; the event gives it up."""
+        if self._task is not None and not self._task.done():
+            say("waiting for the file that is being written; Ctrl-C gives it up")
+            while not self._task.done():
+                self._given_up = stopped.wait(0.05) or self._given_up
+        say(self.result())
+        self._threads.shutdown()
+
+    def _go_on(self, *seconds: float | None) -> None:
+        if self._given_up:
+            raise PercepnetError("the file is not written")
+
+
+def _watch(player: Player, write: Write) -> None:
+    """Play to the end, and obey keys; a file that is being written then is waited for."""
+    from percepnet_cli.cli.keys import key_reader
     from percepnet_cli.cli.live import stop_signals
     from percepnet_cli.cli.meters import Display
 
     display = Display() if sys.stderr.isatty() else None
+    writer = BackgroundWriter(write)
+
+    def say(message: str) -> None:
+        if message:
+            click.echo(display.message(message) if display else message, err=True, nl=not display)
+
     with stop_signals() as stopped, key_reader() as keys:
-        while not stopped.is_set() and player.step():
-            for key in named(keys()):
-                if key == "q":
-                    return
-                if message := obey(key, player, write):
-                    click.echo(display.message(message) if display else message, err=True, nl=not display)
-            if display:
-                click.echo(display.frame([line(player)]), err=True, nl=False)
+        try:
+            while not stopped.is_set() and player.step() and _obey_all(keys(), player, writer, say):
+                say(writer.result())
+                if display:
+                    click.echo(display.frame([line(player)]), err=True, nl=False)
+        finally:
+            stopped.clear()  # the next one gives the file up
+            writer.finish(stopped, say)
 
 
-def obey(key: str, player: Player, write: Callable[[], str]) -> str:
+def _obey_all(keys: str, player: Player, writer: BackgroundWriter, say: Callable[[str], object]) -> bool:
+    """Do what keys ask for; return whether playing goes on."""
+    from percepnet_cli.cli.keys import named
+
+    for key in named(keys):
+        if key == "q":
+            return False
+        say(obey(key, player, writer))
+    return True
+
+
+def obey(key: str, player: Player, writer: BackgroundWriter) -> str:
     """Do what a key asks for; return a sentence if there is something to say."""
     from percepnet_cli.cli.live import next_limit
-    from percepnet_cli.cli.options import as_options
-    from percepnet_cli.errors import PercepnetError
 
     if key == " ":
         player.before = not player.before
@@ -131,10 +203,7 @@ def obey(key: str, player: Player, write: Callable[[], str]) -> str:
     elif key == "w":
         if player.before:
             return "this is the recording as it is; press space to hear what would be written"
-        try:
-            return write()
-        except PercepnetError as error:
-            return as_options(str(error))
+        return writer.begin(player.denoiser.attenuation_limit_db)
     return ""
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 REALTIME_PRIORITY = 5
 """Of 1..99; sound servers take 5 to 20 themselves."""
+
+LOWEST_PRIORITY = 19
+"""What "nice" calls so."""
 
 
 def hurry() -> None:
@@ -21,6 +25,13 @@ def hurry() -> None:
     if sys.platform.startswith("linux"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
+
+
+def give_way() -> None:
+    """Let the calling thread, on Linux, and what it starts leave the processor to all others that want it."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
 @contextmanager
