@@ -21,7 +21,7 @@ from percepnet_cli.audio.formats import Source
 from percepnet_cli.audio.level import find_gain
 from percepnet_cli.audio.loudness import Leveler, new_leveler
 from percepnet_cli.audio.pipes import RawFormat
-from percepnet_cli.audio.places import open_source, open_target, refuse_what_is_not_whole
+from percepnet_cli.audio.places import open_source, open_target, refuse_what_is_not_whole, what_is_not_whole
 from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.audio.suffixes import FILMS
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
@@ -59,7 +59,10 @@ class FileReport:
     left_out: tuple[str, ...] = ()
     """What stands beside the samples of the source and the target cannot hold."""
     warning: str | None = None
-    """How the source ends before it should, or where it is damaged or holds NaN, as the end of a sentence."""
+    """How the source ends before it should, or where it is damaged or holds NaN, as the end of a sentence.
+
+    With ``all_tracks`` of each audio track, by its number.
+    """
     loudness_lufs: float | None = None
     """Of the target, if one was wanted."""
 
@@ -127,7 +130,7 @@ def denoise_file(
     loudness_lufs : float or None
         Integrated loudness of the result (ITU-R BS.1770), -40 to -10 LUFS, by ffmpeg; true peaks stay below -1 dBTP.
     all_tracks : bool
-        Denoise all audio tracks of a film, not only the first, which is the one that is reported on.
+        Denoise all audio tracks of a film, not only the first, whose length and levels are the report's.
     vad : str or Path or None
         Where to write where speech is: .csv is the probability every 10 ms, .srt subtitles, .txt labels of Audacity.
     progress : callable or None
@@ -171,20 +174,14 @@ def denoise_file(
     with ExitStack() as stack:
         reader = stack.enter_context(open_source(source, raw))
         excerpt = Excerpt.of(reader, start_seconds, duration_seconds)
+        read: list[Source] = [reader]
         if strict:
-            refuse_what_is_not_whole(source, reader)
+            refuse_what_is_not_whole(source, read)
 
         def new_denoiser(channels: int, observer: Callable[..., object] | None = None) -> Denoiser:
             from percepnet_cli.denoiser import Denoiser  # when all checks have passed: it takes its time
 
-            return Denoiser(
-                model,
-                channels=channels,
-                **chosen,
-                linked=linked,
-                threads=threads,
-                observer=observer,
-            )
+            return Denoiser(model, channels=channels, **chosen, linked=linked, threads=threads, observer=observer)
 
         # Of a film the other tracks come first, since ffmpeg takes them as files
         tracks = _number_of_tracks(reader, target, excerpt) if all_tracks else 1
@@ -201,6 +198,9 @@ def denoise_file(
                 for block in _leveled(shown.passing(blocks, track.sample_rate), track_leveler):
                     _put(file, block, target)
             others.append(TrackSound(waiting, track))
+            read.append(track)
+            if strict:
+                refuse_what_is_not_whole(source, read)
 
         leveler = new_leveler(target, reader, loudness_lufs)
         writer = open_target(target, excerpt.layout(reader), force, raw, quality, keep_times, others)
@@ -218,7 +218,7 @@ def denoise_file(
         for block in _leveled(shown.passing(blocks, reader.sample_rate), leveler):
             writer.write(block)
         if strict:
-            refuse_what_is_not_whole(source, reader)
+            refuse_what_is_not_whole(source, read)
         if listener is not None and vad is not None:
             behind = denoiser.latency // HOP_SIZE - LATENCY_SAMPLES // HOP_SIZE
             hops = -(-writer.frames * SAMPLE_RATE // (reader.sample_rate * HOP_SIZE))
@@ -235,7 +235,7 @@ def denoise_file(
         measures,
         elapsed,
         tuple(getattr(writer, "left_out", ())),
-        reader.warning,
+        what_is_not_whole(read),
         None if leveler is None else leveler.reached_lufs,
     )
 

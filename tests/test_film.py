@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 from batch_files import EXAMPLE
+from click.testing import CliRunner
 from rewritten import rewrite
 from signals import tone
 
 from percepnet_cli import denoise_file
 from percepnet_cli.audio import ffmpeg
 from percepnet_cli.audio.files import open_reader
+from percepnet_cli.cli import main
 from percepnet_cli.errors import AudioError
 
 pytestmark = pytest.mark.ffmpeg
@@ -171,6 +174,48 @@ def test_all_tracks_are_denoised_if_wanted(tmp_path, suffix, video):
         assert np.abs(found - expected).max() < 2e-3  # the tracks have 16 bits
     assert report.seconds == 2 and steps[0][0] == 0 and steps[-1] == pytest.approx((4, 4), abs=0.1)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_each_track_that_is_not_whole_is_told(tmp_path):
+    """A second track that ends a second early, a third that is damaged; a warning, the report, and with --strict."""
+    source = film_of_two(tmp_path, "mkv")
+    soundfile.write(tmp_path / "nan.wav", np.full(96000, np.nan, np.float32), 48000, subtype="FLOAT")
+    path, report = tmp_path / "three.mkv", tmp_path / "report.csv"
+    inputs = ["-i", source, "-i", tmp_path / "nan.wav", "-map", "0:v", "-map", "0:a", "-map", "1:a"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, "-c", "copy", path], check=True)
+    content = path.read_bytes()
+    at = content.rindex(b"00:00:02.000")  # what is promised: of the third track, before it of the second
+    at = content.rindex(b"00:00:02.000", 0, at)
+    path.write_bytes(content[:at] + b"00:00:03.000" + content[at + 12 :])
+
+    def run(*arguments):
+        done = CliRunner().invoke(main, ["denoise", "--quiet", "--model", "lite", *map(str, arguments)])
+        return done.exit_code, done.stderr
+
+    early = "ends early, after 2.0 s of 3.0 s (audio track 2)"
+    both = f"{early} and holds NaN or infinity, taken as 0, the first after 0.0 s (audio track 3)"
+    assert run(path, tmp_path / "one.mkv") == (0, "")
+    wanted = (0, f"Warning: {path} {both}\n")
+    assert run("--all-tracks", path, tmp_path / "all.mkv", "--report", report) == wanted
+    with report.open(newline="") as file:
+        assert [row["warning"] for row in csv.DictReader(file)] == [both]
+    assert run("--all-tracks", "--strict", path, tmp_path / "no.mkv") == (1, f"Error: {path} {early}\n")
+    assert not (tmp_path / "no.mkv").exists()
+
+
+def test_damage_of_the_second_track_is_told(tmp_path):
+    """Once, though ffmpeg reads the file for each track."""
+    source = film_of_two(tmp_path, "mkv")
+    command = ["ffprobe", "-v", "error", "-select_streams", "a:1", "-show_entries", "packet=pos", "-of", "csv=p=0"]
+    places = subprocess.run([*command, source], check=True, capture_output=True, text=True).stdout.split()
+    content = bytearray(source.read_bytes())
+    at = int(places[len(places) // 2].strip(",")) + 200
+    content[at : at + 100] = bytes(100)
+    source.write_bytes(content)
+    assert denoise_file(source, tmp_path / "one.mkv", model="lite").warning is None
+    warning = denoise_file(source, tmp_path / "all.mkv", model="lite", all_tracks=True).warning
+    assert warning.startswith("is damaged: ffmpeg says '") and warning.endswith("' (audio track 2)")
+    assert warning.count("damaged") == 1
 
 
 def test_all_tracks_need_a_place(tmp_path):

@@ -112,10 +112,9 @@ class Media:
         """The tracks of sound."""
         return [track for track in self.tracks if track.kind == "audio"]
 
-    @property
-    def promised_seconds(self) -> float | None:
-        """Length of the first audio track, if the file tells that."""
-        track = self.audio[0] if self.audio else None
+    def promised_seconds(self, number: int = 0) -> float | None:
+        """Return the length of an audio track, if the file tells that."""
+        track = self.audio[number] if self.audio else None
         if track is None or self.container in ESTIMATED:
             return None
         return track.seconds if self.film or track.seconds is not None else self.seconds
@@ -288,7 +287,7 @@ class MediaReader(PipeReader):
     """
 
     def __init__(self, path: Path, extent: Extent | None = None, strict: bool = False, number: int = 0) -> None:
-        self._strict = strict
+        self._strict, self._number = strict, number
         self._bytes = 0
         self.sample_rate = 0
         self.media = None if extent else probe(path)
@@ -375,7 +374,7 @@ class MediaReader(PipeReader):
     def _notice_end(self) -> None:
         """Compare what came with what the file promised."""
         seconds = self._bytes / self.raw.frame_bytes / self.sample_rate
-        expected = super().seconds if self.media is None else self.media.promised_seconds
+        expected = super().seconds if self.media is None else self.media.promised_seconds(self._number)
         self._messages.seek(0)
         said = self._messages.read().decode("utf-8", "replace")
         short = expected is not None and seconds < (1 - ROUNDED_SHARE) * expected - ROUNDED_SECONDS

@@ -39,7 +39,19 @@ def open_target(
     return open_writer(target, like, force, quality, keep_times, others)
 
 
-def refuse_what_is_not_whole(source: str, reader: Source) -> None:
+def what_is_not_whole(tracks: Sequence[Source]) -> str | None:
+    """Return what is wrong with a source, as the end of a sentence; None if it is whole, as far as that is known.
+
+    tracks: all that is read of it, in their order; if there are several, they are named.
+    """
+    if len(tracks) == 1:
+        return tracks[0].warning
+    found = [f"{one.warning} (audio track {number})" for number, one in enumerate(tracks, 1) if one.warning is not None]
+    return " and ".join(found) or None
+
+
+def refuse_what_is_not_whole(source: str, tracks: Sequence[Source]) -> None:
     """Raise AudioError if a source is known to end before it should, to be damaged or to hold NaN."""
-    if reader.warning is not None:
-        raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {reader.warning}")
+    warning = what_is_not_whole(tracks)
+    if warning is not None:
+        raise AudioError(f"{STANDARD_INPUT if source == '-' else source} {warning}")
