@@ -16,6 +16,7 @@ from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import untrusted
 from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.storage.spreadsheet import from_cell, text_cell
+from percepnet_cli.storage.tables import Table, TableError
 from percepnet_cli.storage.target import check_file
 from percepnet_cli.version import __version__
 
@@ -64,12 +65,14 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
             rows = untrusted.read(path)["files"]
         else:
             with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                table = csv.DictReader(file)
-                if "source" not in (table.fieldnames or []):
+                table = Table(file)
+                if "source" not in table.columns:
                     raise ValueError("no such column")
                 rows = [{name: from_cell(value) if value else None for name, value in found.items()} for found in table]
         return {found["source"]: {name: found.get(name) for name in COLUMNS} for found in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
+    except TableError as error:
+        raise AudioError(f"{path} is not a report of an earlier run: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise AudioError(f"{path} is not a report of an earlier run") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overla
 from percepnet_cli.metrics.levels import snr
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Done, Failed
+from percepnet_cli.storage.tables import Table, TableError
 
 if TYPE_CHECKING:
     from percepnet_cli.network.modelfile import Model
@@ -151,8 +151,8 @@ def read_manifest(path: Path) -> dict[str, Row]:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             delimiter = "\t" if "\t" in lines.readline() else ","
             lines.seek(0)
-            table = csv.DictReader(lines, delimiter=delimiter)
-            if "file" not in (table.fieldnames or ()):
+            table = Table(lines, delimiter)
+            if "file" not in table.columns:
                 raise AudioError(f"{path} has no column 'file'")
 
             # By the name without its extension, as recordings are found below a folder
@@ -170,8 +170,10 @@ def read_manifest(path: Path) -> dict[str, Row]:
         raise AudioError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise AudioError(f"{path} is not a table in UTF-8") from None
-    except (ValueError, csv.Error):
-        raise AudioError(f"{path}, line {table.line_num}: snr_db is not a number") from None
+    except TableError as error:
+        raise AudioError(f"{path}, {error}") from None
+    except ValueError:
+        raise AudioError(f"{path}, line {table.line}: snr_db is not a number") from None
 
 
 def _transcript(clean: Path) -> str | None:

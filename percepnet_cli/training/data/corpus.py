@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import remote
 from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.storage.tables import Table, TableError
 
 CACHE_SHARE = 0.1
 """Part of the machine's memory that one process may fill with decoded audio, int16."""
@@ -74,7 +74,9 @@ def find(source: Path | str) -> list[Recording]:
     elif source.suffix.lower() in {".tsv", ".csv"}:
         try:
             found = list(_read_table(source))
-        except (csv.Error, UnicodeDecodeError) as error:
+        except TableError as error:
+            raise ValueError(f"{source}, {error}") from None
+        except UnicodeDecodeError as error:
             raise ValueError(f"{source}: not a table in UTF-8 ({error})") from None
     elif source.is_file():
         lines = [line.strip() for line in source.read_text("utf-8").splitlines()]
@@ -100,12 +102,12 @@ def _find_remote(url: str) -> list[Recording]:
 
 def _read_table(source: Path) -> Iterable[Recording]:
     with source.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t" if source.suffix.lower() == ".tsv" else ",")
-        if "path" not in (rows.fieldnames or []):
+        rows = Table(file, "\t" if source.suffix.lower() == ".tsv" else ",")
+        if "path" not in rows.columns:
             raise ValueError(f"{source}: the table has no column 'path'")
         for row in rows:
             if not row["path"] or "\0" in row["path"]:
-                raise ValueError(f"{source}: line {rows.line_num} has no path")
+                raise ValueError(f"{source}: line {rows.line} has no path")
 
             path = source.parent / row["path"]
             numbers = {}
@@ -113,7 +115,7 @@ def _read_table(source: Path) -> Iterable[Recording]:
                 try:
                     numbers[name] = float(row.get(name) or 0) or None
                 except ValueError:
-                    raise ValueError(f"{source}: line {rows.line_num}: {name} is no number") from None
+                    raise ValueError(f"{source}: line {rows.line}: {name} is no number") from None
 
             kind = (row.get("kind") or "").strip()
             yield Recording(
