@@ -101,6 +101,21 @@ def test_sound_that_ffmpeg_writes(tmp_path, suffix, codec):
     assert ffmpeg.probe(again).tracks[0].codec == codec
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("rate", "packet"), [(8000, 512), (16000, 512), (22050, 1024), (44100, 2048), (48000, 2048)])
+def test_wma_has_all_of_the_sound_in_time(tmp_path, rate, packet, channels):
+    """From the first sample to the last; only silence is added, behind it."""
+    frames = 2 * rate + 777
+    samples = np.outer(tone(440 * 48000 / rate, frames), np.ones(channels)) * np.linspace(0.5, 1, frames)[:, None]
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    with open_reader(rewrite(tmp_path / "a.wav", tmp_path / "a.wma")) as reader:
+        found = np.concatenate(list(reader.blocks(5000)))
+    assert frames <= len(found) <= frames + 2 * packet
+    for part in (slice(0, packet), slice(rate, 2 * rate), slice(frames - packet, frames)):
+        assert np.mean((found[part] - samples[part]) ** 2) < 0.03 * np.mean(samples[part] ** 2)
+    assert np.abs(found[frames + packet // 2 :]).max(initial=0) < 0.02
+
+
 @pytest.mark.parametrize("bits", [16, 24])
 @pytest.mark.parametrize(("suffix", "codec"), [("oga", "flac"), ("ogg", "flac"), ("mka", "flac"), ("m4a", "alac")])
 def test_what_is_lossless_stays_so_with_as_many_bits(tmp_path, suffix, codec, bits):

@@ -34,6 +34,9 @@ CODECS = {
 LOSSLESS = {"flac": "s16", "alac": "s16p"}
 """What keeps every bit, and ffmpeg's name of samples of 16; without that it takes 24."""
 
+WMA_FRAME_SAMPLES = ((16000, 512), (22050, 1024), (48000, 2048))
+"""Up to which sample rate, Hz; the samples of a packet."""
+
 SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
 """Kinds of subtitles, for those that come from a container of another family."""
 
@@ -225,6 +228,7 @@ def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int
     used = track.codec if track else like.subtype.lower()
     codec = used if used in codecs else codecs[0]
     options = [f"-c:a:{number}", ENCODERS[codec]]
+
     if codec in LOSSLESS:
         if track and track.codec in LOSSLESS and track.bits == 16:
             options += [f"-sample_fmt:a:{number}", LOSSLESS[codec]]
@@ -235,7 +239,19 @@ def _sound(media: ffmpeg.Media | None, container: str, like: Layout, number: int
             options += [f"-q:a:{number}", f"{10 * (1 - level):.2f}"]
         else:
             options += [f"-b:a:{number}", str(round(rate))]
+    if codec == "wmav2":
+        options += [f"-filter:a:{number}", _framed_by_silence(like.sample_rate)]
     if codec == "opus":  # ffmpeg would take the nearest of its rates, which may be below
         above = [one for one in OPUS_SAMPLE_RATES if one >= like.sample_rate]
         options += [f"-ar:a:{number}", str((above or [OPUS_SAMPLE_RATES[-1]])[0])]
     return options
+
+
+def _framed_by_silence(sample_rate: int) -> str:
+    """Return the filter that puts a packet of silence before and after what becomes WMA.
+
+    Decoders skip two packets' worth at the start, of which ffmpeg's encoder adds one only; and the last packet comes
+    out by half, since the next one would complete it.
+    """
+    samples = next((samples for rate, samples in WMA_FRAME_SAMPLES if sample_rate <= rate), WMA_FRAME_SAMPLES[-1][1])
+    return f"adelay=delays={samples}S:all=1,apad=pad_len={samples}"

@@ -224,6 +224,7 @@ def denoise(
 
     With ffmpeg installed OUT may be a film (mp4, mov, mkv, webm), which keeps picture, subtitles,
     chapters and the other tracks of IN, or an m4a, m4b, mka, aac or wma.
+    Sound in aac and wma gets up to 0.3 s longer: these do not store its length.
 
     Without OUT, the result of talk.wav is talk-denoised.wav beside it.
 
