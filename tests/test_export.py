@@ -279,7 +279,7 @@ def test_other_cpus_give_the_bits_of_this_one(programs, request, noisy, cpu):
     if "x86" in cpu and platform.machine() != "x86_64":
         pytest.skip("is made for another machine")
     program = request.getfixturevalue("arm_program") if "aarch64" in cpu else programs / "static"
-    samples = noisy[: 48000]
+    samples = noisy[:48000]
     assert np.array_equal(run_program(program, samples, emulator=EMULATED[cpu]), run(programs, "static", samples))
 
 

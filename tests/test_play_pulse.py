@@ -120,7 +120,7 @@ def test_the_end_waits_for_the_file(server, recording):
 def test_keys_change_the_amount_and_lead_on(server, recording):
     """Minus five times, w, and 5 s on: what is written and what is heard have the amount, and 5 s are not heard."""
     samples = soundfile.read(EXAMPLE, dtype="float32")[0]
-    samples = np.concatenate((samples, samples[: 6 * 48000 - 1 : -1]))
+    samples = np.concatenate((samples, samples[: 3 * 48000 - 1 : -1]))
     path, limited = recording.with_name("long.wav"), recording.with_name("limited.wav")
     soundfile.write(path, samples, 48000, subtype="FLOAT")
     denoise_file(path, limited, model="lite", attenuation_limit_db=12)

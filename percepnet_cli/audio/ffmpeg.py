@@ -219,28 +219,6 @@ def address(path: Path) -> str:
     return f"file:{path}"  # or else a name like "a:b.mp4" would be taken for a protocol
 
 
-def sound_end(path: Path, container: str, descriptors: tuple[int, ...] = ()) -> float | None:
-    """Return when the last packet of the first audio track ends, seconds; None if no packet can be read.
-
-    Packets are counted, not decoded. container: what the file is, by the name of ffmpeg's reader of it; descriptors:
-    open files that the path needs.
-    """
-    command = [PROGRAM, "-nostdin", "-v", "error", *ONE_FILE, "-f", container, "-i", address(path)]
-    command += ["-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-"]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=descriptors
-    ) as process:
-        assert process.stdout is not None
-        tick, end = 0.0, None
-        for line in process.stdout:
-            words = line.replace(b",", b" ").replace(b"/", b" ").split()
-            if words[0] == b"#tb":  # "#tb 0: 1/48000"
-                tick = int(words[2]) / int(words[3])
-            elif not words[0].startswith(b"#"):  # track, decoding time, time, duration, bytes, checksum
-                end = max(end or 0.0, (int(words[2]) + int(words[3])) * tick)
-    return end if process.returncode == 0 else None
-
-
 PCM_SUBTYPES = {
     "u8": "PCM_U8", "s8": "PCM_S8", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE",
 }  # fmt: skip

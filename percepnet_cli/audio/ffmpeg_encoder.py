@@ -154,7 +154,7 @@ class FfmpegEncoder:
 
     def holds(self, file: BinaryIO, frames: int) -> bool:
         """Return whether the finished file has packets of sound for so many frames."""
-        end = ffmpeg.sound_end(self._place, READERS.get(self._container, self._container), self._descriptors)
+        end = _sound_end(self._place, READERS.get(self._container, self._container), self._descriptors)
         return end is not None and end + CLOCK_SECONDS >= frames / self._sample_rate
 
     def tag_names(self, file: BinaryIO) -> set[str]:
@@ -184,6 +184,28 @@ class FfmpegEncoder:
             with suppress(BrokenPipeError):  # it ended before it had taken all
                 self._process.stdin.close()
         self._messages.close()
+
+
+def _sound_end(path: Path, container: str, descriptors: tuple[int, ...]) -> float | None:
+    """Return when the last packet of the first audio track ends, seconds; None if no packet can be read.
+
+    Packets are counted, not decoded. container: what the file is, by the name of ffmpeg's reader of it; descriptors:
+    open files that the path needs.
+    """
+    command = [ffmpeg.PROGRAM, "-nostdin", "-v", "error", *ffmpeg.ONE_FILE, "-f", container, "-i", ffmpeg.address(path)]
+    command += ["-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=descriptors
+    ) as process:
+        assert process.stdout is not None
+        tick, end = 0.0, None
+        for line in process.stdout:
+            words = line.replace(b",", b" ").replace(b"/", b" ").split()
+            if words[0] == b"#tb":  # "#tb 0: 1/48000"
+                tick = int(words[2]) / int(words[3])
+            elif not words[0].startswith(b"#"):  # track, decoding time, time, duration, bytes, checksum
+                end = max(end or 0.0, (int(words[2]) + int(words[3])) * tick)
+    return end if process.returncode == 0 else None
 
 
 def _other_tracks(media: ffmpeg.Media, container: str, replaced: int) -> list[str]:
