@@ -1,9 +1,10 @@
 """Measure the shipped models beside others on pairs of noisy and clean recordings; write what that gave.
 
-    model_table.py --pairs DIR [--peers DIR]
+    model_table.py --pairs DIR [--peers DIR] [--model NAME ...]
 
-Every shipped model denoises ``DIR/noisy`` with and without the post-filter. ``--peers`` holds one folder of
-enhanced files of the same names for each other program. What that gave goes to docs/quality.json, from which
+Every shipped model, or each that is named, denoises ``DIR/noisy`` with and without the post-filter. ``--peers`` holds
+one folder of enhanced files of the same names for each other program. What was measured before on the same pairs, of
+shipped models and of other programs, stays. What that gave goes to docs/quality.json, from which
 ``docs/generate.py options`` makes the tables of the pages. The means of the shipped models go to models/scores.json,
 where `percepnet models` reads them.
 """
@@ -53,6 +54,7 @@ def main() -> None:
         "--pairs", type=Path, required=True, metavar="DIR", help="holds noisy/ and clean/, DIR.tsv beside it"
     )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="one folder of enhanced files for each program")
+    parser.add_argument("--model", action="append", metavar="NAME", help="instead of all that are shipped")
     args = parser.parse_args()
     pairs = args.pairs.resolve()
     clean, noisy = (dev_table.recordings(pairs / part) for part in ("clean", "noisy"))
@@ -61,7 +63,7 @@ def main() -> None:
     folders = {dev_table.NOISY: pairs / "noisy"} | {path.name: path for path in peers}
     own = {}
     with tempfile.TemporaryDirectory() as work:
-        for name in shipped_names():
+        for name in args.model or shipped_names():
             own[name] = load_model(name)
             for label, post_filter in labels(name, own[name]).items():
                 folders[label] = Path(work) / label
@@ -84,9 +86,19 @@ def main() -> None:
         }
         for name, model in own.items()
     }
-    SCORES.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
     systems = {label: dev_table.summary(rows) for label, rows in results.items()}
-    record = json.loads(RECORD.read_text("utf-8")) | {"test_set": pairs.name, "systems": systems}
+
+    # What was measured before stays, if it is of these pairs, and of a model that is still shipped
+    record = json.loads(RECORD.read_text("utf-8"))
+    if record["test_set"] == pairs.name:
+        old = json.loads(SCORES.read_text("utf-8"))
+        scores = {name: (old | scores)[name] for name in shipped_names() if name in old | scores}
+        kept = {label for name in scores for label in labels(name, load_model(name))}
+        ours = {label for label in record["systems"] if label.startswith("model ")}
+        systems = record["systems"] | systems
+        systems = {label: found for label, found in systems.items() if label in kept or label not in ours}
+    SCORES.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
+    record |= {"test_set": pairs.name, "systems": systems}
     RECORD.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
     table = dev_table.main_table(systems)
