@@ -27,7 +27,7 @@ from percepnet_cli.network.modelfile import Model, shipped_names
 ROOT = Path(__file__).resolve().parents[2]
 SCORES = ROOT / "models" / "scores.json"
 RECORD = ROOT / "docs" / "quality.json"
-KEPT = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
+KEPT = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808")
 
 
 def enhance(model: Model, post_filter: bool, noisy: dict[str, Path], out: Path) -> None:
