@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 # Compiled kernels are kept between runs; this must be known before the package is imported, here and in
@@ -15,6 +16,14 @@ import pytest
 
 SMALL = (16, 24, 24, 24, 24, 16)
 """Layer widths of the model that most tests run."""
+
+
+def pytest_configure():
+    """Ignore what nohup or a shell's background ignores in a way that the programs under test do not inherit."""
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_runtest_setup(item):
