@@ -143,7 +143,8 @@ def test_keys_change_the_amount_and_lead_on(server, recording):
     speaker = played(server, room)
     quality, _ = found(expected[-3 * 48000 :], speaker)
     assert quality > 20
-    assert len(expected) - 6 * 48000 < np.count_nonzero(speaker) < len(expected) - 4 * 48000
+    # What the server holds is still heard after the key: up to 2 s of it
+    assert len(expected) - 6 * 48000 < np.count_nonzero(speaker) < len(expected) - 2 * 48000
 
 
 def test_the_demo_is_played(server, tmp_path):
