@@ -146,8 +146,8 @@ def run(server, options, seconds=2.8):
     ("rate", "options"),
     [
         (SECOND, {}),
-        (44100, {"sample_rate": 44100, "block_frames": 512}),
-        (SECOND, {"hop_ms": 20, "block_frames": 1000}),
+        pytest.param(44100, {"sample_rate": 44100, "block_frames": 512}, marks=pytest.mark.slow),
+        pytest.param(SECOND, {"hop_ms": 20, "block_frames": 1000}, marks=pytest.mark.slow),
     ],
 )
 def test_the_speaker_plays_the_denoised_microphone_when_it_says(rate, options, monkeypatch):

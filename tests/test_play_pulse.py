@@ -147,6 +147,7 @@ def test_keys_change_the_amount_and_lead_on(server, recording):
     assert len(expected) - 6 * 48000 < np.count_nonzero(speaker) < len(expected) - 2 * 48000
 
 
+@pytest.mark.slow  # it takes as long as it plays
 def test_the_demo_is_played(server, tmp_path):
     room = server.capture()
     process, keys = start(server, "demo", "--output", "speaker", tmp_path)
