@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECOND = pulse.RATE
 
 if pulse.missing() is None:
-    from percepnet_cli.live import exchange
+    from percepnet_cli.live import exchange, priority
     from percepnet_cli.live.chain import Chain
     from percepnet_cli.live.session import Session
     from percepnet_cli.live.settings import Settings
@@ -327,6 +329,29 @@ def test_the_callback_goes_on_while_python_stands_still(server, here, random_mod
             time.sleep(0.05)
     assert after[exchange.CALLS] - before[exchange.CALLS] >= 20
     assert after[exchange.LATE_BLOCKS] > before[exchange.LATE_BLOCKS]  # the input passed meanwhile
+
+
+def may_run_in_real_time():
+    """Whether Linux lets a thread of this process do so."""
+    allowed = []
+
+    def ask():
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+            allowed.append(True)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    return bool(allowed)
+
+
+@pytest.mark.skipif(not may_run_in_real_time(), reason="the user may not")
+def test_the_worker_and_the_thread_of_the_sound_server_run_in_real_time(server, here, random_model):
+    before = priority.threads()
+    with Session(Denoiser(random_model), Settings("mic", "speaker")):
+        begun = [os.sched_getscheduler(thread) for thread in priority.threads() - before]
+    assert sum(one == os.SCHED_RR | os.SCHED_RESET_ON_FORK for one in begun) == 2
 
 
 @pytest.mark.slow

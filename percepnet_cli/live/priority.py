@@ -16,15 +16,22 @@ LOWEST_PRIORITY = 19
 """What "nice" calls so."""
 
 
-def hurry() -> None:
-    """Ask Linux to run the calling thread as soon as it wakes: allowed with "rtprio" in limits.conf, or to root.
+def threads() -> set[int]:
+    """Return the numbers of this process's threads on Linux; elsewhere none."""
+    return {int(name) for name in os.listdir("/proc/self/task")} if sys.platform.startswith("linux") else set()
+
+
+def hurry(thread: int = 0) -> None:
+    """Ask Linux to run a thread as soon as it wakes: allowed with "rtprio" in limits.conf, or to root.
 
     Not for PortAudio's own threads: through the ALSA plug-in for PulseAudio they may spin, and would starve the
     very server that they wait for.
+
+    thread: its number, as in ``threads``; 0 is the calling one.
     """
     if sys.platform.startswith("linux"):
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
+            os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
 
 
 def give_way() -> None:

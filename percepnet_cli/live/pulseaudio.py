@@ -21,6 +21,7 @@ from percepnet_cli.live import pulse_callback as line
 from percepnet_cli.live.devices import Device
 from percepnet_cli.live.distance import Distance
 from percepnet_cli.live.engine import Ring
+from percepnet_cli.live.priority import hurry, threads
 
 CONNECT_SECONDS = 5.0
 """How long the server and the streams may take to be there."""
@@ -162,7 +163,7 @@ class Stream:
         try:
             if pa.context_connect(self._context, None, NO_AUTOSPAWN, None) < 0:
                 raise DeviceError(f"the sound server cannot be reached: {self._reason()}")
-            pa.threaded_mainloop_start(self._loop)
+            self._start_loop()
             self._wait(lambda: pa.context_get_state(self._context), READY, "the sound server cannot be reached")
             if target is not None:
                 self._open_playback(target, out_channels)
@@ -170,6 +171,13 @@ class Stream:
         except DeviceError:
             self.close()
             raise
+
+    def _start_loop(self) -> None:
+        """Start libpulse's thread. What it takes in and gives out waits for it: it must not wait for its turn."""
+        before = threads()
+        pa.threaded_mainloop_start(self._loop)
+        for thread in threads() - before:
+            hurry(thread)
 
     def _open_playback(self, target: Device, channels: int) -> None:
         """Open the output; nothing is written yet."""
