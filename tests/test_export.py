@@ -23,7 +23,10 @@ from percepnet_cli import cli
 from percepnet_cli.compute.delay_line import DelayLine
 from percepnet_cli.compute.jit import compiled_anew
 from percepnet_cli.compute.struct import Struct
+from percepnet_cli.errors import KernelError, StorageError
+from percepnet_cli.export import workshop
 from percepnet_cli.export.image import WORD_BYTES, image_of
+from percepnet_cli.export.portable import portable
 from percepnet_cli.export.targets import TARGETS
 from percepnet_cli.export.workshop import zig
 from percepnet_cli.network import dot_extern
@@ -98,6 +101,27 @@ def test_a_network_that_looks_ahead_is_refused(make_models, tmp_path):
     path.write_bytes(model_bytes(model.tensors, model.sizes, "int8", {}))
     result = CliRunner().invoke(cli.main, ["export", "c", "--model", str(path), str(tmp_path / "out")])
     assert result.exit_code == 1 and ("cannot be exported" in result.stderr or "ziglang" in result.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_zig_there_is_a_sentence_and_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(workshop, "missing", lambda *modules: list(modules))
+    result = CliRunner().invoke(cli.main, ["export", "ladspa", str(tmp_path / "out")])
+    assert result.exit_code == 1 and result.stderr == "Error: exporting needs ziglang: pip install ziglang\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_written_is_named_as_the_user_knows_it(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/one.h").write_text("one")
+    with pytest.raises(StorageError) as caught:
+        workshop.deliver(tmp_path / "work", tmp_path / "gone", ["one.h"])
+    assert str(caught.value) == f"{tmp_path / 'gone' / 'one.h'} cannot be written: No such file or directory"
+
+    # The process that writes the texts says as much, and no class of Python
+    with pytest.raises(KernelError) as caught:
+        portable(tmp_path / "gone", "lite")
+    assert str(caught.value).endswith(f": {tmp_path / 'gone' / 'data.ll'}: No such file or directory")
 
 
 def test_results_that_exist_are_kept_without_force(tmp_path):

@@ -51,6 +51,7 @@ def export(kind: str, folder: Path, model: str, target: str | None, force: bool)
     takes a minute.
     """
     from percepnet_cli.export import library, web
+    from percepnet_cli.export.workshop import exportable
     from percepnet_cli.storage.target import check_file, check_folder, make_folder
 
     if kind == "wasm" and target is not None:
@@ -60,6 +61,7 @@ def export(kind: str, folder: Path, model: str, target: str | None, force: bool)
     check_folder(folder)
     for name in names if folder.exists() else []:
         check_file(folder / name, force)
+    exportable(model)  # before a folder is made
     make_folder(folder)
     if kind == "wasm":
         web.build(folder, model)

@@ -55,7 +55,7 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
         If the model looks ahead.
     KernelError
         If something cannot be compiled.
-    OSError
+    StorageError
         If a file cannot be written.
     """
     model, chosen = exportable(name), TARGETS[target]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from percepnet_cli.compute.cpu import VARIABLE
-from percepnet_cli.errors import KernelError
+from percepnet_cli.errors import KernelError, os_sentence
 
 ENVIRONMENT = {
     "NUMBA_OPT": "0",
@@ -89,4 +89,7 @@ def main(name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    try:
+        main(sys.argv[1], Path(sys.argv[2]))
+    except OSError as error:  # a full disk
+        sys.exit(os_sentence(error))

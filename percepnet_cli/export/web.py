@@ -59,7 +59,7 @@ def build(folder: Path, name: str) -> None:
         If the model looks ahead.
     KernelError
         If something cannot be compiled.
-    OSError
+    StorageError
         If a file cannot be written.
     """
     exportable(name)
