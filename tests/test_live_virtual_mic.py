@@ -15,6 +15,7 @@ import numpy as np
 import pipewire
 import pulse
 import pytest
+from batch_files import wait_for
 from click.testing import CliRunner
 from test_live_pulse import PART, SECOND, loud_parts, street, undisturbed, use
 
@@ -191,8 +192,29 @@ def test_a_microphone_that_is_the_virtual_one_is_refused(here):
         done = CliRunner().invoke(main, ["live", "--virtual-mic", "--seconds", "1"])
     finally:
         here.pactl("set-default-source", before)
-    assert done.exit_code == 1 and "the default input is the virtual microphone itself" in done.stderr
+    assert done.exit_code == 1 and "the default input is the other end of the output" in done.stderr
     assert microphone.sink_name not in named("sinks")
+
+    # Named, it would hear itself just as well
+    for name in (microphone.source_name, f"{microphone.sink_name}.monitor"):
+        done = CliRunner().invoke(main, ["live", "--virtual-mic", "--input", name, "--seconds", "1"])
+        assert done.exit_code == 1 and f"'{name}' is the other end of the output" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_it_compiles_ends_it_at_once(here, number, code, tmp_path):
+    """With an empty cache, compiling takes half a minute."""
+    here.env["PERCEPNET_CACHE_DIR"] = str(tmp_path)
+    try:
+        process = live(here, "--virtual-mic", "--json")
+    finally:
+        del here.env["PERCEPNET_CACHE_DIR"]
+    wait_for(lambda: "percepnet_mic" in named("sources"), seconds=20)
+    begun = time.monotonic()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == code and not out and time.monotonic() - begun < 15
+    assert "percepnet" not in named("sinks") and "percepnet_mic" not in named("sources")
 
 
 @needs_pulse

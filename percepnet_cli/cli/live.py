@@ -148,6 +148,7 @@ def live(
     require_realtime(network)  # before anything is compiled or opened
 
     with stop_signals() as stopped, ExitStack() as stack:
+        stopped.at_once = True  # compiling takes its time, and nothing plays yet
         native = stack.enter_context(caught())
         keys = stack.enter_context(key_reader())  # what is typed from now on is not shown, but obeyed
 
@@ -195,6 +196,7 @@ def live(
                 recordings.begin(*record, force)
             stack.enter_context(frozen_garbage())
 
+        stopped.at_once = False
         with ExitStack() as running:
             with _shown("opening the devices"), _explained(native):
                 running.enter_context(session)
@@ -337,13 +339,22 @@ def next_limit(limit_db: float | None, more: bool) -> float | None:
     return None if limit_db > HIGHEST_LIMIT_DB else limit_db
 
 
+class Stop(threading.Event):
+    """Set by a signal; the first one that comes while ``at_once`` is true also ends the program, as elsewhere."""
+
+    at_once = False
+
+
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[Stop]:
     """Yield an event that Ctrl-C, SIGTERM and SIGHUP set: all of them are a good end where sound plays."""
-    stopped = threading.Event()
+    stopped = Stop()
 
     def stop(number: int, frame: FrameType | None) -> None:
+        first = not stopped.is_set()
         stopped.set()
+        if first and stopped.at_once:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     before: dict[int, Callable[..., Any] | int | None] = {}
     if threading.current_thread() is threading.main_thread():

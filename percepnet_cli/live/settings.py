@@ -52,9 +52,10 @@ def devices_of(settings: Settings, channels: int) -> tuple[Device, Device | None
     """
     devices = portaudio.list_devices()
     source, target = choose(devices, settings.source, settings.target, duplex=settings.monitor)
-    if target is not None and settings.source is None and heard_by(source, target, settings):
+    if target is not None and heard_by(source, target, settings):
+        what = "the default input is" if settings.source is None else f"'{settings.source}' is"
         raise DeviceError(
-            f"the default input is the virtual microphone itself, {source}: name your microphone with --input "
+            f"{what} the other end of the output, {source}: name your microphone with --input "
             "(percepnet devices lists them)"
         )
     channels_of(source, target, channels)
