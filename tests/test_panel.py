@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +93,29 @@ def test_everything_is_visible_on_80_by_24():
     assert len(lines) <= 24
 
 
+LONG_NAMES = [
+    "3 (Remapped Monitor of Null Output, PulseAudio) -> 7 (PercepNet feed, PulseAudio); 48000 Hz, blocks of 480 frames",
+    "choose 'PercepNet' as the microphone in the call program",
+]
+LONG_MESSAGES = [
+    f"device {LONG_NAMES[0].partition(';')[0]} has delivered nothing for {n} s: opening it anew" for n in "123"
+]
+LONG_RECORDING = "percepnet-2026-11-29-10-41-07-noisy.wav, percepnet-2026-11-29-10-41-07-clean.wav"
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_long_names_and_messages_are_whole(columns):
+    panel = Panel(LONG_NAMES)
+    for message in LONG_MESSAGES:
+        panel.say(message)
+    lines = used(Terminal(columns).show(panel, replace(STATUS, recording=LONG_RECORDING)))
+    text = " ".join(" ".join(lines).split())
+    if columns == 80:
+        assert all(message in text for message in LONG_MESSAGES)
+    assert all(words in text for words in (*LONG_NAMES, LONG_RECORDING, LONG_MESSAGES[0]))
+    assert lines[-1] == KEYS[: columns - 1].rstrip()
+
+
 def test_nothing_is_wider_than_79_columns():
     worst = replace(STATUS, input_db=-99.0, input_peak_db=0.0, cpu_percent=100.0, xruns=99999, late_blocks=99999)
     rows = Panel([]).rows(worst, 0.0)
@@ -107,6 +133,18 @@ def test_a_change_of_size_leaves_nothing_behind(size):
     fresh = Terminal(columns, lines)
     assert shown == used(fresh.show(panel))
     assert shown[-1] == KEYS[: columns - 1].rstrip()
+
+
+def test_the_size_is_that_of_the_terminal_it_is_drawn_on(monkeypatch):
+    """Standard output may be a file."""
+    pty, termios, fcntl = (pytest.importorskip(name) for name in ("pty", "termios", "fcntl"))
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 33, 0, 0))
+    with open(leader, "rb"), open(follower, "w") as terminal, open(os.devnull, "w") as nowhere:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        rows = Panel(NAMES).frame(STATUS, 0.0).split("\r\n")
+    assert len(rows) == 7 and rows[-1].startswith(f"{KEYS[:32]}\x1b")
 
 
 def test_help_and_back():

@@ -7,7 +7,10 @@ the terminal before is there again at the end.
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from percepnet_cli.cli.meters import BLOCKS, LOWEST_DB, bar
@@ -99,8 +102,8 @@ class Panel:
 
     def frame(self, status: Status, now: float, size: tuple[int, int] | None = None) -> str:
         """Return what draws the panel. now: seconds; size: columns and lines of the terminal, None: as they are."""
-        columns, lines = size or shutil.get_terminal_size()
-        rows = self.rows(status, now)
+        columns, lines = size or _terminal_size()
+        rows = self.rows(status, now, columns)
 
         # The keys are always the last line; what does not fit above them is left out
         shown = [*rows[: max(0, lines - 1)], KEYS][-lines:]
@@ -109,8 +112,8 @@ class Panel:
         body = "\r\n".join(row[: max(1, columns - 1)] + "\x1b[K" for row in shown)
         return f"\x1b[H{body}\x1b[J"
 
-    def rows(self, status: Status, now: float) -> list[str]:
-        """Return the lines above the keys, of 79 columns at most but for names and messages."""
+    def rows(self, status: Status, now: float, columns: int = 80) -> list[str]:
+        """Return the lines above the keys, of 79 columns at most; names and messages are wrapped for the terminal."""
         minutes, seconds = divmod(int(status.seconds), 60)
         state = {
             "running": "on",
@@ -120,7 +123,8 @@ class Panel:
         what = state[status.state]
         if status.state != "waiting" and (status.muted or status.bypass):
             what = "MUTED" if status.muted else "BYPASS"
-        top = [f"percepnet live   {minutes}:{seconds:02d}   {what}", *map(printable, self._names), ""]
+        names = [line for name in self._names for line in _wrapped(printable(name), columns)]
+        top = [f"percepnet live   {minutes}:{seconds:02d}   {what}", *names, ""]
         if self.help:
             return [*top, *HELP, ""]
 
@@ -129,6 +133,7 @@ class Panel:
         clips = "  CLIPS" if now - self._clipped_at < WARNING_SECONDS else ""
         limit = "none" if status.attenuation_limit_db is None else f"{status.attenuation_limit_db:.0f} dB"
         lowered = "-" if status.reduction_db is None else f"{max(status.reduction_db, 0):.0f} dB"
+        recording = f"   recording {printable(status.recording)}" if status.recording else ""
         latency = "-"
         if status.latency_ms is not None and status.device_ms is not None:
             latency = (
@@ -143,13 +148,12 @@ class Panel:
             f"noise lowered by {lowered:7}   speech {bar(status.speech, 10)} {100 * status.speech:3.0f} %",
             f"gains {strip(status.gains)}  20 Hz to 20 kHz",
             "",
-            f"limit {limit}   post-filter {'on' if status.post_filter else 'off'}"
-            + (f"   recording {printable(status.recording)}" if status.recording else ""),
+            *_wrapped(f"limit {limit}   post-filter {'on' if status.post_filter else 'off'}{recording}", columns),
             f"latency {latency}",
             f"cpu {status.cpu_percent:.1f} % of a core   xruns {status.xruns}   late {status.late_blocks}"
             f"   reopened {status.reopened}",
             "",
-            *self._messages,
+            *(line for message in self._messages for line in _wrapped(message, columns)),
         ]
 
     def _meter(self, side: int, db: float, peak_db: float, now: float) -> str:
@@ -160,6 +164,19 @@ class Panel:
         if at >= 0 and held > LOWEST_DB:
             cells[at] = "|"
         return f"{''.join(cells)} {max(db, -99):4.0f} dB, peak {max(held, -99):4.0f}"
+
+
+def _terminal_size() -> tuple[int, int]:
+    """Return columns and lines of where the panel is; standard output may go elsewhere."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return shutil.get_terminal_size()
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    """Return a text as lines that a terminal of so many columns shows whole."""
+    return textwrap.wrap(text, max(20, columns - 1), subsequent_indent="  ", break_on_hyphens=False) or [""]
 
 
 def strip(gains: Sequence[float]) -> str:
