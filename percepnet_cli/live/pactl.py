@@ -65,5 +65,7 @@ def _run(*arguments: str) -> str:
         raise DeviceError(f"the sound server does not answer for {ANSWER_SECONDS:.0f} s") from None
     if done.returncode:
         words = " ".join(done.stderr.split())
+        if words.startswith("Connection failure"):
+            raise DeviceError("no sound server answers: start PipeWire (with pipewire-pulse) or PulseAudio")
         raise DeviceError(f"the sound server refuses 'pactl {arguments[0]}': {words}")
     return done.stdout

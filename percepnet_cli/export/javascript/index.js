@@ -1,6 +1,6 @@
 /* Removes noise from speech, in a browser or anywhere else that runs WebAssembly. index.d.ts says what there is. */
 
-import { HOP, SAMPLE_RATE, Stream } from "./stream.js";
+import { checkLimit, HOP, SAMPLE_RATE, Stream } from "./stream.js";
 
 export { HOP, SAMPLE_RATE };
 
@@ -90,7 +90,7 @@ class Percepnet {
     return Object.assign(node, {
       latency,
       setAttenuationLimit: (db) => {
-        if (db !== null && !(db >= 0)) throw new RangeError("an attenuation limit is a number of decibels, 0 or more");
+        checkLimit(db);
         node.port.postMessage({ attenuationLimitDb: db });
       },
       setPostFilter: (on) => node.port.postMessage({ postFilter: on }),

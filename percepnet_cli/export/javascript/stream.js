@@ -8,6 +8,11 @@ export const HOP = 480;
 /** Samples that cross to WebAssembly at once, at most: whole hops. */
 const ROOM = 10 * HOP;
 
+/** Throw unless it is an attenuation limit: decibels, or null for none. */
+export function checkLimit(db) {
+  if (db !== null && !(db >= 0)) throw new RangeError("an attenuation limit is a number of decibels, 0 or more");
+}
+
 export class Stream {
   #wasm;
   #stream;
@@ -16,6 +21,7 @@ export class Stream {
 
   /** wasm: the exports of an instance; options: see index.d.ts. */
   constructor(wasm, { attenuationLimitDb = null, postFilter = null, wholeHops = false } = {}) {
+    checkLimit(attenuationLimitDb);
     this.#wasm = wasm;
     this.#stream = wasm.percepnet_create();
     this.#place = wasm.malloc(ROOM * Float32Array.BYTES_PER_ELEMENT);
@@ -75,7 +81,7 @@ export class Stream {
   }
 
   setAttenuationLimit(db) {
-    if (db !== null && !(db >= 0)) throw new RangeError("an attenuation limit is a number of decibels, 0 or more");
+    checkLimit(db);
     this.#wasm.percepnet_set_attenuation_limit(this.#open, db ?? -1);
   }
 
