@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import sys
 from dataclasses import replace
@@ -139,12 +140,14 @@ def test_the_size_is_that_of_the_terminal_it_is_drawn_on(monkeypatch):
     """Standard output may be a file."""
     pty, termios, fcntl = (pytest.importorskip(name) for name in ("pty", "termios", "fcntl"))
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 33, 0, 0))
     with open(leader, "rb"), open(follower, "w") as terminal, open(os.devnull, "w") as nowhere:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(sys, "stdout", nowhere)
+        unknown = Panel(NAMES).frame(STATUS, 0.0)
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 33, 0, 0))
         rows = Panel(NAMES).frame(STATUS, 0.0).split("\r\n")
     assert len(rows) == 7 and rows[-1].startswith(f"{KEYS[:32]}\x1b")
+    assert unknown == Panel(NAMES).frame(STATUS, 0.0, shutil.get_terminal_size())
 
 
 def test_help_and_back():

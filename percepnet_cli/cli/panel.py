@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from percepnet_cli.cli.meters import BLOCKS, LOWEST_DB, bar
@@ -168,10 +169,11 @@ class Panel:
 
 def _terminal_size() -> tuple[int, int]:
     """Return columns and lines of where the panel is; standard output may go elsewhere."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno())
-    except (OSError, ValueError):
-        return shutil.get_terminal_size()
+    with suppress(OSError, ValueError):
+        size = os.get_terminal_size(sys.stderr.fileno())
+        if min(size) > 0:  # some terminals do not know
+            return size
+    return shutil.get_terminal_size()
 
 
 def _wrapped(text: str, columns: int) -> list[str]:
