@@ -45,7 +45,7 @@ def measure(peers: Path | None) -> None:
     models = {}
     for name in MODELS:
         picture = images / f"bench-{name}.png"
-        models[name] = _bench("--seconds", "30", "--live", "20", "--plot", str(picture), "--model", name)
+        models[name] = _bench("--seconds", "30", "--live", "20", "--plot", str(picture), "--force", "--model", name)
 
     hours = _bench("--model", "lite", "--hours", "10")["hours"]
     found = {

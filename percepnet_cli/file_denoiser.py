@@ -222,7 +222,7 @@ def denoise_file(
         if listener is not None and vad is not None:
             behind = denoiser.latency // HOP_SIZE - LATENCY_SAMPLES // HOP_SIZE
             hops = -(-writer.frames * SAMPLE_RATE // (reader.sample_rate * HOP_SIZE))
-            labels.write(Path(vad), listener.result()[behind : behind + hops], HOP_SIZE / SAMPLE_RATE)
+            labels.write(Path(vad), listener.result()[behind : behind + hops], HOP_SIZE / SAMPLE_RATE, force)
         measures = metrics.finish()  # here, so that nothing can fail when the target has its name
         reader.close()  # some systems do not let an open file be replaced, should it be the target
     elapsed = time.perf_counter() - begin

@@ -326,6 +326,20 @@ def test_a_report_that_cannot_be_read_costs_neither_itself_nor_the_new_one(recor
     assert [row["status"] for row in reports.read(path).values()] == ["skipped", "failed"]
 
 
+def test_a_report_that_cannot_be_written_at_the_end_costs_no_list_of_failures(recordings, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AudioError("r.csv cannot be written: No space left on device")
+
+    monkeypatch.setattr(reports, "write", refuse)
+    (tmp_path / "junk.wav").write_text("junk")
+    inputs = (recordings / "0000.wav", tmp_path / "junk.wav")
+    result = denoise("--jobs", 1, "--report", tmp_path / "r.csv", *inputs, tmp_path / "out")
+    assert result.exit_code == 1 and "1 files done, 0 there before, 1 failed" in result.stderr
+    assert "junk.wav is not a sound file" in result.stderr and "No space left" in result.stderr
+    result = denoise("--jobs", 1, "--report", tmp_path / "r.csv", inputs[0], f"{tmp_path}/other/")
+    assert result.exit_code == 1 and "No space left" in result.stderr
+
+
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file systems whose names are UTF-8")
 @pytest.mark.parametrize("name", ["report.json", "report.csv"])
 def test_reports_take_names_that_are_not_utf_8(tmp_path, name):

@@ -131,7 +131,22 @@ def test_pictures_are_whole_or_not_there(report: measure.Report, tmp_path: Path)
     for wrong in (tmp_path / "a.abc", tmp_path / "no" / "a.png"):
         with pytest.raises(PlotError, match=r"a\.(abc|png)"):
             reports.draw(report, wrong)
+    with pytest.raises(PlotError, match="already exists"):
+        reports.draw(report, tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("a.png", "already exists; use --force"), ("b.jpg", "a picture is"), ("no/a.png", "folder")]
+)
+def test_a_picture_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sentence: str
+) -> None:
+    monkeypatch.setattr(measure, "measure", None)
+    (tmp_path / "a.png").write_text("PRECIOUS")
+    result = CliRunner().invoke(main, ["bench", "--plot", str(tmp_path / name)])
+    assert result.exit_code == 1 and sentence in result.stderr
+    assert (tmp_path / "a.png").read_text() == "PRECIOUS"
 
 
 def test_hours_cost_the_same_and_keep_no_memory() -> None:

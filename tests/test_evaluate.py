@@ -227,7 +227,10 @@ def test_one_file_has_no_interval(folder):
     assert " to " not in result.stdout and "One file has no interval." in result.stdout
 
 
-def test_a_damaged_file_does_not_end_the_others(folder, tmp_path):
+def test_a_damaged_file_does_not_end_the_others(folder, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AudioError("other.csv cannot be written: No space left on device")
+
     for name in ("good", "bad"):
         soundfile.write(tmp_path / f"{name}.wav", speech(48000, np.random.default_rng(1))[0], 48000)
     (tmp_path / "bad.wav").write_bytes(b"no sound" * 10000)
@@ -235,6 +238,11 @@ def test_a_damaged_file_does_not_end_the_others(folder, tmp_path):
     assert result.exit_code == 1
     assert "Error: " in result.stderr and "bad.wav" in result.stderr
     assert (tmp_path / "s.csv").read_text().count("\n") == 2
+
+    # Named although the table cannot be written
+    monkeypatch.setattr(report, "write_csv", refuse)
+    result = run(tmp_path, "--compare", f"x={tmp_path}", "--csv", tmp_path / "other.csv", *QUICK)
+    assert result.exit_code == 1 and "bad.wav" in result.stderr and "No space left" in result.stderr
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):

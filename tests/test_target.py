@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
+from conftest import SMALL, random_tensors
 
 from percepnet_cli.cli import main
 from percepnet_cli.errors import AudioError, StorageError
-from percepnet_cli.storage.target import check_file, check_folder, make_folder
+from percepnet_cli.export.workshop import deliver
+from percepnet_cli.network.graph import Sizes
+from percepnet_cli.network.modelfile import model_bytes
+from percepnet_cli.storage.atomic import PendingFile
+from percepnet_cli.storage.target import check_file, check_folder, make_folder, write_file
 
 
 @pytest.fixture
@@ -89,3 +97,74 @@ def test_a_model_is_not_quantized_into_itself(place):
     result = CliRunner().invoke(main, ["quantize", "--force", str(path), str(path)])
     assert result.exit_code == 1 and result.stderr == f"Error: {path} is an input; give the result another name\n"
     assert path.read_bytes() == b"weights"
+
+
+RESULTS = {
+    "model": ("m.safetensors", ["quantize", "float.safetensors", "m.safetensors"]),
+    "scores": ("s.csv", ["evaluate", "a.wav", "--compare", "x=a.wav", "--no-wer", "--no-dnsmos", "--csv", "s.csv"]),
+    "numbers": ("s.json", ["evaluate", "a.wav", "--compare", "x=a.wav", "--no-wer", "--no-dnsmos", "--json", "s.json"]),
+    "picture": ("p.png", ["plot", "a.wav", "--output", "p.png"]),
+    "where speech is": ("v.csv", ["denoise", "--vad", "v.csv", "a.wav", "b.wav"]),
+    "report": ("r.csv", ["denoise", "--report", "r.csv", "a.wav", "b.wav"]),
+    "report of many": ("r.json", ["denoise", "--jobs", "1", "--report", "r.json", "a.wav", "out/"]),
+}
+"""What writes a result beside the sound: its name, and the command."""
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = Sizes(*SMALL)
+    (tmp_path / "float.safetensors").write_bytes(model_bytes(random_tensors(sizes, 1), sizes, "float", {}))
+    soundfile.write("a.wav", 0.1 * np.random.default_rng(1).standard_normal(24000), 48000)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_what_appears_during_the_work_is_not_replaced(inputs, monkeypatch, kind):
+    name, command = RESULTS[kind]
+    if kind == "picture":
+        pytest.importorskip("matplotlib")
+    original = PendingFile.__init__
+
+    def begin(self, target, *more, **options):
+        original(self, target, *more, **options)
+        if target.name == name:
+            target.write_text("PRECIOUS")
+
+    monkeypatch.setattr(PendingFile, "__init__", begin)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1 and f"{name} already exists; use --force to replace it" in result.stderr
+    assert (inputs / name).read_text() == "PRECIOUS"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_private_file_that_is_replaced_stays_private(inputs, kind):
+    name, command = RESULTS[kind]
+    if kind == "picture":
+        pytest.importorskip("matplotlib")
+    (inputs / name).write_text("old")
+    (inputs / name).chmod(0o600)
+    assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
+    assert (inputs / name).read_bytes() != b"old" and stat.S_IMODE((inputs / name).stat().st_mode) == 0o600
+
+
+def test_an_export_replaces_what_it_may(place):
+    (place / "work").mkdir()
+    (place / "work" / "there.csv").write_text("new")
+    with pytest.raises(StorageError, match="already exists"):
+        deliver(place / "work", place, ["there.csv"], force=False)
+    assert (place / "there.csv").read_text() == "x"
+    deliver(place / "work", place, ["there.csv"], force=True)
+    assert (place / "there.csv").read_text() == "new"
+
+
+def test_what_cannot_be_written_after_all_leaves_nothing(place):
+    def fail(part):
+        part.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"there\.csv cannot be written: No space left on device"):
+        write_file(place / "there.csv", fail, True)
+    assert sorted(os.listdir(place)) == ["folder", "there.csv"] and (place / "there.csv").read_text() == "x"

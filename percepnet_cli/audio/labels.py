@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from percepnet_cli.errors import AudioError
-from percepnet_cli.storage.atomic import write_atomically
-from percepnet_cli.storage.target import check_file
+from percepnet_cli.storage.target import check_file, write_file
 
 BEGINS_ABOVE, ENDS_BELOW = 0.6, 0.4
 """Probabilities of speech at which a segment of it begins and ends."""
@@ -92,8 +91,8 @@ def check(path: Path, force: bool) -> None:
     check_file(path, force, error=AudioError)
 
 
-def write(path: Path, probability: np.ndarray, hop_seconds: float) -> None:
-    """Write where speech is, in the format of the extension; arguments as of ``segments``."""
+def write(path: Path, probability: np.ndarray, hop_seconds: float, force: bool = False) -> None:
+    """Write where speech is, in the format of the extension; arguments as of ``segments``. Raises AudioError."""
     lines = FORMATS[path.suffix.lower()](probability, hop_seconds)
     text = "".join(f"{line}\n" for line in lines)
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_file(path, lambda part: part.write_text(text, encoding="utf-8"), force, AudioError)

@@ -14,10 +14,9 @@ from typing import Any
 from percepnet_cli.batch.run import Outcome
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import untrusted
-from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.storage.spreadsheet import from_cell, text_cell
 from percepnet_cli.storage.tables import Table, TableError
-from percepnet_cli.storage.target import check_file
+from percepnet_cli.storage.target import check_file, write_file
 from percepnet_cli.version import __version__
 
 COLUMNS = (
@@ -92,8 +91,8 @@ def as_json(rows: Iterable[dict[str, Any]], model: dict[str, str]) -> str:
     return json.dumps({"percepnet": __version__, "model": model, "files": list(rows)}, indent=1)
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> None:
-    """Write a report, whole or not at all. model: name and sha256. Raises AudioError."""
+def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str], replace: bool = False) -> None:
+    """Write a report, whole or not at all. model: name and sha256. Raises AudioError, also if it is not to replace."""
 
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -104,7 +103,4 @@ def write(path: Path, rows: Iterable[dict[str, Any]], model: dict[str, str]) -> 
                 table.writeheader()
                 table.writerows({name: text_cell(value) for name, value in found.items()} for found in rows)
 
-    try:
-        write_atomically(path, fill)
-    except OSError as error:
-        raise AudioError(f"{path} cannot be written: {error.strerror}") from None
+    write_file(path, fill, replace, AudioError)

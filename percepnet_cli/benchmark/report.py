@@ -116,11 +116,11 @@ def compared(before: dict[str, Any], after: dict[str, Any]) -> str:
     return "\n".join(lines).encode("utf-8", "replace").decode()  # JSON may hold half a character
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: Report, path: Path, force: bool = False) -> None:
     """Draw the shares of the stages and the distribution of the times of hops. Raises ExtraError, PlotError."""
     figure = plots.new_figure(10, 4)
     _draw(report, figure)
-    plots.save(figure, path)
+    plots.save(figure, path, force)
 
 
 def _draw(report: Report, figure: Figure) -> None:

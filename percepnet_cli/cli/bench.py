@@ -53,6 +53,7 @@ OPTION_GROUPS = {
     metavar="PNG",
     help="Draw the stages and the times of hops (needs the extra 'plots').",
 )
+@click.option("-f", "--force", is_flag=True, help="Replace PNG if it exists.")
 @click.option(
     "--compare",
     nargs=2,
@@ -70,6 +71,7 @@ def bench(
     audio: Path | None,
     as_json: bool,
     plot: Path | None,
+    force: bool,
     compare: tuple[Path, Path] | None,
 ) -> None:
     """Measure the speed on this machine.
@@ -89,7 +91,10 @@ def bench(
     from percepnet_cli.benchmark.measure import measure, measure_hours, random_model
     from percepnet_cli.network.graph import PRESETS
     from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.plotting import figure as plots
 
+    if plot is not None:
+        plots.check(plot, force)
     samples = _samples(seconds, audio)
     network = random_model(PRESETS["percepnet"]) if random_weights else load_model(model)
     if hours is not None:
@@ -107,7 +112,7 @@ def bench(
     if report.noisy_machine:
         echo("something else keeps this machine busy: the runs differ, or had to wait, by more than 10 %", err=True)
     if plot is not None:
-        draw(report, plot)
+        draw(report, plot, force)
 
 
 def _samples(seconds: float, audio: Path | None):  # type: ignore[no-untyped-def]  # an array; numpy comes in here

@@ -24,11 +24,13 @@ from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_is_missing, say
 from percepnet_cli.cli.presets import PRESETS_HELP, Percent
 from percepnet_cli.cli.printed import echo, printable
 from percepnet_cli.dsp.presets import PRESETS, choose
+from percepnet_cli.errors import PercepnetError
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
     from percepnet_cli.batch.inputs import Item
     from percepnet_cli.batch.run import Outcome
+    from percepnet_cli.network.modelfile import Model
 
 
 def _raw_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> RawFormat | None:
@@ -309,7 +311,7 @@ def _one(
         from percepnet_cli.network.modelfile import load_model
 
         outcome = Outcome(Item(source, target, 0), DONE, done, cpu_seconds=cpu_seconds)
-        write_report(report, [outcome], load_model(model))
+        write_report(report, [outcome], load_model(model), replace=settings["force"])
 
 
 def _many(
@@ -345,8 +347,8 @@ def _many(
     finally:
         run.close()
         bar.close()
-        if report is not None:
-            write_report(report, outcomes, loaded)
+        replace_report = settings["force"] or settings["skip_existing"]
+        written = report is None or _report_is_written(report, outcomes, loaded, replace_report)
     failed = [outcome for outcome in outcomes if outcome.status == batch.FAILED]
     if not quiet:
         skipped = sum(outcome.status == batch.SKIPPED for outcome in outcomes)
@@ -356,5 +358,17 @@ def _many(
     say_what_is_not_whole({one.item.source: one.report for one in outcomes if one.report})
     for outcome in failed:
         click.echo(in_red(f"Error: {printable(outcome.error or '')}"), err=True)
-    if failed:
+    if failed or not written:
         sys.exit(1)
+
+
+def _report_is_written(path: Path, outcomes: list[Outcome], model: Model, replace: bool) -> bool:
+    """Write the report; if that cannot be, say why: the list of failures must not be lost for it."""
+    from percepnet_cli.cli.progress import in_red
+
+    try:
+        write_report(path, outcomes, model, replace)
+    except PercepnetError as error:
+        click.echo(in_red(f"Error: {printable(as_options(str(error)))}"), err=True)
+        return False
+    return True

@@ -177,11 +177,11 @@ def evaluate(
             if len(table.levels()) > 1:
                 echo(table.by_snr())
         echo(table.summary() + "\n" + table.notes())
-        if csv_path is not None:
-            report.write_csv(rows, csv_path)
-        if json_path is not None:
-            report.write_json(table.json() | {"failed": failures}, json_path)
     for text in failures:
         echo(f"Error: {text}", err=True)
+    if rows and csv_path is not None:
+        report.write_csv(rows, csv_path, force)
+    if rows and json_path is not None:
+        report.write_json(table.json() | {"failed": failures}, json_path, force)
     if failures:
         sys.exit(1)

@@ -64,8 +64,8 @@ def export(kind: str, folder: Path, model: str, target: str | None, force: bool)
     exportable(model)  # before a folder is made
     make_folder(folder)
     if kind == "wasm":
-        web.build(folder, model)
+        web.build(folder, model, force)
     else:
-        library.build(kind, folder, model, target)
+        library.build(kind, folder, model, target, force)
     for name in names:
         echo(str(folder / name))

@@ -98,10 +98,11 @@ def oracle(
         from percepnet_cli.plotting import views
 
         titles = {_title(row, loaded.name): samples for row, samples in zip(rows, mono.values(), strict=True)}
-        plots.save(views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000)), folder / "stages.png")
+        picture = views.side_by_side(titles, min(views.HIGHEST_KHZ, like.sample_rate / 2000))
+        plots.save(picture, folder / "stages.png", force)
     for path, samples in zip(results, found.values(), strict=True):
         whole.write(samples, path, like, force)
-    write_csv(rows, folder / "stages.csv")
+    write_csv(rows, folder / "stages.csv", force)
     write_json(
         {
             "model": loaded.name,
@@ -109,6 +110,7 @@ def oracle(
             "stages": [{key: finite(value) for key, value in row.items()} for row in rows],
         },
         folder / "stages.json",
+        force,
     )
     if not quiet:
         columns = [key for key in kept[2:] if any(row[key] == row[key] for row in rows)]

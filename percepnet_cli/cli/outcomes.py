@@ -38,8 +38,11 @@ def say_what_is_missing(reports: dict[str, FileReport], wanted_lufs: float | Non
         echo(f"Note: {where} does not hold all that stands beside the sound: {', '.join(kinds)}", err=True)
 
 
-def write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
-    """Write the report; what an earlier one says of files that were there already stays."""
+def write_report(path: Path, outcomes: list[Outcome], model: Model, replace: bool) -> None:
+    """Write the report; what an earlier one says of files that were there already stays.
+
+    replace: also where there is one. Raises AudioError if it cannot be written.
+    """
     from percepnet_cli.batch import report
     from percepnet_cli.batch.run import SKIPPED
     from percepnet_cli.errors import AudioError
@@ -60,4 +63,4 @@ def write_report(path: Path, outcomes: list[Outcome], model: Model) -> None:
     if path == STANDARD_OUTPUT:
         echo(report.as_json(rows, described))
     else:
-        report.write(path, rows, described)
+        report.write(path, rows, described, replace)

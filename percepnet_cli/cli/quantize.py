@@ -41,8 +41,7 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.network.modelfile import load_model, model_bytes
     from percepnet_cli.network.quantize import half_tensors, quantize_tensors
-    from percepnet_cli.storage.atomic import write_atomically
-    from percepnet_cli.storage.target import check_file
+    from percepnet_cli.storage.target import check_file, write_file
 
     if bits == "16" and audio:
         raise click.UsageError("--audio compares 8 bits with float; leave out --bits 16.")
@@ -54,10 +53,7 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     else:
         data = model_bytes(half_tensors(model.tensors, model.sizes), model.sizes, "float", origin)
     recordings = [(path, read_mono(path)) for path in audio]
-    try:
-        write_atomically(target, lambda part: part.write_bytes(data))
-    except OSError as error:
-        raise click.ClickException(f"{target} cannot be written ({error.strerror})") from None
+    write_file(target, lambda part: part.write_bytes(data), force)
     small = load_model(target, "int8" if bits == "8" else "float")
     echo(f"{target}: {small.num_weights:,} weights, {len(data):,} bytes, sha256 {small.digest[:12]}")
     if recordings:

@@ -15,8 +15,8 @@ import numpy as np
 from percepnet_cli.errors import AudioError
 from percepnet_cli.evaluation.score import CLEAN, SNR_STEP_DB, Row
 from percepnet_cli.metrics.bootstrap import CONFIDENCE, DRAWS, Estimate, interval
-from percepnet_cli.storage.atomic import write_atomically
 from percepnet_cli.storage.spreadsheet import text_cell
+from percepnet_cli.storage.target import write_file
 from percepnet_cli.version import __version__
 
 COLUMNS = {
@@ -267,8 +267,8 @@ def _known(estimate: Estimate) -> dict[str, float | None]:
     return {name: finite(value) for name, value in estimate._asdict().items()}
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write one line per file and system, whole or not at all. Raises AudioError."""
+def write_csv(rows: Sequence[Row], path: Path, force: bool = False) -> None:
+    """Write one line per file and system, whole or not at all. Raises AudioError, also if it exists without force."""
     names = list(dict.fromkeys(name for row in rows for name in row))
 
     def fill(part: Path) -> None:
@@ -277,16 +277,10 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
             table.writeheader()
             table.writerows({name: text_cell(_rounded(value)) for name, value in row.items()} for row in rows)
 
-    _write(path, fill)
+    write_file(path, fill, force, AudioError)
 
 
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write an object as JSON, whole or not at all. Raises AudioError."""
-    _write(path, lambda part: part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8"))
-
-
-def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    try:
-        write_atomically(path, fill)
-    except OSError as error:
-        raise AudioError(f"{path} cannot be written: {error.strerror}") from None
+def write_json(content: dict[str, Any], path: Path, force: bool = False) -> None:
+    """Write an object as JSON, whole or not at all. Raises AudioError, also if it exists without force."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_file(path, lambda part: part.write_text(text, "utf-8"), force, AudioError)

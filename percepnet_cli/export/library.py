@@ -33,7 +33,7 @@ def results(kind: str, target: str) -> list[str]:
     return [shared] if kind == "ladspa" else ["percepnet.h", shared, STATIC]
 
 
-def build(kind: str, folder: Path, name: str, target: str) -> None:
+def build(kind: str, folder: Path, name: str, target: str, force: bool = False) -> None:
     """Make the libraries of a model: ``c`` is a header, a shared and a static library, ``ladspa`` a plug-in.
 
     Parameters
@@ -41,11 +41,13 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
     kind
         One of the two.
     folder
-        Where they go; has to be there. What has their names is replaced.
+        Where they go; has to be there.
     name
         Name or file of a causal model: its weights are in the libraries.
     target
         A name of ``TARGETS``.
+    force
+        Replace what has their names.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
     KernelError
         If something cannot be compiled.
     StorageError
-        If a file cannot be written.
+        If a file cannot be written, or exists and may not be replaced.
     """
     model, chosen = exportable(name), TARGETS[target]
     with workshop(SOURCES) as work:
@@ -87,7 +89,7 @@ def build(kind: str, folder: Path, name: str, target: str) -> None:
         if kind == "c":
             zig(work, "ar", "rcs", STATIC, *objects)
 
-        deliver(work, folder, results(kind, target))
+        deliver(work, folder, results(kind, target), force)
 
 
 def _ladspa_settings(model: Model) -> list[str]:

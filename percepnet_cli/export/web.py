@@ -41,15 +41,17 @@ def results() -> list[str]:
     return [WASM, *SCRIPTS]
 
 
-def build(folder: Path, name: str) -> None:
+def build(folder: Path, name: str, force: bool = False) -> None:
     """Make the folder of a model.
 
     Parameters
     ----------
     folder
-        Where the files go; has to be there. What has their names is replaced.
+        Where the files go; has to be there.
     name
         Name or file of a causal model: its weights are in ``percepnet.wasm``.
+    force
+        Replace what has their names.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def build(folder: Path, name: str) -> None:
     KernelError
         If something cannot be compiled.
     StorageError
-        If a file cannot be written.
+        If a file cannot be written, or exists and may not be replaced.
     """
     exportable(name)
     with workshop(SOURCES) as work:
@@ -84,4 +86,4 @@ def build(folder: Path, name: str) -> None:
         stack = ["--stack-first", "-z", f"stack-size={STACK_BYTES}"]
         zig(work, "wasm-ld", "--no-entry", "--strip-all", *stack, *wanted, *objects, "-o", WASM)
 
-        deliver(work, folder, results())
+        deliver(work, folder, results(), force)

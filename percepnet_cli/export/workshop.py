@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 
 from percepnet_cli.compute.jit import kept_folder
-from percepnet_cli.errors import ExtraError, KernelError, ModelError, StorageError
+from percepnet_cli.errors import ExtraError, KernelError, ModelError
 from percepnet_cli.extras import missing, sentence
 from percepnet_cli.network.modelfile import Model, load_model
-from percepnet_cli.storage.atomic import write_atomically
+from percepnet_cli.storage.target import write_file
 
 
 def exportable(name: str) -> Model:
@@ -65,14 +65,11 @@ def zig(work: Path, *arguments: str) -> None:
         raise KernelError(f"zig {arguments[0]} failed: {done.stderr.strip()}")
 
 
-def deliver(work: Path, folder: Path, names: Iterable[str]) -> None:
-    """Copy results to where they belong, each whole or not at all. Raises StorageError if one cannot be written."""
+def deliver(work: Path, folder: Path, names: Iterable[str], force: bool) -> None:
+    """Copy results to where they belong, each whole or not at all. Raises StorageError if one exists, without force."""
     for name in names:
 
         def copy(temporary: Path, result: Path = work / name) -> None:
             shutil.copyfile(result, temporary)
 
-        try:
-            write_atomically(folder / name, copy)
-        except OSError as error:
-            raise StorageError(f"{folder / name} cannot be written: {error.strerror}") from None
+        write_file(folder / name, copy, force)

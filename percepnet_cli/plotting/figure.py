@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from percepnet_cli.errors import ExtraError, PlotError
 from percepnet_cli.extras import missing, sentence
-from percepnet_cli.storage.atomic import PendingFile, write_atomically
-from percepnet_cli.storage.target import check_file, exists_sentence
+from percepnet_cli.storage.target import check_file, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -41,7 +40,9 @@ def new_figure(width: float, height: float, dpi: int = 110) -> Figure:
 
 
 def check(path: Path, force: bool) -> None:
-    """Raise PlotError if a picture cannot be written under a name."""
+    """Raise PlotError if a picture cannot be written under a name, ExtraError if none can be drawn."""
+    if text := lacking():
+        raise ExtraError(text)
     if path.suffix.lower() not in SUFFIXES:
         raise PlotError(f"{path}: a picture is a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     check_file(path, force, error=PlotError)
@@ -64,21 +65,7 @@ def save(figure: Figure, path: Path, force: bool = True) -> None:
             figure.savefig(picture, format=kind, metadata={} if kind == "png" else _undated(kind))
         except ValueError as error:
             raise PlotError(f"{path}: {error}") from None
-    try:
-        if force:
-            write_atomically(path, lambda part: part.write_bytes(picture.getvalue()))
-            return
-        pending = PendingFile(path)
-        try:
-            with pending.open() as file:
-                file.write(picture.getvalue())
-            pending.place(replace=False)
-        finally:
-            pending.discard()
-    except FileExistsError:
-        raise PlotError(exists_sentence(path)) from None
-    except OSError as error:
-        raise PlotError(f"{path} cannot be written: {error.strerror or error}") from None
+    write_file(path, lambda part: part.write_bytes(picture.getvalue()), force, PlotError)
 
 
 def _undated(kind: str) -> dict[str, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -38,13 +39,13 @@ class PendingFile:
         The hidden file, if it has one.
     """
 
-    def __init__(self, target: Path) -> None:
-        """Begin; raises OSError if the target's folder cannot be written."""
+    def __init__(self, target: Path, has_name: bool = False) -> None:
+        """Begin; raises OSError if the target's folder cannot be written. has_name: make a hidden file anyway."""
         self.target = target
         self.descriptor: int | None = None
         self.path: Path | None = None
         flag = getattr(os, "O_TMPFILE", None)
-        if flag is not None and os.path.isdir(_OPEN_FILES):
+        if flag is not None and not has_name and os.path.isdir(_OPEN_FILES):
             with suppress(OSError):  # the file system cannot; or nothing can be written, as the next attempt shows
                 self.descriptor = os.open(target.parent, flag | os.O_RDWR, 0o666)
         if self.descriptor is None or len(os.fsencode(target.name)) > 255:
@@ -75,7 +76,7 @@ class PendingFile:
         Raises FileExistsError if there is a file and it is not to be replaced; OSError if the system refuses.
         """
         if not replace and os.path.lexists(self.target):
-            raise FileExistsError
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target))
         self._keep_rights()
         if self.descriptor is None:
             assert self.path is not None
@@ -205,22 +206,20 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], replace: bool = True) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then put it in place.
 
-    Whatever interrupts it, even SIGKILL or a power failure, ``path`` is the old file or the new one; other errors
-    remove the temporary file and go on to the caller (OSError if the folder cannot be written).
+    Whatever interrupts it, even SIGKILL or a power failure, ``path`` is the old file or the new one, which keeps the
+    rights of the old. Errors remove the temporary file and go on to the caller: OSError if the folder cannot be
+    written, FileExistsError if there is a file and ``replace`` is False.
     """
-    temporary = hidden(path)
+    pending = PendingFile(path, has_name=True)
     try:
-        _make(temporary)
-        write(temporary)
-        sync(temporary)  # the content must be on the disk before the name is
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        assert pending.path is not None
+        write(pending.path)
+        pending.place(replace)
+    finally:
+        pending.discard()
 
 
 def remove_leftovers(path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from percepnet_cli.errors import PercepnetError, StorageError
+from percepnet_cli.storage.atomic import write_atomically
 
 
 def exists_sentence(path: str | Path) -> str:
@@ -61,6 +62,21 @@ def check_file(
         raise error(f"{name} cannot be written: there is no such folder")
     if not os.access(path.parent, os.W_OK):
         raise error(f"{name} cannot be written: its folder is read-only")
+
+
+def write_file(
+    path: Path, write: Callable[[Path], object], force: bool, error: type[PercepnetError] = StorageError
+) -> None:
+    """Let ``write`` fill a file that appears whole or not at all; raise an error, with one sentence, if it cannot.
+
+    force: replace a file of this name, even one that has appeared since ``check_file``.
+    """
+    try:
+        write_atomically(path, write, force)
+    except FileExistsError:
+        raise error(exists_sentence(path)) from None
+    except OSError as problem:
+        raise error(f"{path} cannot be written: {problem.strerror or problem}") from None
 
 
 def check_folder(path: Path, error: type[PercepnetError] = StorageError) -> None:
