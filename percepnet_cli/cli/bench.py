@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.printed import echo, warn
 
 EXAMPLES = """
     percepnet bench
@@ -19,7 +19,7 @@ EXAMPLES = """
 OPTION_GROUPS = {
     "What to time": ["--model", "--random-weights", "--audio"],
     "How long": ["--seconds", "--runs", "--live", "--hours"],
-    "Results": ["--json", "--plot", "--compare"],
+    "Results": ["--json", "--plot", "--force", "--compare"],
 }
 
 
@@ -124,7 +124,7 @@ def _samples(seconds: float, audio: Path | None):  # type: ignore[no-untyped-def
     size = int(seconds * SAMPLE_RATE)
     if audio is None:
         return (0.05 * np.random.default_rng(0).standard_normal(size)).astype(np.float32)
-    recorded = read_mono(audio)
+    recorded = read_mono(audio, tell=warn)
     if len(recorded) == 0:
         raise click.ClickException(f"{audio} holds no samples")
     return np.resize(recorded, size)

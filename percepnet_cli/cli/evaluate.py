@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, jobs_option, post_filter_option
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.printed import echo, warn
 
 PATH = click.Path(path_type=Path)
 
@@ -177,6 +177,8 @@ def evaluate(
             if len(table.levels()) > 1:
                 echo(table.by_snr())
         echo(table.summary() + "\n" + table.notes())
+    for text in dict.fromkeys(row[key] for row in rows for key in evaluation.WARNINGS if key in row):
+        warn(text)
     for text in failures:
         echo(f"Error: {text}", err=True)
     if rows and csv_path is not None:

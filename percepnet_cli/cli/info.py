@@ -77,6 +77,7 @@ def _describe(path: str) -> dict[str, Any]:
             "seconds": reader.seconds,
             "kbit_per_second": reader.bits_per_second and round(reader.bits_per_second / 1000),
             "bytes": os.path.getsize(path),
+            "warning": reader.warning,  # as far as the header tells
             "chunks": beside.kinds if beside else [],
             "pictures": [f"{one.mime}, {len(one.data)} bytes" for one in found.pictures],
             "chapters": [f"{begin:.3f} s: {name}" for begin, _, name in found.chapters or reader.chapters],

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Decibels
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.printed import echo, warn
 
 PATH = click.Path(path_type=Path)
 
@@ -70,13 +70,13 @@ def oracle(
         if folder.exists():
             check_file(path, force, inputs=inputs)
     loaded = load_model(model)
-    clean, like = whole.read(paths[0])
+    clean, like = whole.read(paths[0], warn)
     if noise is not None:
-        noise_samples, _ = whole.read(noise)
+        noise_samples, _ = whole.read(noise, warn)
         clean, noisy = oracle_stages.mix(clean, noise_samples, 5.0 if snr_db is None else snr_db)
         notes: list[str] = []
     else:
-        noisy, like = whole.read(paths[1])
+        noisy, like = whole.read(paths[1], warn)
         clean, noisy, notes = oracle_stages.match(clean, noisy, (str(paths[0]), str(paths[1])))
     groups, lacking = scores.available()
     no_picture = plots.lacking()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, as_options, denoiser_options, start_option
+from percepnet_cli.cli.printed import warn
 from percepnet_cli.errors import PercepnetError
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def play(
     def write(limit_db: float | None, progress: Callable[..., object]) -> str:
         _, target = sources_and_target((str(source),), None, None)
         chosen = {"attenuation_limit_db": limit_db, **settings}
-        denoise_file(source, target, model=network, force=force, progress=progress, **chosen)
-        return f"{target} is written, {amount(limit_db)}"
+        done = denoise_file(source, target, model=network, force=force, progress=progress, **chosen)
+        return f"{target} is written, {amount(limit_db)}" + (f"; {source} {done.warning}" if done.warning else "")
 
     with (
         portaudio.Output(choose_output(portaudio.list_devices(), device), channels, rate) as speaker,
@@ -101,6 +102,8 @@ def play(
         player.before = before
         _watch(player, write)
         speaker.drain()
+        if player.warning:
+            warn(f"{source} {player.warning}")
 
 
 Write = Callable[[float | None, Callable[..., object]], str]

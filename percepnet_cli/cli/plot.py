@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections, Number, post_filter_option
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.options import CommandWithSections, Number, as_options, post_filter_option
+from percepnet_cli.cli.printed import echo, warn
 
 LEAD_SECONDS = 3.0
 """What the network has heard before the segment that is drawn, if there is so much."""
@@ -104,7 +104,7 @@ def plot(
                 make_folder(folder)
             _one(path, target, loaded, post_filter, start_seconds, seconds, highest_khz, force)
         except PercepnetError as error:
-            failures.append(str(error))
+            failures.append(as_options(str(error)))
             continue
         if not quiet:
             echo(str(target))
@@ -154,7 +154,7 @@ def _one(
     lead_hops = int(min(LEAD_SECONDS, start_seconds) * SAMPLE_RATE / HOP_SIZE)
     lead = lead_hops * HOP_SIZE
     begin = start_seconds - lead / SAMPLE_RATE
-    samples = read_mono(path, begin, None if seconds is None else seconds + lead / SAMPLE_RATE)
+    samples = read_mono(path, begin, None if seconds is None else seconds + lead / SAMPLE_RATE, warn, any_scale=False)
     if len(samples) <= lead:
         raise AudioError(f"{path} ends before {start_seconds:g} s" if start_seconds else f"{path} holds no samples")
     seen = trace(samples, model, post_filter).after(lead_hops)

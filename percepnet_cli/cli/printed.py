@@ -26,3 +26,8 @@ def printable(text: str, lines: bool = False) -> str:
 def echo(text: str, err: bool = False, nl: bool = True) -> None:
     """Print a text; all that may hold somebody else's words goes this way. err: to standard error."""
     click.echo(printable(text, lines=True), err=err, nl=nl)
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    echo(f"Warning: {text}", err=True)

@@ -32,6 +32,9 @@ NOISY = "noisy"
 CLEAN = "clean"
 """Name of the reference where it is shown itself: what the recognizer makes of it."""
 
+WARNINGS = ("warning", "clean_warning")
+"""Keys of a row for what is not whole of the system's file and of the clean one."""
+
 SNR_STEP_DB = 5
 """Measured SNRs are put together in steps of this."""
 
@@ -206,11 +209,13 @@ def measured_snr_db(clean: np.ndarray, noisy: np.ndarray) -> float:
 
 def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
     """Score one pair: a row for every system. Raises AudioError."""
-    clean = read_mono(pair.clean)
-    tests = {label: read_mono(path) for label, path in pair.tests.items()}
+    told: dict[str, list[str]] = {label: [] for label in (CLEAN, *pair.tests)}
+    clean = read_mono(pair.clean, tell=told[CLEAN].append)
+    tests = {label: read_mono(path, tell=told[label].append) for label, path in pair.tests.items()}
     if settings.models and pair.noisy is not None:
         for label, model in settings.models.items():
             tests[label] = denoised_mono(pair.noisy, model, settings.post_filter)
+            told[label] = told[NOISY]
 
     for path, samples in zip((pair.clean, *pair.tests.values()), (clean, *tests.values()), strict=False):
         if not len(samples):
@@ -225,6 +230,10 @@ def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
     for label, test in tests.items():
         row: Row = {"file": pair.name, "system": label, "snr_db": level}
         rows.append(row | scores.score_pair(clean, test, SAMPLE_RATE, settings.groups))
+
+    # What is not whole; columns of their own, only if there is something to say
+    for row in rows:
+        row |= {key: "".join(told[of]) for key, of in zip(WARNINGS, (row["system"], CLEAN), strict=True) if told[of]}
 
     # Words: against what is spoken, else against what is recognized in the clean recording
     if settings.words:

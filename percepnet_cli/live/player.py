@@ -87,6 +87,11 @@ class Player:
         """Where it is."""
         return self._frame / self.sample_rate
 
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the recording, as the end of a sentence; known for certain at its end."""
+        return self._reader.warning
+
     def seek(self, seconds: float) -> None:
         """Go on from another position, between the first and the last."""
         last = np.inf if self.seconds is None else self.seconds
