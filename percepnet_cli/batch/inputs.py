@@ -11,7 +11,7 @@ from functools import cache
 
 from percepnet_cli.audio.folders import is_sound, sound_files
 from percepnet_cli.audio.suffixes import CONTAINERS
-from percepnet_cli.errors import AudioError
+from percepnet_cli.errors import AudioError, StorageError
 from percepnet_cli.storage import remote
 
 SUFFIX_OF_OTHERS = ".wav"
@@ -125,6 +125,7 @@ def _matching(pattern: str, base: str, output: str) -> list[str]:
 def _candidates(pattern: str, output: str) -> Iterator[str]:
     """Yield the sound files that fit a glob. Below "**" folders are walked once, which glob itself does not heed."""
     parts = pattern.replace(os.sep, "/").split("/")
+    _refuse_closed_folders(parts[: parts.index("**")] if "**" in parts else parts)
     if "**" not in parts:
         yield from (name for name in glob.glob(pattern) if os.path.isfile(name) and is_sound(name))
         return
@@ -135,6 +136,19 @@ def _candidates(pattern: str, output: str) -> Iterator[str]:
             for found in sound_files(top, output):
                 if _fits(found.name.split(os.sep), tail):
                     yield found.path if top != "." else found.name
+
+
+def _refuse_closed_folders(parts: Sequence[str]) -> None:
+    """Raise StorageError if a folder in which a glob looks cannot be opened: glob itself would pass it by."""
+    first = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    for number in range(first, len(parts)):
+        head = os.sep.join(parts[:number])
+        for folder in glob.glob(head) if head else [os.sep if number else "."]:
+            if os.path.isdir(folder):
+                try:
+                    os.scandir(folder).close()
+                except OSError as error:
+                    raise StorageError(f"{folder} cannot be opened: {error.strerror}") from None
 
 
 def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
