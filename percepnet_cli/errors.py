@@ -17,6 +17,11 @@ def os_sentence(error: OSError) -> str:
     return f"{', '.join(names)}: {reason}" if names else reason
 
 
+def sentence_of(error: Exception) -> str:
+    """Return what an error says, in the words of ``os_sentence`` if the system refused something."""
+    return os_sentence(error) if isinstance(error, OSError) else str(error)
+
+
 def load_sentence(error: ImportError) -> str:
     """Return why a package cannot be loaded: what was said first, without the advice that others put around it."""
     first: BaseException = error

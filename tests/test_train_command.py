@@ -23,6 +23,13 @@ def invoke(*arguments):
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
+def test_what_the_system_refuses_is_a_sentence(folders, tmp_path):
+    (tmp_path / "file").touch()
+    options = ("--sizes", "8,8,8,8,8,8", "--batch-size", 4, "--sequence-length", 16, "--device", "cpu", "--steps", 1)
+    result = invoke(*folders, tmp_path / "file" / "out", *options)
+    assert result.exit_code == 1 and result.stderr == f"Error: {tmp_path / 'file' / 'out'}: Not a directory\n"
+
+
 def test_the_command_trains(folders, tmp_path):
     arguments = [
         *folders,

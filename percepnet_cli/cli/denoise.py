@@ -24,7 +24,7 @@ from percepnet_cli.cli.outcomes import STANDARD_OUTPUT, say_what_is_missing, say
 from percepnet_cli.cli.presets import PRESETS_HELP, Percent
 from percepnet_cli.cli.printed import echo, printable
 from percepnet_cli.dsp.presets import PRESETS, choose
-from percepnet_cli.errors import PercepnetError
+from percepnet_cli.errors import PercepnetError, os_sentence
 
 if TYPE_CHECKING:
     from percepnet_cli.audio.pipes import RawFormat
@@ -341,7 +341,7 @@ def _many(
             outcomes.append(outcome)
             bar.finished(outcome)
     except OSError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(os_sentence(error))) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt("" if quiet else bar.interrupted()) from None
     finally:

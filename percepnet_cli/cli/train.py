@@ -13,7 +13,8 @@ from typing import Any, TypeVar, get_type_hints
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.printed import echo, printable
+from percepnet_cli.errors import sentence_of
 from percepnet_cli.extras import sentence
 from percepnet_cli.network.graph import PRESETS, Sizes
 from percepnet_cli.training.options import (
@@ -119,7 +120,7 @@ def train(
             worker.kill()
         if isinstance(error, RuntimeError) and not os.environ.get("WORLD_SIZE"):
             raise
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(sentence_of(error))) from error
     for worker in workers:
         worker.wait()
     if os.environ.get("RANK", "0") == "0":

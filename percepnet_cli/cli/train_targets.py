@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number, jobs_option, scheduler_option
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.printed import echo, printable
+from percepnet_cli.errors import sentence_of
 
 
 class Place(click.ParamType):
@@ -152,4 +153,4 @@ def train_targets(
                 err=True,
             )
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(sentence_of(error))) from None
