@@ -14,7 +14,7 @@ from percepnet_cli.audio.resample import Resampler
 from percepnet_cli.constants import SAMPLE_RATE
 from percepnet_cli.errors import AudioError
 
-Tell = Callable[[str], object]
+Warn = Callable[[str], object]
 """Gets a sentence about a file that can be read and is not whole: it ends early, is damaged or holds NaN."""
 
 
@@ -22,7 +22,7 @@ def read_mono(
     path: str | Path,
     start_seconds: float = 0.0,
     seconds: float | None = None,
-    tell: Tell | None = None,
+    warn: Warn | None = None,
     any_scale: bool = True,
 ) -> np.ndarray:
     """Read a file as the mean of its channels at 48 kHz, float32 [n]. Raises AudioError.
@@ -43,16 +43,16 @@ def read_mono(
             mono = np.ascontiguousarray(kept.mean(axis=1, keepdims=True), np.float32)
             parts.append(resampler.process(mono).copy())
         parts.append(resampler.flush())
-        _tell(path, reader, tell)
+        _warn(path, reader, warn)
     samples = np.concatenate(parts)[:, 0]
     if not any_scale:
         _refuse_wrong_scale(path, samples)
     return samples
 
 
-def _tell(path: str | Path, reader: Source, tell: Tell | None) -> None:
-    if tell is not None and reader.warning is not None:
-        tell(f"{path} {reader.warning}")
+def _warn(path: str | Path, reader: Source, warn: Warn | None) -> None:
+    if warn is not None and reader.warning is not None:
+        warn(f"{path} {reader.warning}")
 
 
 def _refuse_wrong_scale(path: str | Path, samples: np.ndarray) -> None:
@@ -61,13 +61,13 @@ def _refuse_wrong_scale(path: str | Path, samples: np.ndarray) -> None:
         raise AudioError(f"{path} has samples up to {loudest:.6g}, where full scale is 1")
 
 
-def read(path: Path, tell: Tell | None = None) -> tuple[np.ndarray, Source]:
+def read(path: Path, warn: Warn | None = None) -> tuple[np.ndarray, Source]:
     """Read a whole file at 48 kHz, float32 [n, channels]; also what it says of itself. Raises AudioError."""
     with open_reader(path) as reader:
         resampler = Resampler(reader.sample_rate, SAMPLE_RATE, reader.channels)
         parts = [resampler.process(block).copy() for block in reader.blocks(10 * SAMPLE_RATE)]
         parts.append(resampler.flush())
-        _tell(path, reader, tell)
+        _warn(path, reader, warn)
     samples = np.concatenate(parts)
     _refuse_wrong_scale(path, samples)
     if not len(samples):

@@ -124,7 +124,7 @@ def _samples(seconds: float, audio: Path | None):  # type: ignore[no-untyped-def
     size = int(seconds * SAMPLE_RATE)
     if audio is None:
         return (0.05 * np.random.default_rng(0).standard_normal(size)).astype(np.float32)
-    recorded = read_mono(audio, tell=warn)
+    recorded = read_mono(audio, warn=warn)
     if len(recorded) == 0:
         raise click.ClickException(f"{audio} holds no samples")
     return np.resize(recorded, size)

@@ -52,7 +52,7 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
         data = model_bytes(quantize_tensors(model.tensors, model.sizes), model.sizes, "int8", origin)
     else:
         data = model_bytes(half_tensors(model.tensors, model.sizes), model.sizes, "float", origin)
-    recordings = [(path, read_mono(path, tell=warn, any_scale=False)) for path in audio]
+    recordings = [(path, read_mono(path, warn=warn, any_scale=False)) for path in audio]
     write_file(target, lambda part: part.write_bytes(data), force)
     small = load_model(target, "int8" if bits == "8" else "float")
     echo(f"{target}: {small.num_weights:,} weights, {len(data):,} bytes, sha256 {small.digest[:12]}")

@@ -209,13 +209,13 @@ def measured_snr_db(clean: np.ndarray, noisy: np.ndarray) -> float:
 
 def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
     """Score one pair: a row for every system. Raises AudioError."""
-    told: dict[str, list[str]] = {label: [] for label in (CLEAN, *pair.tests)}
-    clean = read_mono(pair.clean, tell=told[CLEAN].append)
-    tests = {label: read_mono(path, tell=told[label].append) for label, path in pair.tests.items()}
+    unwhole: dict[str, list[str]] = {label: [] for label in (CLEAN, *pair.tests)}
+    clean = read_mono(pair.clean, warn=unwhole[CLEAN].append)
+    tests = {label: read_mono(path, warn=unwhole[label].append) for label, path in pair.tests.items()}
     if settings.models and pair.noisy is not None:
         for label, model in settings.models.items():
             tests[label] = denoised_mono(pair.noisy, model, settings.post_filter)
-            told[label] = told[NOISY]
+            unwhole[label] = unwhole[NOISY]
 
     for path, samples in zip((pair.clean, *pair.tests.values()), (clean, *tests.values()), strict=False):
         if not len(samples):
@@ -233,7 +233,9 @@ def score(settings: Settings, pair: Pair, progress: object = None) -> list[Row]:
 
     # What is not whole; columns of their own, only if there is something to say
     for row in rows:
-        row |= {key: "".join(told[of]) for key, of in zip(WARNINGS, (row["system"], CLEAN), strict=True) if told[of]}
+        row |= {
+            key: "".join(unwhole[of]) for key, of in zip(WARNINGS, (row["system"], CLEAN), strict=True) if unwhole[of]
+        }
 
     # Words: against what is spoken, else against what is recognized in the clean recording
     if settings.words:
