@@ -132,7 +132,7 @@ def test_library_clips_what_is_too_loud_and_shrugs_at_what_it_cannot_read(tmp_pa
 def test_library_keeps_the_latest_within_its_limit(corpus, monkeypatch):
     reads = []
     read = corpus_module.read_mono
-    monkeypatch.setattr(corpus_module, "read_mono", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(corpus_module, "read_mono", lambda path, warn: reads.append(path) or read(path))
     a, b, c = find(corpus / "speech")[:3]
     library = Library(limit_bytes=2 * 2 * 72000)
     for recording in (a, b, a, b, c, b, c, a):
@@ -181,7 +181,7 @@ def test_decoded_recordings_are_kept_for_all_processes(corpus, tmp_path, monkeyp
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     for library in (Library(folder=tmp_path / "cache") for _ in range(2)):
         assert len(library.samples(Recording(str(tmp_path / "broken.wav"), ""))) == 0
-        assert library.unreadable == {str(tmp_path / "broken.wav")}
+        assert library.faults.unreadable == {str(tmp_path / "broken.wav")}
 
 
 @pytest.mark.service

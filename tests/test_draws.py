@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_left_out_and_changes_nothing_else(tmp_path, rng)
 
     assert results[:5] == results[5:]
     assert {name for result in results for name in result} <= {"a", "b"}
-    assert used.unreadable == {r.path for r in recordings[2:]}
+    assert used.faults.unreadable == {r.path for r in recordings[2:]}
     broken = Draw(recordings[2:], "cd", np.ones(2))
     with pytest.raises(AudioError, match=r"none of 2 recordings can be read, .*\.wav for one"):
         broken.readable(fresh, rng)

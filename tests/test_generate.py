@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 from percepnet_cli.cli import main
 from percepnet_cli.errors import PercepnetError
 from percepnet_cli.training.data import generate as module
-from percepnet_cli.training.data.corpus import Recording
+from percepnet_cli.training.data.corpus import Faults, Recording
 from percepnet_cli.training.data.generate import SEQUENCES_PER_SHARD, Plan, generate, make_plan
 from percepnet_cli.training.data.mixture import draw
 from percepnet_cli.training.data.recipe import RECIPE, RECIPES
@@ -271,13 +271,15 @@ def test_equal_plans_describe_themselves_equally(corpus):
     assert Plan((), (), (), "all", 0).description()["recordings"]["speech"]["count"] == 0
 
 
-def test_recordings_that_cannot_be_read_are_named(corpus, tmp_path):
+def test_recordings_that_cannot_be_read_or_end_early_are_named(corpus, tmp_path):
     copy = Path(shutil.copytree(corpus, tmp_path / "corpus"))
     damaged = copy / "noise" / "damaged.wav"
     damaged.write_bytes(b"RIFF nothing like a sound")
-    unreadable: set[str] = set()
-    list(generate(plan_of(copy), tmp_path / "out", SHARD_HOURS, 1, unreadable))
-    assert unreadable == {str(damaged)}
+    cut = sorted((copy / "noise").glob("*.wav"))[-1]
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    faults = Faults()
+    list(generate(plan_of(copy), tmp_path / "out", SHARD_HOURS, 1, faults))
+    assert faults.unreadable == {str(damaged)} and faults.unwhole == {str(cut)}
 
 
 @pytest.mark.parametrize("name", ["balanced", "varied", "recorded"])

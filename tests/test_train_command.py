@@ -52,6 +52,16 @@ def test_the_command_trains(folders, tmp_path):
     assert read_float_model(tmp_path / "model.safetensors").sizes == Sizes(8, 8, 8, 8, 8, 8)
 
 
+def test_results_of_no_known_run_are_not_replaced(folders, tmp_path):
+    given = tmp_path / "model.safetensors"
+    given.write_bytes(b"somebody's")
+    result = invoke(
+        *folders, tmp_path, "--sizes", "8,8,8,8,8,8", "--batch-size", 4, "--sequence-length", 16, "--steps", 1
+    )
+    assert result.exit_code == 1 and result.stderr.startswith(f"Error: {given} is of no run that could go on")
+    assert list(tmp_path.iterdir()) == [given] and given.read_bytes() == b"somebody's"
+
+
 def test_errors_are_one_sentence(folders, tmp_path, monkeypatch):
     valid = folders[1]
     bad = tmp_path / "bad"

@@ -123,10 +123,11 @@ def train_targets(
     from tqdm import tqdm
 
     from percepnet_cli.parallel.pool import available_cores
+    from percepnet_cli.training.data.corpus import Faults
     from percepnet_cli.training.data.generate import generate, make_plan
     from percepnet_cli.training.data.recipe import RECIPES
 
-    unreadable: set[str] = set()
+    faults = Faults()
     try:
         plan = make_plan(speech, noise, rir, split, seed, RECIPES[recipe], teachers, audio_cache, music)
         if not quiet:
@@ -141,16 +142,18 @@ def train_targets(
             bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
         )
         with bar:
-            for done, total in generate(plan, folder, hours, jobs or available_cores(), unreadable, scheduler):
+            for done, total in generate(plan, folder, hours, jobs or available_cores(), faults, scheduler):
                 bar.total = total
                 bar.update(done - bar.n)
-        if unreadable:
-            names = sorted(unreadable)
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            echo(
-                f"{len(names)} recordings could not be read or are silent, and were left out: "
-                f"{', '.join(names[:NAMED])}{more}",
-                err=True,
-            )
+        _tell(faults.unreadable, "could not be read or are silent, and were left out")
+        _tell(faults.unwhole, "end early or are damaged, and were used as far as they go")
     except (ValueError, OSError) as error:
         raise click.ClickException(printable(sentence_of(error))) from None
+
+
+def _tell(paths: set[str], what: str) -> None:
+    """Print what is wrong with recordings, if there are any, and name the first of them."""
+    if paths:
+        names = sorted(paths)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        echo(f"{len(names)} recordings {what}: {', '.join(names[:NAMED])}{more}", err=True)

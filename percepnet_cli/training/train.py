@@ -134,6 +134,7 @@ def run(
     valid = Shards(valid_dir)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
+    _refuse_strange_results(out, options.fresh)
     trainer = Trainer(train, valid, out, options)
     group = trainer.group
     scorer = PairScores(options.score_pairs, out) if options.score_pairs is not None and group.leads else None
@@ -157,6 +158,7 @@ def run(
         log(f"going on at step {trainer.step}, {trainer.hours():.2f} h of audio, {done}")
     else:
         trainer.start()
+        trainer.save()  # before any result, which would look strange without
 
     if group.leads:
         for name in RESULTS:
@@ -167,6 +169,14 @@ def run(
         if scorer is not None:
             scorer.stop()
         group.close()
+
+
+def _refuse_strange_results(out: Path, fresh: bool) -> None:
+    """Raise ValueError if a folder holds files with the names of results, and no checkpoint of the run they are of."""
+    found = [name for name in RESULTS if (out / name).exists()]
+    if found and not fresh and not (out / "checkpoint.pt").exists():
+        where = out / found[0]
+        raise ValueError(f"{where} is of no run that could go on: give another folder, or --fresh to replace it")
 
 
 def _silent(line: str) -> None:

@@ -8,7 +8,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -191,6 +191,21 @@ def cache_bytes() -> int:
     return min(LARGEST_CACHE_BYTES, int(CACHE_SHARE * memory))
 
 
+@dataclass
+class Faults:
+    """Paths of recordings that were found so far to be other than they should."""
+
+    unreadable: set[str] = field(default_factory=set)
+    """No sound, or nothing but silence: left out."""
+    unwhole: set[str] = field(default_factory=set)
+    """Sound that ends early, is damaged or holds NaN: used as far as it goes."""
+
+    def add(self, other: Faults) -> None:
+        """Take up what was found elsewhere."""
+        self.unreadable |= other.unreadable
+        self.unwhole |= other.unwhole
+
+
 class Library:
     """Reads recordings as mono at 48 kHz.
 
@@ -210,8 +225,7 @@ class Library:
         self._samples: OrderedDict[str, np.ndarray] = OrderedDict()
         self._bandwidth: dict[str, float] = {}
         self._known: dict[str, float] = {}
-        self.unreadable: set[str] = set()
-        """Paths of what was found so far to be no sound, or nothing but silence."""
+        self.faults = Faults()
 
     def samples(
         self, recording: Recording, size: int | None = None, rng: np.random.Generator | None = None
@@ -228,13 +242,13 @@ class Library:
 
     def _decoded(self, recording: Recording) -> np.ndarray:
         """Return a recording, int16 [n]."""
-        if recording.path in self.unreadable:
+        if recording.path in self.faults.unreadable:
             return np.zeros(0, np.int16)
         held = self._samples.pop(recording.path, None)
         if held is None:
             held = self._decode(recording) if self._folder is None else self._kept_in(self._folder, recording)
             if not held.any():
-                self.unreadable.add(recording.path)
+                self.faults.unreadable.add(recording.path)
                 return held[:0]
             self._held += held.nbytes
         self._samples[recording.path] = held
@@ -245,7 +259,7 @@ class Library:
     def _decode(self, recording: Recording) -> np.ndarray:
         try:
             with remote.fetched(recording.path) as path:
-                audio = read_mono(path)
+                audio = read_mono(path, warn=lambda _: self.faults.unwhole.add(recording.path))
         except AudioError:
             audio = np.zeros(0, np.float32)
         decoded: np.ndarray = np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype(np.int16)

@@ -22,7 +22,7 @@ from percepnet_cli.parallel.runner import Failed
 from percepnet_cli.storage import remote, untrusted
 from percepnet_cli.storage.target import make_folder
 from percepnet_cli.training.data import shard_file
-from percepnet_cli.training.data.corpus import Library, Recording, find, select_split
+from percepnet_cli.training.data.corpus import Faults, Library, Recording, find, select_split
 from percepnet_cli.training.data.mixture import Mixture, SourcePool, draw
 from percepnet_cli.training.data.recipe import RECIPE, Recipe
 from percepnet_cli.training.data.sources import Sources
@@ -163,8 +163,8 @@ def _mixtures(plan: Plan, index: int) -> Iterator[Mixture]:
         yield draw(sources, rng, plan.recipe, voice, noise)
 
 
-def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> set[str]:
-    """Make a shard (number, path or URL); return what this process could not read so far."""
+def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> Faults:
+    """Make a shard (number, path or URL); return what was wrong with recordings that this process has read so far."""
     index, place = task
     mixtures: Iterable[Mixture] = _mixtures(plan, index)
     results: list[list[np.ndarray]] = []
@@ -181,7 +181,7 @@ def _make_shard(plan: Plan, task: tuple[int, str], progress: object = None) -> s
     arrays = {name: np.stack(parts) for name, parts in rows.items()}
     with remote.stored(place) as path:
         shard_file.write_shard(path, arrays, _description(plan))
-    return set(_sources(plan).library.unreadable)
+    return _sources(plan).library.faults
 
 
 def generate(
@@ -189,15 +189,15 @@ def generate(
     folder: Path | str,
     hours: float,
     jobs: int,
-    unreadable: set[str] | None = None,
+    faults: Faults | None = None,
     scheduler: str | None = None,
 ) -> Iterator[tuple[float, float]]:
     """Make the shards that are missing. Yields (hours of audio done, hours wanted) as they complete.
 
-    folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; unreadable: gets the
-    paths that could not be read, or held silence alone, and were left out; scheduler: address of a Dask scheduler
-    that does it instead. A shard appears whole or not at all. Raises ValueError if the folder holds shards of another
-    plan; PercepnetError if the folder cannot be made, or a shard, a store or a cluster fails.
+    folder: made if needed, path or URL. hours: length of all mixtures together; jobs: processes; faults: gets what
+    is wrong with recordings that were used or left out; scheduler: address of a Dask scheduler that does it instead.
+    A shard appears whole or not at all. Raises ValueError if the folder holds shards of another plan; PercepnetError
+    if the folder cannot be made, or a shard, a store or a cluster fails.
     """
     folder = str(folder)
     if not remote.is_url(folder):
@@ -218,7 +218,7 @@ def generate(
             if isinstance(made, Failed):
                 again = "" if made.expected else "; the same command goes on"
                 raise PercepnetError(f"{made.reason}{again}")
-            if unreadable is not None:
-                unreadable |= made.result
+            if faults is not None:
+                faults.add(made.result)
             done += 1
             yield done * shard_hours, count * shard_hours
