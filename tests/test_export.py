@@ -115,7 +115,7 @@ def test_what_cannot_be_written_is_named_as_the_user_knows_it(tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work/one.h").write_text("one")
     with pytest.raises(StorageError) as caught:
-        workshop.deliver(tmp_path / "work", tmp_path / "gone", ["one.h"])
+        workshop.deliver(tmp_path / "work", tmp_path / "gone", ["one.h"], force=False)
     assert str(caught.value) == f"{tmp_path / 'gone' / 'one.h'} cannot be written: No such file or directory"
 
     # The process that writes the texts says as much, and no class of Python
