@@ -37,6 +37,22 @@ def rng():
     return np.random.default_rng(20260801)
 
 
+@pytest.fixture
+def close_folder(monkeypatch):
+    """A function: let folders whose path ends so refuse to be listed, as others' folders do, even to root."""
+    original = os.scandir
+
+    def close(end):
+        def refuse(folder):
+            if str(folder).endswith(end):
+                raise PermissionError(13, "Permission denied", folder)
+            return original(folder)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return close
+
+
 def random_tensors(sizes, seed):
     """Float tensors of a model whose layers all matter: no gate is stuck, no output constant."""
     from percepnet_cli.network.modelfile import layout

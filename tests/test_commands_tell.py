@@ -33,13 +33,19 @@ READERS = {
 """Commands that read recordings, and what they need."""
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_other_commands_tell_of_it_too(tmp_path, monkeypatch, name):
+def prepared(name, folder, monkeypatch):
+    """Go to a folder with the two recordings; return the command of a name, if what it needs is there."""
     command, package = READERS[name]
     if package:
         pytest.importorskip(package)
-    monkeypatch.chdir(tmp_path)
-    pair(tmp_path)
+    monkeypatch.chdir(folder)
+    pair(folder)
+    return command
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_other_commands_tell_of_it_too(tmp_path, monkeypatch, name):
+    command = prepared(name, tmp_path, monkeypatch)
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0 and done.output.count("ends early, after 2.0 s of 4.0 s") == 1
     assert name == "info" or "Warning: half.wav ends early, after 2.0 s of 4.0 s\n" in done.stderr
@@ -58,11 +64,7 @@ def test_scores_hold_what_is_not_whole_in_columns_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("name", ["plot", "oracle", "evaluate", "bench"])
 def test_samples_far_beyond_full_scale_are_no_traceback(tmp_path, monkeypatch, name):
-    command, package = READERS[name]
-    if package:
-        pytest.importorskip(package)
-    monkeypatch.chdir(tmp_path)
-    pair(tmp_path)
+    command = prepared(name, tmp_path, monkeypatch)
     samples, rate = soundfile.read("whole.wav")
     soundfile.write("half.wav", 32768 * samples, rate, subtype="FLOAT")
     done = CliRunner().invoke(main, command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -45,15 +44,8 @@ def test_linked_folders_are_searched_once_and_circles_end(tree, tmp_path):
     assert [found.name for found in sound_files(str(tree))] == [*EXPECTED[:2], "l1/f.wav", *EXPECTED[2:]]
 
 
-def test_a_folder_that_cannot_be_opened_is_named(tree, monkeypatch):
-    original = os.scandir
-
-    def refuse(folder):
-        if str(folder).endswith("z"):
-            raise PermissionError(13, "Permission denied", folder)
-        return original(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+def test_a_folder_that_cannot_be_opened_is_named(tree, close_folder):
+    close_folder("z")
     with pytest.raises(StorageError, match="z cannot be opened: Permission denied"):
         list(sound_files(str(tree)))
 

@@ -138,15 +138,8 @@ def test_a_glob_ends_in_circles_of_links(tree, pattern):
 
 
 @pytest.mark.parametrize("pattern", ["in/*/*.wav", "in/*/x.wav", "*/*/**/*.wav", "in/deep/*.wav"])
-def test_a_folder_of_a_glob_that_cannot_be_opened_is_named(tree, monkeypatch, pattern):
-    original = os.scandir
-
-    def refuse(folder):
-        if str(folder).endswith("deep"):
-            raise PermissionError(13, "Permission denied", folder)
-        return original(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+def test_a_folder_of_a_glob_that_cannot_be_opened_is_named(tree, close_folder, pattern):
+    close_folder("deep")
     with pytest.raises(StorageError, match=r"in/deep cannot be opened: Permission denied"):
         collect([pattern], "out")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -49,13 +50,20 @@ def sound_files(folder: str, left_out: str | None = None) -> Iterator[Found]:
         yield from _walk(local, local, known)
 
 
-def _walk(folder: str, top: str, known: set[str]) -> Iterator[Found]:
-    """Go through one folder and those in it. known: real paths of folders that are not to be entered again."""
+@contextmanager
+def opened(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Yield what is in a folder. Raises StorageError if it cannot be opened."""
     try:
         with os.scandir(folder) as listed:
-            entries = [entry for entry in listed if not entry.name.startswith(".")]
+            yield listed
     except OSError as error:
         raise StorageError(f"{folder} cannot be opened: {error.strerror}") from None
+
+
+def _walk(folder: str, top: str, known: set[str]) -> Iterator[Found]:
+    """Go through one folder and those in it. known: real paths of folders that are not to be entered again."""
+    with opened(folder) as listed:
+        entries = [entry for entry in listed if not entry.name.startswith(".")]
     entries.sort(key=lambda entry: entry.name)
 
     for entry in entries:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 
-from percepnet_cli.audio.folders import is_sound, sound_files
+from percepnet_cli.audio.folders import is_sound, opened, sound_files
 from percepnet_cli.audio.suffixes import CONTAINERS
-from percepnet_cli.errors import AudioError, StorageError
+from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import remote
 
 SUFFIX_OF_OTHERS = ".wav"
@@ -145,10 +145,8 @@ def _refuse_closed_folders(parts: Sequence[str]) -> None:
         head = os.sep.join(parts[:number])
         for folder in glob.glob(head) if head else [os.sep if number else "."]:
             if os.path.isdir(folder):
-                try:
-                    os.scandir(folder).close()
-                except OSError as error:
-                    raise StorageError(f"{folder} cannot be opened: {error.strerror}") from None
+                with opened(folder):
+                    pass
 
 
 def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from percepnet_cli.cli.printed import echo
+from percepnet_cli.cli.printed import echo, warn
 
 if TYPE_CHECKING:
     from percepnet_cli.batch.run import Outcome
@@ -22,7 +22,7 @@ def say_what_is_not_whole(reports: dict[str, FileReport]) -> None:
     """Warn of inputs that end early, are damaged or hold NaN; also where no progress is wanted. reports: by input."""
     for source, report in reports.items():
         if report.warning is not None:
-            echo(f"Warning: {'standard input' if source == '-' else source} {report.warning}", err=True)
+            warn(f"{'standard input' if source == '-' else source} {report.warning}")
 
 
 def say_what_is_missing(reports: dict[str, FileReport], wanted_lufs: float | None) -> None:

@@ -80,12 +80,9 @@ def plot(
 
     Needs the extra plots. With --start, three seconds before it are heard, so that the network knows the noise.
     """
-    from percepnet_cli.errors import ExtraError
     from percepnet_cli.plotting import figure as plots
 
-    lacking = plots.lacking()
-    if lacking:
-        raise ExtraError(lacking)
+    plots.require()
     folder, targets = _targets(files, output, kind)
     for target in targets:
         if folder is None or folder.is_dir():

@@ -26,14 +26,18 @@ def lacking() -> str | None:
     return sentence("a picture", modules) if modules else None
 
 
+def require() -> None:
+    """Raise ExtraError if pictures cannot be drawn."""
+    if text := lacking():
+        raise ExtraError(text)
+
+
 def new_figure(width: float, height: float, dpi: int = 110) -> Figure:
     """Return an empty figure of some inches, whose parts find their places themselves. Raises ExtraError.
 
     No window system is asked for, and nothing of matplotlib's global state is touched.
     """
-    text = lacking()
-    if text:
-        raise ExtraError(text)
+    require()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=dpi)
@@ -41,8 +45,7 @@ def new_figure(width: float, height: float, dpi: int = 110) -> Figure:
 
 def check(path: Path, force: bool) -> None:
     """Raise PlotError if a picture cannot be written under a name, ExtraError if none can be drawn."""
-    if text := lacking():
-        raise ExtraError(text)
+    require()
     if path.suffix.lower() not in SUFFIXES:
         raise PlotError(f"{path}: a picture is a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     check_file(path, force, error=PlotError)
