@@ -39,9 +39,10 @@ class Denoiser:
         What ``load_model`` returns, or what it takes.
     channels : int
         At least 1.
-    post_filter : bool or None
-        Whether to push down what the network left in noisy bands (the envelope post-filter of [Valin 2020]); None: as
-        the model was trained for. The attribute of this name may be set any time.
+    post_filter : bool, float or None
+        How far to push down what the network left in noisy bands: 1 or True is the envelope post-filter of [Valin
+        2020], 0 or False none, a number between a milder one; None: as the model's file says. The attribute of this
+        name, a number, may be set any time.
     attenuation_limit_db : float or None
         Take noise down by at most this, 0 or more; None: as far as it goes.
     linked : bool
@@ -72,7 +73,7 @@ class Denoiser:
         model: Model | str | os.PathLike[str] | None = None,
         *,
         channels: int = 1,
-        post_filter: bool | None = None,
+        post_filter: float | None = None,
         attenuation_limit_db: float | None = None,
         linked: bool = True,
         threads: int | None = None,
@@ -99,19 +100,25 @@ class Denoiser:
         self.reset()
 
     def __repr__(self) -> str:
-        settings = {
-            "channels": self.channels,
-            "post_filter": self.post_filter,
-            "attenuation_limit_db": self.attenuation_limit_db,
-            "linked": self._linked,
-        }
-        named = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-        return f"Denoiser({self.model.name!r}, {named})"
+        named = (f"{name}={getattr(self, name)!r}" for name in ("channels", "post_filter", "attenuation_limit_db"))
+        return f"Denoiser({self.model.name!r}, {', '.join(named)}, linked={self._linked!r})"
 
     @property
     def latency(self) -> int:
         """Samples by which the output is behind the input: 1440 = 30 ms, and what the model looks ahead beyond that."""
         return LATENCY_SAMPLES + self._channels[0].latency_hops * HOP_SIZE
+
+    @property
+    def post_filter(self) -> float:
+        """Share of the post-filter, 0..1; a change takes effect with the next hop."""
+        return self._post_filter
+
+    @post_filter.setter
+    def post_filter(self, share: float) -> None:
+        """Set it; raises ValueError as the constructor does."""
+        if not 0 <= share <= 1:
+            raise ValueError(f"post_filter is {share}, it must be True, False or 0 to 1")
+        self._post_filter = float(share)
 
     @property
     def attenuation_limit_db(self) -> float | None:
@@ -336,9 +343,8 @@ class Denoiser:
 
         # Post-filter, mix, synthesis
         def render(channel: int) -> None:
-            analysis, gain, strength = analyzed[channel]
-            energy = energies[channel] if self.post_filter else None
-            out[:, channel] = self._channels[channel].render(analysis, gain, strength, energy, self._dry)
+            found = (*analyzed[channel], energies[channel])
+            out[:, channel] = self._channels[channel].render(*found, self.post_filter, self._dry)
 
         list(each(render, channels))
 
@@ -348,7 +354,7 @@ def denoise(
     sample_rate: int,
     *,
     model: Model | str | os.PathLike[str] | None = None,
-    post_filter: bool | None = None,
+    post_filter: float | None = None,
     attenuation_limit_db: float | None = None,
     amount: float | None = None,
     preset: str | None = None,

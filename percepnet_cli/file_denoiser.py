@@ -72,7 +72,7 @@ def denoise_file(
     target: str | Path,
     *,
     model: Model | str | Path | None = None,
-    post_filter: bool | None = None,
+    post_filter: float | None = None,
     attenuation_limit_db: float | None = None,
     amount: float | None = None,
     preset: str | None = None,
@@ -102,8 +102,8 @@ def denoise_file(
         output, which gets the like as it is made.
     model : Model, str, Path or None
         Loaded, or a name or file; None is the shipped default.
-    post_filter : bool or None
-        Sharpen the spectral envelope at the end; None: as the model was trained for.
+    post_filter : bool, float or None
+        How far to sharpen the spectral envelope at the end, 0 to 1; None: as the model asks.
     attenuation_limit_db : float or None
         dB >= 0 by which noise is lowered at most; None is without limit.
     amount : float or None

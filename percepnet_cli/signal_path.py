@@ -259,18 +259,19 @@ class Synthesizer(Struct):
         strength: np.ndarray,
         dry: float,
         out: np.ndarray,
+        post_filter: float = 0.0,
         post_filter_energy: np.ndarray | None = None,
     ) -> None:
         """Turn gains and strengths into samples.
 
         analysis: of this channel; gain, strength: float32 [hops, 34], 0..1; dry: share of the input left in, 0..1;
-        out: float32 [hops, 480], written: LATENCY_SAMPLES behind the hops that were analyzed; post_filter_energy:
-        float32 [hops, 34], the band energies by which the post-filter weighs, of all linked channels together; None is
-        without post-filter.
+        out: float32 [hops, 480], written: LATENCY_SAMPLES behind the hops that were analyzed; post_filter: its share,
+        0..1; post_filter_energy: float32 [hops, 34], the band energies by which it weighs, of all linked channels
+        together; None is of this one.
         """
-        a, post_filter = analysis, post_filter_energy is not None
-        energy = a.E if post_filter_energy is None else post_filter_energy
-        synthesize(self, a.Y, a.P, a.E, a.noise_gain, gain, strength, energy, post_filter, np.float32(dry), out)
+        a, energy = analysis, analysis.E if post_filter_energy is None else post_filter_energy
+        share = np.float32(post_filter), np.float32(dry)
+        synthesize(self, a.Y, a.P, a.E, a.noise_gain, gain, strength, energy, *share, out)
 
 
 @part
@@ -283,7 +284,7 @@ def synthesize(
     gain: np.ndarray,
     strength: np.ndarray,
     post_filter_energy: np.ndarray,
-    post_filter: bool,
+    post_filter: np.float32,
     dry: np.float32,
     out: np.ndarray,
 ) -> None:
@@ -292,8 +293,8 @@ def synthesize(
     tick(s.clock, REST)
 
     # Post-filter: bands that are mostly noise go further down
-    if post_filter:
-        gains.postfilter_hops(gain, post_filter_energy, s.sharpened[:hops])
+    if post_filter > 0:
+        gains.postfilter_hops(gain, post_filter_energy, post_filter, s.sharpened[:hops])
         gain = s.sharpened[:hops]
     tick(s.clock, POST_FILTER)
 
@@ -355,7 +356,7 @@ def predict_gains(path: Path, hops: int) -> None:
 
 
 @kernel
-def finish(path: Path, hops: int, post_filter: bool, dry: np.float32) -> None:
+def finish(path: Path, hops: int, post_filter: np.float32, dry: np.float32) -> None:
     """Turn gains, strengths and energies, linked or not, into ``out``."""
     a, s, energy = path.analyzer, path.synthesizer, path.energy[:hops]
     Y, P, E, noise_gain = last(a.Y, hops), a.P[:hops], last(a.E, hops), a.noise_gain[:hops]
@@ -364,7 +365,7 @@ def finish(path: Path, hops: int, post_filter: bool, dry: np.float32) -> None:
 
 
 @kernel
-def process(path: Path, hops: int, post_filter: bool, dry: np.float32) -> None:
+def process(path: Path, hops: int, post_filter: np.float32, dry: np.float32) -> None:
     """Do all for a channel of its own: from the analyzer's ``samples`` to ``out``, one call for any number of hops."""
     predict_gains(path, hops)
     finish(path, hops, post_filter, dry)
@@ -394,18 +395,17 @@ def analyze_signal(samples: np.ndarray) -> Analysis:
 
 
 def synthesize_signal(
-    analysis: Analysis, gain: np.ndarray, strength: np.ndarray, dry: float = 0.0, post_filter: bool = False
+    analysis: Analysis, gain: np.ndarray, strength: np.ndarray, dry: float = 0.0, post_filter: float = 0.0
 ) -> np.ndarray:
     """Return the recording that ``analyze_signal`` analyzed with gains and strengths put in, float32 [hops * 480].
 
-    gain, strength: float32 [hops + 1, 34], one row per window of the analysis; dry: share of the input left in, 0..1.
-    Without the delay; as long as the recording in whole hops.
+    gain, strength: float32 [hops + 1, 34], one row per window of the analysis; dry: share of the input left in, 0..1;
+    post_filter: share of it, 0..1. Without the delay; as long as the recording in whole hops.
     """
     synthesizer = Synthesizer()
     out = np.zeros((len(gain), HOP_SIZE), np.float32)
     for start in range(0, len(gain), MAX_HOPS):
         rows = slice(start, start + MAX_HOPS)
         part = Analysis(*(array[rows] for array in analysis))
-        energy = part.E if post_filter else None
-        synthesizer.synthesize(part, gain[rows], strength[rows], dry, out[rows], energy)
+        synthesizer.synthesize(part, gain[rows], strength[rows], dry, out[rows], post_filter)
     return out[1:].reshape(-1)  # window 0 completes the hop before the recording

@@ -131,9 +131,9 @@ def features(E, q, period, correlation):
     return np.concatenate(columns, axis=1)
 
 
-def postfilter(gain, E):
-    """Envelope post-filter of one window."""
-    warped = gain * np.sin(np.pi / 2 * gain)
+def postfilter(gain, E, share=1.0):
+    """Envelope post-filter of one window; a share below 1 is a milder one."""
+    warped = gain * np.sin(np.pi / 2 * gain) ** share
     after = np.sum(warped**2 * E)
     if after <= SILENCE:
         return warped
@@ -180,11 +180,11 @@ def link(E, gain, strength):
     return np.sqrt((E * gain**2).sum(axis=0) / total), (E * strength).sum(axis=0) / total
 
 
-def denoise(samples, period, gain, strength, post_filter=False, dry=0.0):
+def denoise(samples, period, gain, strength, post_filter=0.0, dry=0.0):
     """The whole path but pitch tracker and network: samples out, [hops * 480], LATENCY behind."""
     Y, P, E, _, noise_gain, _ = analyze(samples, period)
     if post_filter:
-        gain = [postfilter(g, e) for g, e in zip(gain, E, strict=True)]
+        gain = [postfilter(g, e, post_filter) for g, e in zip(gain, E, strict=True)]
     return overlap_add(render(Y, P, E, noise_gain, gain, strength, dry))
 
 

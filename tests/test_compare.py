@@ -45,6 +45,16 @@ def test_quantize_reports_small_differences(float_file: Path, noisy: Path, tmp_p
     assert model.metadata["float_sha256"] == load_model(float_file, "float").digest
 
 
+@pytest.mark.parametrize("bits", ["8", "16"])
+def test_quantize_sets_the_share_of_the_post_filter(float_file: Path, tmp_path: Path, bits: str) -> None:
+    target = tmp_path / "small.safetensors"
+    given = ["quantize", str(float_file), str(target), "--bits", bits, "--post-filter"]
+    assert CliRunner().invoke(main, [*given, "0.5"]).exit_code == 0
+    assert load_model(target, "int8" if bits == "8" else "float").post_filter == 0.5
+    result = CliRunner().invoke(main, [*given, "1.5", "--force"])
+    assert result.exit_code == 2 and "0<=x<=1" in result.output
+
+
 def test_difference_grows_when_the_8_bit_model_is_another(float_file: Path) -> None:
     model = load_model(float_file, "float")
     samples = (0.1 * np.random.default_rng(7).standard_normal(60000)).astype(np.float32)

@@ -170,8 +170,8 @@ def test_zero_gain_is_exact_silence(random_model, stereo):
     assert not run(Scripted(random_model, 0.0, 1.0, channels=2), stereo).any()
 
 
-@pytest.mark.parametrize("wanted", [None, False, True])
-@pytest.mark.parametrize("trained_for", [None, False, True])
+@pytest.mark.parametrize("wanted", [None, False, True, 0.3])
+@pytest.mark.parametrize("trained_for", [None, False, True, 0.5])
 def test_the_model_decides_about_the_post_filter_unless_told(random_model, mono, trained_for, wanted):
     metadata = random_model.metadata | ({} if trained_for is None else {"post_filter": trained_for})
     model = replace(random_model, metadata=metadata)
@@ -184,10 +184,18 @@ def test_the_model_decides_about_the_post_filter_unless_told(random_model, mono,
     with_filter, without = (out(random_model, post_filter=on) for on in (True, False))
     assert not np.array_equal(with_filter, without)
     expected = trained_for if wanted is None else wanted
-    assert np.array_equal(found, without if expected is False else with_filter)
+    assert np.array_equal(found, out(random_model, post_filter=True if expected is None else expected))
+    assert np.array_equal(found, without) == (expected is False)
+    assert np.array_equal(found, with_filter) == (expected in (None, True))
 
 
-@pytest.mark.parametrize("post_filter", [False, True])
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_of_the_post_filter_is_0_to_1(random_model, share):
+    with pytest.raises(ValueError, match=r"post_filter is .*, it must be True, False or 0 to 1"):
+        Denoiser(random_model, post_filter=share)
+
+
+@pytest.mark.parametrize("post_filter", [False, True, 0.5])
 @pytest.mark.parametrize("limit_db", [None, 12.0])
 def test_whole_path_equals_the_reference(random_model, mono, post_filter, limit_db):
     rng = np.random.default_rng(7)

@@ -1,4 +1,4 @@
-"""Logarithms and the sine, against NumPy's in float64."""
+"""Logarithms, powers and the sine, against NumPy's in float64."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def each(x, logs2, logs10, sines):
         logs2[i] = elementary.log2(x[i])
         logs10[i] = elementary.log10(x[i])
         sines[i] = elementary.quarter_sine(min(x[i], np.float32(1)))
+
+
+@kernel
+def powers(x, out):
+    for i in range(len(x)):
+        out[i] = elementary.exp2(x[i])
 
 
 def values(x):
@@ -52,3 +58,14 @@ def test_ends_of_the_sine_and_order_of_periods():
     assert sines[0] >= 0 and abs(sines[1] - 1) <= 1.2e-7
     _, (logs2, _, _) = values(np.arange(PERIOD_MIN, PERIOD_MAX + 1))
     assert (np.diff(logs2) > 0).all()
+
+
+def test_powers_of_two_over_all_exponents():
+    x = np.random.default_rng(4).uniform(-126, 127, 100_000).astype(np.float32)
+    found = np.zeros_like(x)
+    powers(x, found)
+    assert (np.abs(found / np.exp2(x.astype(np.float64)) - 1) < 2.5e-7).all()
+    whole = np.arange(-126, 128).astype(np.float32)
+    found = np.zeros_like(whole)
+    powers(whole, found)
+    assert np.array_equal(found, np.exp2(whole.astype(np.float64)))

@@ -29,9 +29,9 @@ def render(Y, P, noise_gain, gain, strength, dry=0.0):
     return out
 
 
-def postfilter(gain, E):
+def postfilter(gain, E, share=1.0):
     out = np.full_like(gain, np.nan)
-    gains.postfilter_hops(gain, E, out)
+    gains.postfilter_hops(gain, E, np.float32(share), out)
     return out
 
 
@@ -83,11 +83,16 @@ def test_dry_share_blends_amplitudes(rng):
     assert snr_db(Y, render(Y, P, 0.125, 0.4, 0.5, 1.0)) > 140
 
 
-def test_post_filter_equals_the_reference(rng):
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_post_filter_equals_the_reference(rng, share):
     gain = rng.random((40, 34)).astype(np.float32)
+    gain[0, :5] = 0, 1e-38, 1e-20, 1e-8, 1
     E = (10.0 ** rng.uniform(-6, 6, (40, 34))).astype(np.float32)
-    expected = np.array([reference.postfilter(g.astype(float), e.astype(float)) for g, e in zip(gain, E, strict=True)])
-    assert snr_db(expected, postfilter(gain, E)) > 110
+    hops = zip(gain.astype(float), E.astype(float), strict=True)
+    expected = np.array([reference.postfilter(g, e, share) for g, e in hops])
+    assert snr_db(expected, postfilter(gain, E, share)) > 110
+    if share == 0:
+        assert np.allclose(expected, gain)
 
 
 def test_post_filter_leaves_full_gain_and_silence_alone(rng):

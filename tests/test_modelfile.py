@@ -165,6 +165,8 @@ def test_data_after_the_end(path):
         ("sizes", SIZES._asdict() | {"gru": 0}, "layer sizes make no sense"),
         ("sizes", SIZES._asdict() | {"gru": 24.0}, "layer sizes make no sense"),
         ("sizes", SIZES._asdict() | {"gru": LARGEST_WIDTH + 1}, "layer sizes make no sense"),
+        ("post_filter", 1.5, "share of the post-filter is 1.5, it must be 0 to 1"),
+        ("post_filter", "half", "share of the post-filter is half, it must be 0 to 1"),
         ("sizes", SIZES._asdict() | {"gru": LARGEST_WIDTH}, "expected"),
         ("sizes", SIZES._asdict() | {"extra": 3}, "layer sizes"),
         ("sizes", SIZES._asdict() | {"gru": 25}, "expected"),

@@ -57,7 +57,7 @@ def run(root: Path) -> Run:
     a = analyze_signal(noisy)
     gain, strength, filtered = np.zeros((3, len(a.E), NUM_BANDS), np.float32)
     State(model, len(a.E)).run(a.features, gain, strength)
-    gains.postfilter_hops(gain, a.E, filtered)
+    gains.postfilter_hops(gain, a.E, np.float32(1), filtered)
     columns = (a.Y, a.P, a.period, a.correlation, a.features, gain, strength, filtered)
     clean = Denoiser(model).denoise(noisy)
     voiced = SHOWN.start + int(np.argmax(columns[3][SHOWN] * (columns[2][SHOWN] > 200)))

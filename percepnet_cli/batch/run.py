@@ -31,7 +31,7 @@ class Settings:
     """What is the same for all files of a batch: what ``denoise_file`` takes, and what to do with earlier results."""
 
     model: Model
-    post_filter: bool | None = None
+    post_filter: float | None = None
     attenuation_limit_db: float | None = None
     linked: bool = True
     force: bool = False
@@ -161,7 +161,7 @@ def denoise_files(
     folder: str | Path,
     *,
     model: Model | str | Path | None = None,
-    post_filter: bool | None = None,
+    post_filter: float | None = None,
     attenuation_limit_db: float | None = None,
     amount: float | None = None,
     preset: str | None = None,

@@ -62,15 +62,15 @@ class ChannelStream:
         """Whether ``process`` can do it."""
         return self._path is not None
 
-    def process(self, samples: np.ndarray, post_filter: bool, dry: float) -> np.ndarray:
+    def process(self, samples: np.ndarray, post_filter: float, dry: float) -> np.ndarray:
         """Do all in one compiled call, for a channel that is linked with no other.
 
-        samples: float32 [hops * 480], any stride; dry: share of the input left in, 0..1. Returns the samples, float32
-        [hops * 480], valid until the next call.
+        samples: float32 [hops * 480], any stride; post_filter: share of it, 0..1; dry: share of the input left in,
+        0..1. Returns the samples, float32 [hops * 480], valid until the next call.
         """
         assert self._path is not None
         hops = self._take(samples)
-        process(self._path, hops, post_filter, np.float32(dry))
+        process(self._path, hops, np.float32(post_filter), np.float32(dry))
         self._newest = None
         if self._speech is not None:
             analyzer = self._ends.analyzer
@@ -136,20 +136,25 @@ class ChannelStream:
         return self._delay.rest(), gain, strength
 
     def render(
-        self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray, energy: np.ndarray | None, dry: float
+        self,
+        analysis: Analysis,
+        gain: np.ndarray,
+        strength: np.ndarray,
+        energy: np.ndarray,
+        post_filter: float,
+        dry: float,
     ) -> np.ndarray:
         """Return the samples, float32 [hops * 480], valid until the next call.
 
-        gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by; None is
-        without post-filter. dry: share of the input left in, 0..1.
+        gain, strength: float32 [hops, 34]; energy: float32 [hops, 34], what the post-filter weighs bands by;
+        post_filter: share of it, 0..1; dry: share of the input left in, 0..1.
         """
         ends, hops = self._ends, len(gain)
         out = ends.out[:hops]
         if self._path is None:
-            ends.synthesizer.synthesize(analysis, gain, strength, dry, out, energy)
+            ends.synthesizer.synthesize(analysis, gain, strength, dry, out, post_filter, energy)
         else:
             ends.gain[:hops], ends.strength[:hops] = gain, strength
-            if energy is not None:
-                ends.energy[:hops] = energy
-            finish(self._path, hops, energy is not None, np.float32(dry))
+            ends.energy[:hops] = energy
+            finish(self._path, hops, np.float32(post_filter), np.float32(dry))
         return out.reshape(-1)

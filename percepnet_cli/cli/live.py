@@ -308,7 +308,8 @@ def _obey(keys: str, session: Session, recordings: Recordings) -> Iterator[str]:
         elif key in "+=-":
             session.denoiser.attenuation_limit_db = next_limit(session.denoiser.attenuation_limit_db, key != "-")
         elif key == "p":
-            session.denoiser.post_filter = not session.denoiser.post_filter
+            denoiser = session.denoiser
+            denoiser.post_filter = 0 if denoiser.post_filter else denoiser.model.post_filter or 1
         elif key == "m":
             session.muted = not session.muted
         elif key == "r":

@@ -163,7 +163,7 @@ class Reduction(Decibels):
 post_filter_option = click.option(
     "--post-filter/--no-post-filter",
     default=None,
-    help="Sharpen the spectrum at the end, or not.  [default: as the network was trained for]",
+    help="Sharpen the spectrum at the end, or not.  [default: as much as the network asks for]",
 )
 
 

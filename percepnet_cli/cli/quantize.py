@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from percepnet_cli.cli.options import CommandWithSections
+from percepnet_cli.cli.options import CommandWithSections, Number
 from percepnet_cli.cli.printed import echo, warn
 
 EXAMPLES = """
@@ -30,8 +30,16 @@ EXAMPLES = """
     show_default=True,
     help="8: what runs. 16: float16, half the size of FLOAT, to fine-tune from.",
 )
+@click.option(
+    "--post-filter",
+    type=Number(0, 1),
+    metavar="SHARE",
+    help="How much of the post-filter OUT asks for, 0 to 1.  [default: as FLOAT says]",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace OUT if it exists.")
-def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str, force: bool) -> None:
+def quantize(
+    float_model: Path, target: Path, audio: tuple[Path, ...], bits: str, post_filter: float | None, force: bool
+) -> None:
     """Round a trained network to 8 bits.
 
     FLOAT is the model.safetensors of `percepnet train`; OUT is what `percepnet denoise --model`
@@ -48,6 +56,8 @@ def quantize(float_model: Path, target: Path, audio: tuple[Path, ...], bits: str
     check_file(target, force, inputs=[float_model, *audio])
     model = load_model(float_model, "float")
     origin = model.metadata | {"float_sha256": model.digest}
+    if post_filter is not None:
+        origin["post_filter"] = post_filter
     if bits == "8":
         data = model_bytes(quantize_tensors(model.tensors, model.sizes), model.sizes, "int8", origin)
     else:

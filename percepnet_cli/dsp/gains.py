@@ -13,14 +13,14 @@ from percepnet_cli.compute.jit import kernel, part
 from percepnet_cli.compute.struct import Struct
 from percepnet_cli.constants import NUM_BANDS, NUM_BINS, POSTFILTER_BETA, SILENCE_ENERGY
 from percepnet_cli.dsp import bands
-from percepnet_cli.dsp.elementary import quarter_sine
+from percepnet_cli.dsp.elementary import exp2, log2, quarter_sine
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
 BETA = np.float32(POSTFILTER_BETA)
 SILENCE = np.float32(SILENCE_ENERGY)
 VANISHING = np.float32(1e-30)
-"""Smaller energies are not divided by: their reciprocal would overflow."""
+"""Smaller energies are not divided by: their reciprocal would overflow. Nor has a smaller sine a logarithm."""
 
 
 @kernel
@@ -34,19 +34,23 @@ def mix(Y: np.ndarray, P: np.ndarray, strength: np.ndarray, out: np.ndarray) -> 
 
 
 @kernel
-def postfilter(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
-    """Push small gains down and the whole window up again: G g sin(pi g / 2).
+def postfilter(gain: np.ndarray, E: np.ndarray, share: np.float32, out: np.ndarray) -> None:
+    """Push small gains down and the whole window up again: G g sin(pi g / 2)^share.
 
     The envelope post-filter of [Valin 2020], G = sqrt((1 + b) x / (1 + b x^2)), x = E0/E1, the energies
-    with the gains before and after, b = 0.02; G is at most 5.57 dB and the product may exceed 1.
-    gain: float32 [34], 0..1; E: float32 [34], band energies. out: float32 [34], written.
+    with the gains before and after, b = 0.02; G is at most 5.57 dB and the product may exceed 1. There the share is 1;
+    a smaller one is a milder filter, and 0 leaves the gains alone.
+    gain: float32 [34], 0..1; E: float32 [34], band energies; share: 0..1. out: float32 [34], written.
     """
-    # w = g sin(pi g / 2) leaves large gains and lowers small ones
+    # w = g sin(pi g / 2)^share leaves large gains and lowers small ones
     before = ZERO
     after = ZERO
     for band in range(gain.shape[0]):
         g = gain[band]
-        w = g * quarter_sine(g)
+        sine = quarter_sine(g)
+        if share != ONE:
+            sine = exp2(share * log2(max(sine, VANISHING)))
+        w = g * sine
         out[band] = w
         before += g * g * E[band]
         after += w * w * E[band]
@@ -137,7 +141,7 @@ def render_hops(
 
 
 @kernel
-def postfilter_hops(gain: np.ndarray, E: np.ndarray, out: np.ndarray) -> None:
-    """Apply ``postfilter`` to each hop. gain, E, out: float32 [hops, 34]."""
+def postfilter_hops(gain: np.ndarray, E: np.ndarray, share: np.float32, out: np.ndarray) -> None:
+    """Apply ``postfilter`` to each hop. gain, E, out: float32 [hops, 34]; share: 0..1."""
     for hop in range(gain.shape[0]):
-        postfilter(gain[hop], E[hop], out[hop])
+        postfilter(gain[hop], E[hop], share, out[hop])

@@ -20,7 +20,7 @@ def limit_of_amount(percent: float) -> float | None:
 
 
 def choose(
-    preset: str | None, amount: float | None, attenuation_limit_db: float | None, post_filter: bool | None
+    preset: str | None, amount: float | None, attenuation_limit_db: float | None, post_filter: float | None
 ) -> dict[str, Any]:
     """Return the denoiser's ``attenuation_limit_db`` and ``post_filter``. Raises ValueError if that cannot be."""
     if amount is not None and attenuation_limit_db is not None:

@@ -69,16 +69,16 @@ def run_stages(noisy: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
     for a, b in zip(analyze_blocks(noisy), analyze_blocks(clean), strict=True):
         gain, attenuation, strength = band_targets(a, b)
         settings = {
-            "bands": (gain, np.zeros_like(strength), None),
-            "comb": (gain, strength, None),
-            "attenuated": (gain * attenuation, strength, None),
-            "postfilter": (gain, strength, a.E),
+            "bands": (gain, np.zeros_like(strength), 0.0),
+            "comb": (gain, strength, 0.0),
+            "attenuated": (gain * attenuation, strength, 0.0),
+            "postfilter": (gain, strength, 1.0),
         }
         out = np.empty((len(gain), HOP_SIZE), np.float32)
         bins.synthesize(a.Y, b.Y, out)
         outputs["bins"].append(out.ravel().copy())
-        for stage, (g, r, energy) in settings.items():
-            synthesizers[stage].synthesize(a, g, r, 0.0, out, energy)
+        for stage, (g, r, post_filter) in settings.items():
+            synthesizers[stage].synthesize(a, g, r, 0.0, out, post_filter)
             outputs[stage].append(out.ravel().copy())
     return {stage: np.concatenate(parts)[LATENCY_SAMPLES:][: len(noisy)] for stage, parts in outputs.items()}
 

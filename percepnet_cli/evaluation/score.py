@@ -65,7 +65,7 @@ class Settings:
 
     models: Mapping[str, Model] = field(default_factory=dict)
     """Networks that denoise the noisy recordings here, by the name of the system."""
-    post_filter: bool | None = None
+    post_filter: float | None = None
     groups: frozenset[str] = frozenset(scores.NEEDED)
     words: bool = False
     """Whether a recognizer listens."""
@@ -187,7 +187,7 @@ def _transcript(clean: Path) -> str | None:
         raise AudioError(f"{beside} is not a text in UTF-8 that can be read") from None
 
 
-def denoised_mono(path: Path, model: Model, post_filter: bool | None = None) -> np.ndarray:
+def denoised_mono(path: Path, model: Model, post_filter: float | None = None) -> np.ndarray:
     """Denoise a file as ``percepnet denoise`` does; return the mean of its channels at 48 kHz, float32 [n]."""
     from percepnet_cli.audio.files import open_reader
     from percepnet_cli.denoiser import Denoiser

@@ -27,10 +27,13 @@ static const int port_kinds[MAX_PORTS] = {
 static const char *const mono_names[] = {CONTROLS, "Input", "Output"};
 static const char *const stereo_names[] = {CONTROLS, "Input left", "Output left", "Input right", "Output right"};
 
+/* Where the model asks for no post-filter, who wants it gets the whole one. */
+#define ON (PERCEPNET_POST_FILTER > 0 ? PERCEPNET_POST_FILTER : 1.0f)
+
 #define TOGGLE(value) {LADSPA_TOGGLED | ((value) ? LADSPA_DEFAULT_1 : LADSPA_DEFAULT_0), 0, 1}
 static const ladspa_range ranges[MAX_PORTS] = {
     [LIMIT] = {LADSPA_BOUNDED_BELOW | LADSPA_BOUNDED_ABOVE | LADSPA_DEFAULT_MAXIMUM, 0, NO_LIMIT_DB},
-    [POST_FILTER] = TOGGLE(PERCEPNET_POST_FILTER),
+    [POST_FILTER] = TOGGLE(PERCEPNET_POST_FILTER > 0),
     [BYPASS] = TOGGLE(0),
     [LATENCY] = {LADSPA_INTEGER, 0, 0},
 };
@@ -131,7 +134,7 @@ static void run(void *instance, unsigned long samples) {
     if (self->wet < 0) self->wet = wanted;
 
     /* The first stream's settings count. A power takes its time, so only when the limit has changed */
-    percepnet_set_post_filter(self->streams[0], control(self, POST_FILTER, PERCEPNET_POST_FILTER) > 0.5f);
+    percepnet_set_post_filter(self->streams[0], control(self, POST_FILTER, PERCEPNET_POST_FILTER > 0) > 0.5f ? ON : 0);
     if (limit_db != self->limit_db) {
         self->limit_db = limit_db;
         percepnet_set_attenuation_limit(self->streams[0], limit_db >= 0 && limit_db < NO_LIMIT_DB ? limit_db : -1);

@@ -101,7 +101,7 @@ def _ladspa_settings(model: Model) -> list[str]:
         "PERCEPNET_API": "",
         "PERCEPNET_MODEL": f'"{name}"',
         "PERCEPNET_ID": number,
-        "PERCEPNET_POST_FILTER": int(model.post_filter),
+        "PERCEPNET_POST_FILTER": f"{model.post_filter}f",
         "PERCEPNET_LICENSE": '"BSD-3-Clause"',
     }
     return [f"-D{key}={value}" for key, value in values.items()]

@@ -23,14 +23,20 @@ def _bytes(name: str, content: bytes, alignment: int) -> str:
     return f'@{name} = hidden constant [{len(content)} x i8] c"{text}", align {alignment}\n'
 
 
-def _numbers(name: str, kind: str, value: int) -> str:
+def _numbers(name: str, kind: str, value: int | str) -> str:
     return f"@{name} = hidden constant {kind} {value}\n"
 
 
-def image_text(image: Image, samples: str, out: str, post_filter: bool) -> str:
+def _float(value: float) -> str:
+    """Return a float32 as LLVM reads it: the bits of the same number in float64."""
+    (single,) = struct.unpack("<f", struct.pack("<f", value))
+    return f"0x{struct.pack('>d', single).hex()}"
+
+
+def image_text(image: Image, samples: str, out: str, post_filter: float) -> str:
     """Return LLVM text of what ``percepnet.c`` wants to know of the memory.
 
-    samples, out: names of the arrays that the path reads and writes.
+    samples, out: names of the arrays that the path reads and writes; post_filter: the share that the model asks for.
     """
     given = bytes(image.memory).rstrip(b"\0")
     addresses = b"".join(struct.pack("<III", one.word, one.target, one.constant) for one in image.addresses)
@@ -44,7 +50,7 @@ def image_text(image: Image, samples: str, out: str, post_filter: bool) -> str:
             _numbers("percepnet_address_count", "i64", len(image.addresses)),
             _numbers("percepnet_samples_place", "i64", image.arrays[samples]),
             _numbers("percepnet_out_place", "i64", image.arrays[out]),
-            _numbers("percepnet_post_filter_default", "i32", int(post_filter)),
+            _numbers("percepnet_post_filter_default", "float", _float(post_filter)),
         )
     )
 

@@ -10,7 +10,7 @@ from percepnet_cli.signal_path import Path, finish, predict_gains
 
 
 @kernel
-def process_pair(left: Path, right: Path, hops: int, post_filter: bool, dry: np.float32) -> None:
+def process_pair(left: Path, right: Path, hops: int, post_filter: np.float32, dry: np.float32) -> None:
     """Do what ``signal_path.process`` does for each channel, with one gain and strength for both."""
     predict_gains(left, hops)
     predict_gains(right, hops)

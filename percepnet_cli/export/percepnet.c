@@ -20,17 +20,17 @@ extern const uint64_t percepnet_memory_size; /* what lies behind percepnet_memor
 extern const uint64_t percepnet_memory_given;
 extern const uint64_t percepnet_samples_place;
 extern const uint64_t percepnet_out_place;
-extern const int32_t percepnet_post_filter_default;
+extern const float percepnet_post_filter_default;
 extern const uint64_t percepnet_address_count;
 extern const struct {
     uint32_t word, target, constant;
 } percepnet_addresses[];
 
 /* signal_path.process and pair.process_pair, once for each kind of CPU. A path is the address of a stream's memory. */
-typedef int32_t process_function(void **result, void **error, int64_t path, int64_t hops, uint8_t post_filter,
+typedef int32_t process_function(void **result, void **error, int64_t path, int64_t hops, float post_filter,
                                  float dry);
 typedef int32_t process_pair_function(void **result, void **error, int64_t left, int64_t right, int64_t hops,
-                                      uint8_t post_filter, float dry);
+                                      float post_filter, float dry);
 typedef struct {
     process_function *process;
     process_pair_function *process_pair;
@@ -52,7 +52,7 @@ struct percepnet {
     unsigned char *memory;
     void *allocated;
     float dry;
-    int post_filter;
+    float post_filter;
     int fixed;
     /* Samples that wait for the rest of their hop, and those of the last hop that were not asked for yet. */
     int filled;
@@ -107,15 +107,15 @@ static int64_t path(const percepnet *stream) { return (int64_t)(intptr_t)stream-
 /* One hop of one or two channels through the path. */
 static void run_hop(percepnet *const *streams, int channels, const float *const *in, float *const *out) {
     const percepnet *first = streams[0];
-    uint8_t post_filter = (uint8_t)first->post_filter;
     void *result = NULL, *error = NULL;
     for (int c = 0; c < channels; c++) {
         memcpy(array(streams[c], percepnet_samples_place), in[c], HOP * sizeof **in);
     }
     if (channels == 1) {
-        first->functions->process(&result, &error, path(first), 1, post_filter, first->dry);
+        first->functions->process(&result, &error, path(first), 1, first->post_filter, first->dry);
     } else {
-        first->functions->process_pair(&result, &error, path(first), path(streams[1]), 1, post_filter, first->dry);
+        first->functions->process_pair(&result, &error, path(first), path(streams[1]), 1, first->post_filter,
+                                       first->dry);
     }
     for (int c = 0; c < channels; c++) {
         memcpy(out[c], array(streams[c], percepnet_out_place), HOP * sizeof **out);
@@ -174,7 +174,9 @@ void percepnet_set_attenuation_limit(percepnet *stream, float limit_db) {
     stream->dry = limit_db < 0 ? 0 : (float)pow(10, -(double)limit_db / 20);
 }
 
-void percepnet_set_post_filter(percepnet *stream, int on) { stream->post_filter = on; }
+void percepnet_set_post_filter(percepnet *stream, float share) {
+    stream->post_filter = share > 0 ? share < 1 ? share : 1 : 0;
+}
 
 void percepnet_flush(percepnet *stream, float *out) {
     float silence[HOP] = {0};

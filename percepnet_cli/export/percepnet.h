@@ -47,8 +47,8 @@ PERCEPNET_API void percepnet_set_fixed_blocks(percepnet *stream, int fixed);
 /* Take noise down by at most so many decibels, 0 or more; a negative number is no limit, the default. */
 PERCEPNET_API void percepnet_set_attenuation_limit(percepnet *stream, float limit_db);
 
-/* 1: push down what the network left in noisy bands; 0: do not. The default is what the model was trained for. */
-PERCEPNET_API void percepnet_set_post_filter(percepnet *stream, int on);
+/* 1: push down what the network left in noisy bands; 0: do not; between: a milder filter. The default is the model's. */
+PERCEPNET_API void percepnet_set_post_filter(percepnet *stream, float share);
 
 /* Write the end of a stream, percepnet_latency() samples, and begin a new one. */
 PERCEPNET_API void percepnet_flush(percepnet *stream, float *out);

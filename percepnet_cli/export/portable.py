@@ -78,7 +78,7 @@ def main(name: str, folder: Path) -> None:
     path = SignalPath(State(model, 1), 1)
     (folder / DATA).write_text(image_text(image_of(path), "analyzer.samples", "out", model.post_filter), "utf-8")
 
-    settings = (types.int64, types.boolean, types.float32)
+    settings = (types.int64, types.float32, types.float32)
     functions: list[tuple[Any, int]] = [(process, 1), (process_pair, 2)]
     for function, channels in functions:
         dispatcher = compiled_anew(function)

@@ -375,7 +375,7 @@ class Session:
             reopened=self._reopened,
             bypass=self._bypass,
             attenuation_limit_db=self.denoiser.attenuation_limit_db,
-            post_filter=self.denoiser.post_filter,
+            post_filter=self.denoiser.post_filter > 0,
             muted=self._muted,
             recording="",
         )

@@ -56,9 +56,9 @@ class Model:
     """SHA-256 of the file, 64 hex digits."""
 
     @property
-    def post_filter(self) -> bool:
-        """Whether the gains are meant to be post-filtered: not if they were trained on what is heard of them."""
-        return bool(self.metadata.get("post_filter", True))
+    def post_filter(self) -> float:
+        """Share of the post-filter that the gains are meant for, 0..1: 0 if they were trained on what is heard."""
+        return float(self.metadata.get("post_filter", True))
 
     @property
     def latency_hops(self) -> int:
@@ -203,6 +203,11 @@ def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:
     sensible = all(isinstance(size, int) and 0 < size <= LARGEST_WIDTH for size in widths)
     if not sensible or not isinstance(bidirectional, bool):
         raise ModelError(f"{path}: its layer sizes make no sense: {list(sizes)}")
+
+    # How the gains are used is the model's to say
+    share = metadata.get("post_filter", True)
+    if not isinstance(share, (bool, int, float)) or not 0 <= share <= 1:
+        raise ModelError(f"{path}: its share of the post-filter is {str(share)[:40]}, it must be 0 to 1")
     return sizes
 
 

@@ -35,7 +35,7 @@ class Trace(NamedTuple):
         return Trace._make((*(part[hops:] for part in self[:-1]), self.output[hops * HOP_SIZE :]))
 
 
-def trace(samples: np.ndarray, model: Model | None = None, post_filter: bool | None = None) -> Trace:
+def trace(samples: np.ndarray, model: Model | None = None, post_filter: float | None = None) -> Trace:
     """Denoise one channel, float32 [n] at 48 kHz, and return what was seen on the way."""
     seen: list[tuple[np.ndarray, ...]] = []
 

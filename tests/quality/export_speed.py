@@ -75,7 +75,7 @@ def back_to_back(library: Path, model: str, hops: np.ndarray) -> tuple[float, fl
     def in_python() -> None:
         for hop in hops:
             path.analyzer.samples[0] = hop
-            process(path, 1, False, dry)
+            process(path, 1, np.float32(0), dry)
             out[:] = path.out[0]
 
     best = {}

@@ -30,7 +30,7 @@ RECORD = ROOT / "docs" / "quality.json"
 KEPT = ("pesq_wb", "stoi", "estoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808")
 
 
-def enhance(model: Model, post_filter: bool, noisy: dict[str, Path], out: Path) -> None:
+def enhance(model: Model, post_filter: float, noisy: dict[str, Path], out: Path) -> None:
     """Denoise recordings of 48 kHz, one channel, as `percepnet denoise` does: same length, in time."""
     out.mkdir()
     for name, path in noisy.items():
@@ -41,8 +41,8 @@ def enhance(model: Model, post_filter: bool, noisy: dict[str, Path], out: Path) 
         soundfile.write(out / f"{name}.wav", np.clip(cleaned, -1, 1), rate, subtype="PCM_16")
 
 
-def labels(name: str, model: Model) -> dict[str, bool]:
-    """Return the two ways to run a model, the one that it was trained for first, and whether they post-filter."""
+def labels(name: str, model: Model) -> dict[str, float]:
+    """Return the two ways to run a model, the one that it asks for first, with the share of the post-filter."""
     other = "no post-filter" if model.post_filter else "with post-filter"
     return {f"model {name}": model.post_filter, f"model {name}, {other}": not model.post_filter}
 

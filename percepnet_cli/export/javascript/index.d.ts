@@ -9,8 +9,11 @@ export const HOP: 480;
 export interface Options {
   /** Take noise down by at most so many decibels, 0 or more; null, the default, is no limit. */
   attenuationLimitDb?: number | null;
-  /** Push down what the network left in noisy bands; null, the default, is what the model was trained for. */
-  postFilter?: boolean | null;
+  /**
+   * Push down what the network left in noisy bands: true or 1 all the way, a smaller number less, false or 0 not. null,
+   * the default, is what the model asks for.
+   */
+  postFilter?: boolean | number | null;
 }
 
 export interface StreamOptions extends Options {
@@ -40,7 +43,7 @@ export interface Stream {
   /** Forget the stream: what follows is a new one. */
   reset(): void;
   setAttenuationLimit(db: number | null): void;
-  setPostFilter(on: boolean): void;
+  setPostFilter(share: boolean | number): void;
   /** Free its memory. */
   close(): void;
 }
@@ -50,7 +53,7 @@ export interface PercepnetNode extends AudioWorkletNode {
   /** Samples by which the output is behind the input. */
   readonly latency: number;
   setAttenuationLimit(db: number | null): void;
-  setPostFilter(on: boolean): void;
+  setPostFilter(share: boolean | number): void;
   reset(): void;
   /** Disconnect it and free its memory. */
   close(): void;

@@ -93,7 +93,7 @@ class Percepnet {
         checkLimit(db);
         node.port.postMessage({ attenuationLimitDb: db });
       },
-      setPostFilter: (on) => node.port.postMessage({ postFilter: on }),
+      setPostFilter: (share) => node.port.postMessage({ postFilter: share }),
       reset: () => node.port.postMessage({ reset: true }),
       close: () => {
         node.disconnect();

@@ -85,8 +85,8 @@ export class Stream {
     this.#wasm.percepnet_set_attenuation_limit(this.#open, db ?? -1);
   }
 
-  setPostFilter(on) {
-    this.#wasm.percepnet_set_post_filter(this.#open, on ? 1 : 0);
+  setPostFilter(share) {
+    this.#wasm.percepnet_set_post_filter(this.#open, Number(share));
   }
 
   close() {

@@ -19,7 +19,7 @@ KIND = "float"
 
 
 def write_float_model(
-    path: Path, model: PercepNet, training: dict[str, Any], post_filter: bool = True, half: bool = False
+    path: Path, model: PercepNet, training: dict[str, Any], post_filter: float = True, half: bool = False
 ) -> None:
     """Write a model file: weights, normalization, where they come from, and how they are used.
 
