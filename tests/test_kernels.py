@@ -141,6 +141,12 @@ def test_a_first_process_compiles_and_is_told_so(tmp_path):
     assert not [p for p in (tmp_path / "a" / "b").rglob(".probe*")]
 
 
+def test_what_waits_for_compiling_is_told_once_and_only_then(tmp_path):
+    code = "from percepnet_cli.compute import kernel_cache\nkernel_cache.before_compiling(lambda: print('compiling'))\n"
+    outputs = [python(code + USE_A_KERNEL, PERCEPNET_CACHE_DIR=str(tmp_path)).stdout for _ in range(2)]
+    assert [output.split().count("compiling") for output in outputs] == [1, 0]
+
+
 def test_where_nothing_can_be_kept_it_works_with_a_warning(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     done = python(USE_A_KERNEL, PERCEPNET_CACHE_DIR=str(tmp_path / "file" / "cache"))

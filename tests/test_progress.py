@@ -10,6 +10,7 @@ import pytest
 from percepnet_cli.batch.inputs import Item
 from percepnet_cli.batch.run import DONE, FAILED, Outcome
 from percepnet_cli.cli import progress
+from percepnet_cli.compute import kernel_cache
 from percepnet_cli.file_denoiser import FileReport
 from percepnet_cli.metrics.blind import Measures
 
@@ -78,3 +79,17 @@ def test_a_batch_has_a_line_for_each_file_and_no_stray_comma(monkeypatch, clock,
         assert "3/3 files, 1 min 28 s, 40 x real time [" in text and "| ," not in text
     assert bar.summary() == "1 min 28 s of audio in 2.0 s, 40 x real time"
     assert bar.interrupted() == "3 of 3 files are done; the same command with --skip-existing goes on"
+
+
+@pytest.mark.parametrize(
+    ("stream", "quiet", "said"), [(Terminal, False, True), (io.StringIO, False, False), (Terminal, True, False)]
+)
+def test_missing_kernels_are_told_of_on_a_terminal(monkeypatch, stream, quiet, said):
+    monkeypatch.setattr("percepnet_cli.compute.jit.is_cold", lambda: False)
+    monkeypatch.setattr(kernel_cache, "_waiting", [])
+    monkeypatch.setattr(sys, "stderr", stream())
+    progress.prepare(quiet)
+    for say in kernel_cache._waiting:
+        say()
+    expected = "\r\x1b[2Kcompiling kernels that were not used before ...\n" if said else ""
+    assert sys.stderr.getvalue() == expected

@@ -34,8 +34,10 @@ def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     assert len(kept) > 20
     again = program("warmup", PERCEPNET_CACHE_DIR=cache)
     assert again.stderr == "" and "were compiled" in again.stdout
-    done = program("denoise", tmp_path / "in.wav", tmp_path / "out.wav", PERCEPNET_CACHE_DIR=cache)
-    assert done.returncode == 0 and done.stderr == ""
+    for model in ("lite", "studio"):
+        files = tmp_path / "in.wav", tmp_path / f"{model}.wav"
+        done = program("denoise", "--model", model, *files, PERCEPNET_CACHE_DIR=cache)
+        assert done.returncode == 0 and done.stderr == ""
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")} == kept
 
 

@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 
 
 def prepare(quiet: bool = False) -> None:
-    """Say why the first run takes longer, if this one is."""
+    """Say why the first run takes longer, if this one is; on a terminal also when single kernels are missing."""
     from percepnet_cli.compute.jit import is_cold
+    from percepnet_cli.compute.kernel_cache import before_compiling
 
     if is_cold() and not quiet:
         click.echo("compiling the kernels (first run only, half a minute) ...", err=True)
+    elif sys.stderr.isatty() and not quiet:
+        before_compiling(_say_that_some_are_missing)
+
+
+def _say_that_some_are_missing() -> None:
+    """Say it in the place of what stands in the line, a bar or what is being done."""
+    click.echo("\r\x1b[2Kcompiling kernels that were not used before ...", err=True)
 
 
 def in_red(text: str) -> str:

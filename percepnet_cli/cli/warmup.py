@@ -35,12 +35,15 @@ def warmup() -> None:
 
     from percepnet_cli.constants import HOP_SIZE
     from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.network.modelfile import load_model, shipped_names
 
-    # Files, the speech probability, and live sound where there is a sound server
-    denoiser = Denoiser()
-    denoiser.denoise(np.zeros(2 * HOP_SIZE, np.float32))
-    denoiser.process(np.zeros(HOP_SIZE, np.float32))
-    _ = denoiser.speech_probability
+    # Files with either kind of network, the speech probability, and live sound where there is a sound server
+    networks = {model.sizes.bidirectional: model for model in map(load_model, shipped_names())}
+    for model in networks.values():
+        denoiser = Denoiser(model)
+        denoiser.denoise(np.zeros(2 * HOP_SIZE, np.float32))
+        denoiser.process(np.zeros(HOP_SIZE, np.float32))
+        _ = denoiser.speech_probability
     with suppress(DeviceError):
         from percepnet_cli.live import pulse_callback  # noqa: F401
     seconds = time.perf_counter() - start

@@ -36,6 +36,13 @@ MAGIC = b"pncache1"
 DIGEST_SIZE = hashlib.sha256().digest_size
 
 _warned: set[str] = set()
+_waiting: list[Callable[[], object]] = []
+"""What is called before the next kernel is compiled."""
+
+
+def before_compiling(say: Callable[[], object]) -> None:
+    """Call this once, when the next kernel is not on disk or cannot be used: compiling takes seconds."""
+    _waiting[:] = [say]
 
 
 def warn_once(text: str) -> None:
@@ -162,7 +169,13 @@ class KernelCache(FunctionCache):  # type: ignore[misc]  # numba has no types
 
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         """Return the machine code for a signature, or None if there is none that can be used."""
-        path = self._path(sig, target_context.codegen())
+        code = self._load(self._path(sig, target_context.codegen()), target_context)
+        if code is None and _waiting:
+            _waiting.pop()()
+        return code
+
+    def _load(self, path: Path, target_context: Any) -> CompileResult | None:
+        """Return the machine code in a file, or None if it cannot be used."""
         data = read(path)
         if data is None:
             return None
