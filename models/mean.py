@@ -3,7 +3,7 @@
     python models/mean.py BEFORE AFTER SHARE OUT
 
 OUT gets (1 - SHARE) of BEFORE and SHARE of AFTER, as a float model that ``percepnet quantize`` takes. Both may be
-8-bit or float. AFTER must have been trained on from BEFORE, else a mean makes no sense: of weights that were never
+8-bit or float. AFTER must be BEFORE, trained further, else a mean makes no sense: of weights that were never
 close, it computes nothing. If BEFORE is narrower or causal, it becomes as wide first, with the seed of ``percepnet
 train --init``. What the two know is kept where they agree, and what either was fitted to is halved (Wortsman et al.,
 2022, "Robust fine-tuning of zero-shot models").
@@ -35,7 +35,7 @@ def mean(before: Model, after: Model, share: float) -> dict[str, np.ndarray]:
         old = widen(old, before.sizes, after.sizes, Options.seed)
     for name in ("feature_mean", "feature_std"):
         if not np.array_equal(old[name], after.tensors[name]):
-            raise ValueError(f"{name} of the two differs: neither was trained on from the other")
+            raise ValueError(f"{name} of the two differs: neither is the other, trained further")
     return {
         name: np.float32(1 - share) * old[name] + np.float32(share) * value for name, value in after.tensors.items()
     }

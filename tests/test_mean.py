@@ -49,9 +49,9 @@ def test_every_weight_lies_between_its_two(pair, tmp_path, share):
     assert not model.post_filter
 
     # The file tells where it comes from
-    told = model.metadata["mean"]
-    assert told["after"] == {"share": share, "sha256": load_model(after, "float").digest}
-    assert told["before"]["training"] == {"hours": 3} and model.metadata["training"] == {"hours": 5}
+    origin = model.metadata["mean"]
+    assert origin["after"] == {"share": share, "sha256": load_model(after, "float").digest}
+    assert origin["before"]["training"] == {"hours": 3} and model.metadata["training"] == {"hours": 5}
 
 
 def test_a_narrow_one_is_widened_as_a_run_widens_it(tmp_path):
