@@ -1,4 +1,4 @@
-"""Noises that no recording gives in every shape: fans and wind, motors, birds and beeps, rain and keys."""
+"""Noises that no recording gives in every shape: fans and wind, motors, birds and beeps, rain and keys, coughs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
-from percepnet_cli.training.data import tones
+from percepnet_cli.training.data import mouths, tones
 from percepnet_cli.training.data.filters import convolve
 
 NOISE_TAPS = 2048
@@ -147,5 +147,7 @@ MAKERS: dict[str, Maker] = {
     "instrument": tones.instrument,
     "crickets": tones.crickets,
     "birds": tones.birds,
+    "cough": mouths.cough,
+    "cry": mouths.cry,
 }
 """What can be made up, by the names that recipes use: (samples, generator) -> float32 [samples]."""
