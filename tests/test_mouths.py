@@ -33,9 +33,9 @@ def test_coughs_are_short_and_loud_among_silence():
         assert 0.01 < np.mean(levels > -20) < 0.5 and np.mean(levels < -60) > 0.2
 
 
-def test_a_burst_begins_at_once_and_dies_away():
+def test_a_blow_begins_at_once_and_dies_away():
     for seed in range(20):
-        levels = levels_db(mouths._burst(np.random.default_rng(seed)))
+        levels = levels_db(mouths._blow(np.random.default_rng(seed)))
         assert levels.argmax() <= 4 and levels[-1] < -6 and len(levels) <= 60
 
 

@@ -50,8 +50,8 @@ def _voice(hz: np.ndarray, level: np.ndarray, size: int, rng: np.random.Generato
     return out
 
 
-def _burst(rng: np.random.Generator) -> np.ndarray:
-    """Return one burst of a cough or sneeze, float32 [80 to 600 ms], peak 1: a blow that dies away."""
+def _blow(rng: np.random.Generator) -> np.ndarray:
+    """Return one blow of a cough or sneeze, float32 [80 to 600 ms], peak 1."""
     length = int(SAMPLE_RATE * 0.08 * 7.5 ** rng.random())
     time = np.arange(length) / SAMPLE_RATE
     attack_s, decay_s = rng.uniform(0.002, 0.02), length / SAMPLE_RATE / rng.uniform(2, 6)
@@ -71,7 +71,7 @@ def _burst(rng: np.random.Generator) -> np.ndarray:
 
 
 def cough(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return somebody who coughs or sneezes now and then: breath drawn in, then one to four bursts. float32 [size]."""
+    """Return somebody who coughs or sneezes now and then: breath drawn in, then one to four blows. float32 [size]."""
     out = np.zeros(size, np.float32)
 
     def add(sound: np.ndarray, start: int) -> None:
@@ -91,14 +91,14 @@ def cough(size: int, rng: np.random.Generator) -> np.ndarray:
 
         # Out
         for _ in range(rng.integers(1, 5)):
-            burst = _burst(rng) * np.float32(10 ** (rng.uniform(-10, 0) / 20))
-            add(burst, position)
-            position += int(len(burst) * rng.uniform(0.6, 1.2)) + int(SAMPLE_RATE * rng.uniform(0, 0.25))
+            blow = _blow(rng) * np.float32(10 ** (rng.uniform(-10, 0) / 20))
+            add(blow, position)
+            position += int(len(blow) * rng.uniform(0.6, 1.2)) + int(SAMPLE_RATE * rng.uniform(0, 0.25))
         position += int(SAMPLE_RATE * 0.4 * 15 ** rng.random())
 
     # At least one within
     if not out.any():
-        add(_burst(rng), 0)
+        add(_blow(rng), 0)
     return out
 
 
