@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 
 DEFAULT_MODEL = "percepnet"
-"""Name of the shipped model that is used unless another is asked for."""
+"""Name of the shipped model that is used for streams unless another is asked for."""
+
+DEFAULT_FILE_MODEL = "percepnet"
+"""The same for files, which could wait for a network that hears ahead."""
 
 SAMPLE_RATE = 48000
 """Hz; all processing runs at this rate [Amazon 2020]."""

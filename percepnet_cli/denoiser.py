@@ -17,7 +17,7 @@ from percepnet_cli.channel.stream import ChannelStream, Newest
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.dsp.link import link
 from percepnet_cli.dsp.presets import choose
-from percepnet_cli.network.modelfile import Model, load_model
+from percepnet_cli.network.modelfile import Model, load_file_model, load_model
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock
 
 THREADED_HOPS = 8
@@ -81,10 +81,9 @@ class Denoiser:
         observer: Callable[[int, Analysis, np.ndarray, np.ndarray], object] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if channels < 1:
-            raise ValueError(f"channels is {channels}, it must be at least 1")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads}, it must be at least 1")
+        for name, value in (("channels", channels), ("threads", threads)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, it must be at least 1")
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._max_hops = min(MAX_HOPS, max(LEAST_BLOCK_HOPS, MAX_HOPS * FULL_BLOCK_CHANNELS // channels))
         self._new_predictor = predictor or networks(self._max_hops)
@@ -370,7 +369,7 @@ def denoise(
     sample_rate : int
         Hz, 8000 to 192000.
     model, post_filter, attenuation_limit_db, linked, threads
-        See ``Denoiser``.
+        See ``Denoiser``; the default model is that of files.
     amount, preset
         See ``denoise_file``.
 
@@ -396,7 +395,7 @@ def denoise(
     check_sample_rate(sample_rate)
     array = read_array(samples)
     denoiser = Denoiser(
-        model,
+        load_file_model(model),
         channels=array.shape[1] if array.ndim == 2 else 1,
         **choose(preset, amount, attenuation_limit_db, post_filter),
         linked=linked,

@@ -101,7 +101,7 @@ def denoise_file(
         See ``open_reader`` and ``open_writer``. "-" is standard input, which must be WAV or raw, and standard
         output, which gets the like as it is made.
     model : Model, str, Path or None
-        Loaded, or a name or file; None is the shipped default.
+        Loaded, or a name or file; None is the shipped default for files.
     post_filter : bool, float or None
         How far to sharpen the spectral envelope at the end, 0 to 1; None: as the model asks.
     attenuation_limit_db : float or None
@@ -162,7 +162,7 @@ def denoise_file(
     percepnet_cli.errors.AudioError: quieter.flac already exists; use force=True to replace it
     """
     begin = time.perf_counter()
-    chosen = choose(preset, amount, attenuation_limit_db, post_filter)
+    settings = choose(preset, amount, attenuation_limit_db, post_filter) | {"linked": linked, "threads": threads}
     source, target = remote.local(str(source)), remote.local(str(target))
     if keep_times and ("-" in (source, target) or not os.path.exists(source)):
         raise AudioError(f"{source} -> {target}: only files have times that could be kept")
@@ -179,9 +179,11 @@ def denoise_file(
             refuse_what_is_not_whole(source, read)
 
         def new_denoiser(channels: int, observer: Callable[..., object] | None = None) -> Denoiser:
-            from percepnet_cli.denoiser import Denoiser  # when all checks have passed: it takes its time
+            # When all checks have passed: they take their time
+            from percepnet_cli.denoiser import Denoiser
+            from percepnet_cli.network.modelfile import load_file_model
 
-            return Denoiser(model, channels=channels, **chosen, linked=linked, threads=threads, observer=observer)
+            return Denoiser(load_file_model(model), channels=channels, observer=observer, **settings)
 
         # Of a film the other tracks come first, since ffmpeg takes them as files
         tracks = _number_of_tracks(reader, target, excerpt) if all_tracks else 1

@@ -29,7 +29,7 @@ from percepnet_cli.batch.inputs import Item
 from percepnet_cli.batch.run import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
-from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.constants import DEFAULT_FILE_MODEL
 from percepnet_cli.errors import AudioError
 from percepnet_cli.storage import atomic, remote
 
@@ -99,7 +99,7 @@ def test_a_report_says_what_was_found_and_remembers(recordings, tmp_path, name):
     def rows():
         if name.endswith("json"):
             content = json.loads(path.read_text())
-            assert content["model"]["name"] == DEFAULT_MODEL and len(content["model"]["sha256"]) == 64
+            assert content["model"]["name"] == DEFAULT_FILE_MODEL and len(content["model"]["sha256"]) == 64
             return content["files"]
         return list(csv.DictReader(path.read_text().splitlines()))
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from percepnet_cli import __version__, cli, load_model
 from percepnet_cli.cli.options import Decibels, Reduction
-from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.constants import DEFAULT_FILE_MODEL, DEFAULT_MODEL
 
 
 def python(*arguments: str, **options: object) -> subprocess.CompletedProcess:
@@ -70,10 +70,9 @@ def test_long_lists_of_options_are_in_groups(name):
 
 def test_version():
     result = CliRunner().invoke(cli.main, ["--version"])
-    assert (result.exit_code, result.output) == (
-        0,
-        f"percepnet, version {__version__}\nmodel {DEFAULT_MODEL}, sha256 {load_model().digest}\n",
-    )
+    names = dict.fromkeys((DEFAULT_FILE_MODEL, DEFAULT_MODEL))
+    defaults = (f"model {name}, sha256 {load_model(name).digest}" for name in names)
+    assert (result.exit_code, result.output.splitlines()) == (0, [f"percepnet, version {__version__}", *defaults])
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

@@ -83,6 +83,7 @@ def fake_modules() -> dict[str, ModuleType]:
     denoiser = ModuleType("percepnet_cli.denoiser")
     denoiser.Denoiser = FakeDenoiser
     modelfile = ModuleType("percepnet_cli.network.modelfile")
+    modelfile.load_file_model = lambda name: name
     jit = ModuleType("percepnet_cli.compute.jit")
     jit.is_cold = lambda: False
     return {module.__name__: module for module in (denoiser, modelfile, jit)}

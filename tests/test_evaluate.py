@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from signals import noise, speech
 
 from percepnet_cli.cli import main
-from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.constants import DEFAULT_FILE_MODEL
 from percepnet_cli.errors import AudioError
 from percepnet_cli.evaluation import report, score
 
@@ -86,7 +86,7 @@ def test_the_shipped_model_when_there_is_nothing_else(folder, tmp_path):
     result = run(folder / "clean" / "a.wav", folder / "noisy" / "a.flac", "--json", tmp_path / "s.json", *QUICK)
     assert result.exit_code == 0, result.output
     (noisy, ours) = json.loads((tmp_path / "s.json").read_text())["rows"]
-    assert noisy["system"] == "noisy" and ours["system"] == f"model {DEFAULT_MODEL}"
+    assert noisy["system"] == "noisy" and ours["system"] == f"model {DEFAULT_FILE_MODEL}"
     from percepnet_cli.audio.whole import read_mono
     from percepnet_cli.file_denoiser import denoise_file
     from percepnet_cli.metrics.levels import si_sdr

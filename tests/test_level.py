@@ -118,7 +118,7 @@ def test_files_are_read_ahead_only_until_it_is_certain(monkeypatch, loud_from, s
 
 def denoised(folder: Path, samples: np.ndarray, name: str = "in.wav") -> np.ndarray:
     soundfile.write(folder / name, samples, 48000, subtype="FLOAT")
-    denoise_file(folder / name, folder / "out.wav", force=True)
+    denoise_file(folder / name, folder / "out.wav", model="percepnet", force=True)
     return soundfile.read(folder / "out.wav", dtype="float32")[0]
 
 
@@ -134,11 +134,11 @@ def test_a_soft_file_is_denoised_like_a_loud_one(tmp_path, street):
 
 
 def test_what_is_loud_enough_and_what_comes_raw_is_not_touched(tmp_path, street, monkeypatch):
-    np.testing.assert_array_equal(denoised(tmp_path, street), Denoiser().denoise(street))
+    np.testing.assert_array_equal(denoised(tmp_path, street), Denoiser("percepnet").denoise(street))
     soft = street * np.float32(2.0**-10)
     (tmp_path / "in.raw").write_bytes(soft.tobytes())
-    denoise_file(tmp_path / "in.raw", tmp_path / "raw.wav", raw=RawFormat(48000, 1, "f32le"))
-    stream = Denoiser()
+    denoise_file(tmp_path / "in.raw", tmp_path / "raw.wav", model="percepnet", raw=RawFormat(48000, 1, "f32le"))
+    stream = Denoiser("percepnet")
     expected = np.concatenate((stream.process(soft), stream.flush()))[stream.latency :]
     np.testing.assert_array_equal(soundfile.read(tmp_path / "raw.wav", dtype="float32")[0], expected)
 

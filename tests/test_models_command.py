@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from percepnet_cli.cli import main
-from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.constants import DEFAULT_FILE_MODEL, DEFAULT_MODEL
 from percepnet_cli.network import shipped
 from percepnet_cli.network.modelfile import load_model, shipped_names
 
@@ -17,10 +17,12 @@ def run(*arguments):
     return result.output
 
 
-def test_every_shipped_model_is_listed_the_default_first():
+def test_every_shipped_model_is_listed_the_defaults_first():
     lines = run().splitlines()
     assert lines[0].split()[0] == "model" and len(lines) == 1 + len(shipped_names())
-    assert lines[1].startswith(f"{DEFAULT_MODEL} (default)")
+    for name, use in ((DEFAULT_FILE_MODEL, "files"), (DEFAULT_MODEL, "streams")):
+        (line,) = (line for line in lines[1:3] if line.startswith(f"{name} (default: "))
+        assert use in line.partition("(default: ")[2].partition(")")[0].split(", ")
     for name in shipped_names():
         model = load_model(name)
         (line,) = (line for line in lines if line.split()[0] == name)
@@ -31,7 +33,8 @@ def test_every_shipped_model_is_listed_the_default_first():
 def test_json_holds_the_same_and_more():
     entries = json.loads(run("--json"))
     assert {entry["name"] for entry in entries} == set(shipped_names())
-    assert [entry["name"] for entry in entries if entry["default"]] == [DEFAULT_MODEL]
+    defaults = {use: entry["name"] for entry in entries for use in entry["default_for"]}
+    assert defaults == {"files": DEFAULT_FILE_MODEL, "streams": DEFAULT_MODEL}
     assert all(entry["sha256"] == load_model(entry["name"]).digest for entry in entries)
     latencies = [load_model(entry["name"]).latency_samples / 48 for entry in entries]
     assert [entry["latency_ms"] for entry in entries] == pytest.approx(latencies)
@@ -42,7 +45,7 @@ def test_scores_of_another_file_are_not_shown(monkeypatch, same):
     digest = load_model(DEFAULT_MODEL).digest if same else "0" * 64
     scores = {"pesq_wb": 1.234, "stoi": 0.5678, "si_sdr": 6.04, "dnsmos_ovrl": 2.555}
     monkeypatch.setattr(shipped, "measured", lambda: {DEFAULT_MODEL: {"sha256": digest, "scores": scores}})
-    shown = run().splitlines()[1].split()
+    (shown,) = (line.split() for line in run().splitlines() if line.startswith(DEFAULT_MODEL))
     assert shown[-5:-1] == (["1.23", "0.568", "6.0", "2.56"] if same else ["-"] * 4)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,7 +13,7 @@ from percepnet_cli.batch.inputs import Item, collect
 from percepnet_cli.dsp.presets import choose
 from percepnet_cli.errors import AudioError
 from percepnet_cli.file_denoiser import FileReport, denoise_file
-from percepnet_cli.network.modelfile import Model, load_model
+from percepnet_cli.network.modelfile import Model, load_file_model
 from percepnet_cli.parallel import runner
 from percepnet_cli.parallel.runner import Done
 from percepnet_cli.storage import atomic, remote
@@ -224,9 +223,8 @@ def denoise_files(
     -25
     """
     items = collect(map(str, sources), str(folder), suffix)
-    loaded = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
     settings = Settings(
-        loaded,
+        load_file_model(model),
         **choose(preset, amount, attenuation_limit_db, post_filter),
         linked=linked,
         force=force,

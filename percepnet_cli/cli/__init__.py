@@ -27,7 +27,7 @@ import click
 
 from percepnet_cli.cli.options import ENVIRONMENT, EXIT_CODES, CommandWithSections, as_options
 from percepnet_cli.cli.printed import printable
-from percepnet_cli.constants import DEFAULT_MODEL
+from percepnet_cli.constants import DEFAULT_FILE_MODEL, DEFAULT_MODEL
 from percepnet_cli.errors import OUT_OF_MEMORY, PercepnetError, load_sentence, os_sentence
 from percepnet_cli.version import __version__
 
@@ -203,14 +203,15 @@ def _exit_on_termination() -> Iterator[None]:
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    """Print the versions of program and model: what a result depends on."""
+    """Print the versions of program and models: what a result depends on."""
     if not wanted or ctx.resilient_parsing:
         return
     from percepnet_cli.storage.packaged import packaged
 
-    content = packaged("models").joinpath(f"{DEFAULT_MODEL}.safetensors").read_bytes()
     click.echo(f"percepnet, version {__version__}")
-    click.echo(f"model {DEFAULT_MODEL}, sha256 {hashlib.sha256(content).hexdigest()}")
+    for name in dict.fromkeys((DEFAULT_FILE_MODEL, DEFAULT_MODEL)):
+        content = packaged("models").joinpath(f"{name}.safetensors").read_bytes()
+        click.echo(f"model {name}, sha256 {hashlib.sha256(content).hexdigest()}")
     ctx.exit()
 
 

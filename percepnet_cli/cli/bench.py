@@ -8,6 +8,7 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number
 from percepnet_cli.cli.printed import echo, warn
+from percepnet_cli.constants import DEFAULT_MODEL
 
 EXAMPLES = """
     percepnet bench
@@ -24,7 +25,7 @@ OPTION_GROUPS = {
 
 
 @click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
-@click.option("--model", metavar="NAME|FILE", help="Network to time.  [default: the shipped one]")
+@click.option("--model", metavar="NAME|FILE", help=f"Network to time.  [default: {DEFAULT_MODEL}]")
 @click.option("--random-weights", is_flag=True, help="Time random weights in the shape of the 8 M network.")
 @click.option("--seconds", type=Number(min=1), default=20.0, show_default=True, help="Audio per run.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs; the median counts.")

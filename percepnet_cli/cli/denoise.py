@@ -121,7 +121,7 @@ OPTION_GROUPS = {
 @click.command(cls=CommandWithSections, examples=EXAMPLES, option_groups=OPTION_GROUPS)
 @click.argument("paths", metavar="IN... [OUT]", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", help="File or folder of the results; then all that is named is IN.")
-@denoiser_options
+@denoiser_options()
 @click.option(
     "--amount",
     type=Percent(),
@@ -308,10 +308,10 @@ def _one(
     if report is not None:
         from percepnet_cli.batch.inputs import Item
         from percepnet_cli.batch.run import DONE, Outcome
-        from percepnet_cli.network.modelfile import load_model
+        from percepnet_cli.network.modelfile import load_file_model
 
         outcome = Outcome(Item(source, target, 0), DONE, done, cpu_seconds=cpu_seconds)
-        write_report(report, [outcome], load_model(model), replace=settings["force"])
+        write_report(report, [outcome], load_file_model(model), replace=settings["force"])
 
 
 def _many(
@@ -327,10 +327,10 @@ def _many(
 
     from percepnet_cli.batch import run as batch
     from percepnet_cli.cli.progress import BatchBar, in_red
-    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.network.modelfile import load_file_model
     from percepnet_cli.parallel.pool import available_cores
 
-    loaded = load_model(model)
+    loaded = load_file_model(model)
     outcomes: list[Outcome] = []
     bar = BatchBar(items, quiet)
     run = batch.run(items, batch.Settings(loaded, **settings), jobs or available_cores(), scheduler, bar.progress)

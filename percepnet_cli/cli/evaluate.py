@@ -9,6 +9,7 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections, jobs_option, post_filter_option
 from percepnet_cli.cli.printed import echo, warn
+from percepnet_cli.constants import DEFAULT_FILE_MODEL
 
 PATH = click.Path(path_type=Path)
 
@@ -61,8 +62,8 @@ OPTION_GROUPS = {
     "models",
     metavar="NAME|FILE",
     multiple=True,
-    help="Denoise NOISY with this network and score that, too; may be given several times.  [default: the shipped one, "
-    "unless there is --compare]",
+    help="Denoise NOISY with this network and score that, too; may be given several times.  [default: "
+    f"{DEFAULT_FILE_MODEL}, unless there is --compare]",
 )
 @post_filter_option
 @click.option(
@@ -122,7 +123,7 @@ def evaluate(
     from percepnet_cli.evaluation import score as evaluation
     from percepnet_cli.extras import missing, sentence
     from percepnet_cli.metrics import recognition, scores
-    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.network.modelfile import load_file_model
     from percepnet_cli.parallel import pool
     from percepnet_cli.parallel.runner import Failed
     from percepnet_cli.storage.target import check_file
@@ -131,7 +132,7 @@ def evaluate(
         if path is not None:
             check_file(path, force, inputs=[manifest] if manifest else ())
     pairs = evaluation.find_pairs(clean, noisy, compared, manifest)
-    chosen = [load_model(name) for name in models or ((None,) if noisy is not None and not compared else ())]
+    chosen = [load_file_model(name) for name in models or ((None,) if noisy is not None and not compared else ())]
     labels = [f"model {model.name}" for model in chosen]
     if len({*labels, *compared}) < len(labels) + len(compared):
         raise click.UsageError("two systems have the same name.")

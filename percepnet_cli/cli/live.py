@@ -19,6 +19,7 @@ from percepnet_cli.cli.keys import key_reader
 from percepnet_cli.cli.options import CommandWithSections, denoiser_options
 from percepnet_cli.cli.printed import echo
 from percepnet_cli.cli.progress import prepare
+from percepnet_cli.constants import DEFAULT_MODEL
 from percepnet_cli.errors import DeviceError, PercepnetError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ OPTION_GROUPS = {
     metavar="MS",
     help="Buffer to ask of the devices.  [default: 6 blocks]",
 )
-@denoiser_options
+@denoiser_options(DEFAULT_MODEL)
 @click.option("--bypass", is_flag=True, help="Begin with the input passing.")
 @click.option(
     "--record",

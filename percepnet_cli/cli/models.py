@@ -51,7 +51,7 @@ def models(as_json: bool) -> None:
         scores = (format(entry.scores[key], form) if key in entry.scores else "-" for key, _, form in COLUMNS)
         lines.append(
             [
-                entry.name + (" (default)" if entry.default else ""),
+                entry.name + (f" (default: {', '.join(entry.default_for)})" if entry.default_for else ""),
                 f"{entry.num_weights / 1e6:.2f} M",
                 f"{entry.file_bytes / 1e6:.1f}",
                 f"{entry.multiply_adds_per_second / 1e6:.0f} M",

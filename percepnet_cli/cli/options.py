@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from percepnet_cli.constants import HIGHEST_LUFS, LOWEST_LUFS
+from percepnet_cli.constants import DEFAULT_FILE_MODEL, HIGHEST_LUFS, LOWEST_LUFS
 from percepnet_cli.extras import missing, sentence
 
 EXIT_CODES = """
@@ -179,10 +179,10 @@ def start_option(what: str) -> Callable[[Function], Function]:
     )
 
 
-def denoiser_options(function: Function) -> Function:
-    """Add ``model``, ``attenuation_limit_db``, ``post_filter`` and ``independent_channels``."""
+def denoiser_options(default_model: str = DEFAULT_FILE_MODEL) -> Callable[[Function], Function]:
+    """Return what adds ``model``, ``attenuation_limit_db``, ``post_filter`` and ``independent_channels``."""
     options = [
-        click.option("-m", "--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]"),
+        click.option("-m", "--model", metavar="NAME|FILE", help=f"Network to use.  [default: {default_model}]"),
         click.option(
             "--attenuation-limit",
             "attenuation_limit_db",
@@ -198,10 +198,13 @@ def denoiser_options(function: Function) -> Function:
         ),
     ]
 
-    # Decorators apply from the inside out: the last one is shown first in the help
-    for option in reversed(options):
-        function = option(function)
-    return function
+    def add(function: Function) -> Function:
+        # Decorators apply from the inside out: the last one is shown first in the help
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 jobs_option = click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes.  [default: the cores]")

@@ -9,6 +9,7 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections, Decibels
 from percepnet_cli.cli.printed import echo, warn
+from percepnet_cli.constants import DEFAULT_FILE_MODEL
 
 PATH = click.Path(path_type=Path)
 
@@ -24,7 +25,7 @@ EXAMPLES = """
 @click.argument("paths", metavar="CLEAN [NOISY] OUTDIR", nargs=-1, required=True, type=PATH)
 @click.option("--noise", type=PATH, metavar="FILE", help="Mix CLEAN with this, repeated or cut, instead of NOISY.")
 @click.option("--snr", "snr_db", type=Decibels(-40, 60), metavar="DB", help="SNR to mix at.  [default: 5]")
-@click.option("--model", metavar="NAME|FILE", help="Network of the last stage.  [default: the shipped one]")
+@click.option("--model", metavar="NAME|FILE", help=f"Network of the last stage.  [default: {DEFAULT_FILE_MODEL}]")
 @click.option("-f", "--force", is_flag=True, help="Replace results that exist.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def oracle(
@@ -58,7 +59,7 @@ def oracle(
     from percepnet_cli.evaluation import oracle as oracle_stages
     from percepnet_cli.evaluation.report import COLUMNS, finite, markdown, number, write_csv, write_json
     from percepnet_cli.metrics import scores
-    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.network.modelfile import load_file_model
     from percepnet_cli.plotting import figure as plots
     from percepnet_cli.storage.target import check_file, check_folder, make_folder
 
@@ -69,7 +70,7 @@ def oracle(
     for path in (*results, *(folder / f"stages.{kind}" for kind in ("csv", "json", "png"))):
         if folder.exists():
             check_file(path, force, inputs=inputs)
-    loaded = load_model(model)
+    loaded = load_file_model(model)
     clean, like = whole.read(paths[0], warn)
     if noise is not None:
         noise_samples, _ = whole.read(noise, warn)

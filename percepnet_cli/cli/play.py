@@ -51,7 +51,7 @@ OPTION_GROUPS = {
 @click.option("--output", "device", metavar="DEVICE", help="Index or part of the name.  [default: the system's]")
 @start_option("Begin here")
 @click.option("--before", is_flag=True, help="Begin with the recording as it is.")
-@denoiser_options
+@denoiser_options()
 @click.option("-f", "--force", is_flag=True, help="Let w replace a file that exists.")
 def play(
     path: str,
@@ -71,11 +71,11 @@ def play(
     from percepnet_cli.audio.files import open_reader
     from percepnet_cli.cli.arguments import sources_and_target
     from percepnet_cli.cli.progress import prepare
-    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.network.modelfile import load_file_model
     from percepnet_cli.storage import remote
 
     source = Path(remote.local(path))
-    network = load_model(model)
+    network = load_file_model(model)
     with open_reader(source) as reader:
         channels, rate = reader.channels, reader.sample_rate
 

@@ -9,6 +9,7 @@ import click
 
 from percepnet_cli.cli.options import CommandWithSections, Number, as_options, post_filter_option
 from percepnet_cli.cli.printed import echo, warn
+from percepnet_cli.constants import DEFAULT_FILE_MODEL
 
 LEAD_SECONDS = 3.0
 """What the network has heard before the segment that is drawn, if there is so much."""
@@ -55,7 +56,7 @@ OPTION_GROUPS = {
     metavar="KHZ",
     help="Where the spectrograms end.",
 )
-@click.option("--model", metavar="NAME|FILE", help="Network to use.  [default: the shipped one]")
+@click.option("--model", metavar="NAME|FILE", help=f"Network to use.  [default: {DEFAULT_FILE_MODEL}]")
 @post_filter_option
 @click.option("-f", "--force", is_flag=True, help="Replace pictures that exist.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not name the pictures.")
@@ -89,10 +90,10 @@ def plot(
             plots.check(target, force)
     from percepnet_cli.cli.progress import prepare
     from percepnet_cli.errors import PercepnetError
-    from percepnet_cli.network.modelfile import load_model
+    from percepnet_cli.network.modelfile import load_file_model
     from percepnet_cli.storage.target import make_folder
 
-    loaded = load_model(model)
+    loaded = load_file_model(model)
     prepare(quiet)
     failures = []
     for path, target in zip(files, targets, strict=True):

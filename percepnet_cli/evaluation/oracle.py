@@ -10,8 +10,6 @@ The stages of [Amazon 2020], each with what the last one had:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
@@ -20,10 +18,8 @@ from percepnet_cli.dsp import stft
 from percepnet_cli.errors import AudioError
 from percepnet_cli.ideal import band_targets
 from percepnet_cli.metrics.alignment import MAX_DELAY_MS, constant_delay, overlap
+from percepnet_cli.network.modelfile import Model, load_file_model
 from percepnet_cli.signal_path import MAX_HOPS, Synthesizer, analyze_blocks
-
-if TYPE_CHECKING:
-    from percepnet_cli.network.modelfile import Model
 
 IDEAL_STAGES = ("bins", "bands", "comb", "attenuated", "postfilter")
 """All that ``run_stages`` can do; ``attenuated``: comb with all attenuation of under-periodic bands [Valin 2020]."""
@@ -94,7 +90,7 @@ def all_stages(noisy: np.ndarray, clean: np.ndarray, model: Model | None = None)
         stage = name.partition("-")[2]
         if stage in IDEAL_STAGES:
             found[name] = np.stack([column[stage] for column in columns], axis=1)
-    found["5-network"] = Denoiser(model, channels=noisy.shape[1]).denoise(noisy)
+    found["5-network"] = Denoiser(load_file_model(model), channels=noisy.shape[1]).denoise(noisy)
     found["6-clean"] = clean
     return found
 

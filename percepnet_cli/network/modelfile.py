@@ -24,6 +24,7 @@ from percepnet_cli.constants import (
     BAND_CENTERS,
     BIDIRECTIONAL_BLOCK_HOPS,
     BIDIRECTIONAL_FUTURE_HOPS,
+    DEFAULT_FILE_MODEL,
     DEFAULT_MODEL,
     HOP_SIZE,
     LATENCY_SAMPLES,
@@ -174,6 +175,11 @@ def load_model(name: str | Path | None = None, kind: str = "int8") -> Model:
     if not (tensors["feature_std"] > 0).all():
         raise ModelError(f"{path}: feature_std must be positive")
     return Model(label, sizes, tensors, metadata, hashlib.sha256(data).hexdigest())
+
+
+def load_file_model(name: Model | str | os.PathLike[str] | None) -> Model:
+    """Return the model for files: as given, of a name or path, or for None the default for files. Raises ModelError."""
+    return name if isinstance(name, Model) else load_model(os.fspath(DEFAULT_FILE_MODEL if name is None else name))
 
 
 def _check_metadata(path: Path, metadata: Any, kind: str) -> Sizes:

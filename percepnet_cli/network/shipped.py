@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from percepnet_cli.constants import DEFAULT_MODEL, HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.constants import DEFAULT_FILE_MODEL, DEFAULT_MODEL, HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.network.modelfile import find_model, load_model, shipped_names
 from percepnet_cli.storage.packaged import packaged
+
+DEFAULTS = {"files": DEFAULT_FILE_MODEL, "streams": DEFAULT_MODEL}
+"""Which shipped model is used for what unless another is asked for."""
 
 SCORES = "scores.json"
 """Written beside the models by tests/quality/model_table.py."""
@@ -19,7 +22,8 @@ class Entry:
     """One shipped model."""
 
     name: str
-    default: bool
+    default_for: tuple[str, ...]
+    """``files`` or ``streams``, both or none: what it is used for unless another is asked for."""
     num_weights: int
     """Multiply-adds per hop."""
     latency_ms: float
@@ -48,7 +52,7 @@ def measured() -> dict[str, dict[str, Any]]:
 
 
 def shipped() -> list[Entry]:
-    """Return the shipped models, the default first, then by weights. Raises ModelError if one is damaged."""
+    """Return the shipped models, the defaults first, then by weights. Raises ModelError if one is damaged."""
     records = measured()
     entries = []
     for name in shipped_names():
@@ -59,6 +63,7 @@ def shipped() -> list[Entry]:
         scores = record["scores"] if record.get("sha256") == model.digest else {}
         size = find_model(name)[1].stat().st_size
         latency_ms = 1000 * model.latency_samples / SAMPLE_RATE
-        entries.append(Entry(name, name == DEFAULT_MODEL, model.num_weights, latency_ms, size, model.digest, scores))
+        default_for = tuple(use for use, default in DEFAULTS.items() if default == name)
+        entries.append(Entry(name, default_for, model.num_weights, latency_ms, size, model.digest, scores))
 
-    return sorted(entries, key=lambda entry: (not entry.default, -entry.num_weights))
+    return sorted(entries, key=lambda entry: (not entry.default_for, -entry.num_weights))
