@@ -7,8 +7,8 @@ no recording twice, and noises alone. A hop holds speech if the clean recording'
 loudest hops (their 95th percentile), for 30 ms at least. Printed: area under the ROC curve at each SNR, the share of
 pauses taken for speech where 95 of 100 hops with speech are found, and the mean probability in noises alone.
 
-``--fit percepnet_cli/channel/speech.npz --count 600`` trains and writes the network instead (PyTorch; some 20 minutes
-on a core).
+``--fit percepnet_cli/channel/speech.npz --count 2100 --model percepnet --model studio --model lite`` trains and writes
+the network instead (PyTorch; some 30 minutes on a core).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,15 @@ def noise(library: Library, recordings: list[Recording], rng: np.random.Generato
     return np.resize(one[start:], size)
 
 
-def observe(noisy: np.ndarray, model: str | None, observer: Callable[..., object]) -> None:
-    """Denoise a recording and the silence that brings out its end, for somebody who looks on."""
+def observe(noisy: np.ndarray, model: str | None, observer: Callable[..., object]) -> int:
+    """Denoise a recording and the silence that brings out its end, for somebody who looks on.
+
+    Returns the hops that the network is late: as many rows come before those of the recording.
+    """
     denoiser = Denoiser(model, observer=observer)
-    denoiser.process(np.concatenate((noisy, np.zeros(LOOKAHEAD_HOPS * HOP_SIZE, np.float32))))
+    late = denoiser.model.latency_hops
+    denoiser.process(np.concatenate((noisy, np.zeros((LOOKAHEAD_HOPS + late) * HOP_SIZE, np.float32))))
+    return late
 
 
 def heard(noisy: np.ndarray, model: str | None) -> np.ndarray:
@@ -94,15 +99,15 @@ def heard(noisy: np.ndarray, model: str | None) -> np.ndarray:
             speech.inputs(gain[hop], strength[hop], analysis.correlation[hop], analysis.E[hop], peak, row)
             rows.append(row)
 
-    observe(noisy, model, observer)
-    return np.stack(rows)[LOOKAHEAD_HOPS:]
+    late = observe(noisy, model, observer)
+    return np.stack(rows)[LOOKAHEAD_HOPS + late :]
 
 
 def score(noisy: np.ndarray, model: str | None) -> np.ndarray:
     """Return the probability of speech, float32 [hops]."""
     listener = speech.SpeechListener(1)
-    observe(noisy, model, listener)
-    return listener.result()
+    late = observe(noisy, model, listener)
+    return listener.result()[late:]
 
 
 def area_under_roc(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -166,7 +171,7 @@ def main() -> None:
     parser.add_argument("--noise", type=Path, required=True)
     parser.add_argument("--audio-cache", type=Path)
     parser.add_argument("--count", type=int, default=60, help="mixtures at each SNR")
-    parser.add_argument("--model")
+    parser.add_argument("--model", action="append", help="several take turns")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fit", type=Path)
     parser.add_argument("--json", type=Path)
@@ -181,6 +186,7 @@ def main() -> None:
     noises = [one for one in select_split(find(args.noise), split) if one.kind != "music"]
     names = sorted(speakers)
 
+    models = cycle(args.model or [None])
     report: dict[str, float] = {}
     all_values, all_truth = [], []
     for snr_db in SNR_DB:
@@ -194,7 +200,7 @@ def main() -> None:
             level = np.mean(clean.reshape(-1, HOP_SIZE)[active] ** 2)
             added *= np.sqrt(level / (np.mean(added**2) + 1e-12)) * 10 ** (-snr_db / 20)
             noisy = np.clip(clean + added, -1, 1)
-            found = heard(noisy, args.model) if args.fit else score(noisy, args.model)
+            found = (heard if args.fit else score)(noisy, next(models))
             hops = min(len(found), len(active))
             (values if args.fit else scores).append(found[:hops])
             truth.append(active[:hops])
@@ -214,7 +220,7 @@ def main() -> None:
         alone = noise(library, noises, rng)
         alone *= rng.uniform(0.005, 0.08) / np.sqrt(np.mean(alone**2) + 1e-12)
         alone = np.clip(alone, -1, 1)
-        quiet.append(heard(alone, args.model) if args.fit else score(alone, args.model))
+        quiet.append((heard if args.fit else score)(alone, next(models)))
     if args.fit:
         hops = min(map(len, all_values + quiet))
         all_values = [one[:hops] for one in all_values + quiet]
