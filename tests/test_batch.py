@@ -30,8 +30,8 @@ from percepnet_cli.batch.run import Outcome
 from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
 from percepnet_cli.constants import DEFAULT_FILE_MODEL
-from percepnet_cli.network.modelfile import load_model
 from percepnet_cli.errors import AudioError
+from percepnet_cli.network.modelfile import load_model
 from percepnet_cli.storage import atomic, remote
 
 pytestmark = pytest.mark.service  # processes
