@@ -70,15 +70,16 @@ def _blow(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(sound / np.abs(sound).max(), np.float32)
 
 
+def _add(sound: np.ndarray, position: int, out: np.ndarray) -> None:
+    """Add a sound that begins at a sample, perhaps before the first one, as far as it lies within."""
+    start, stop = max(position, 0), min(position + len(sound), len(out))
+    if start < stop:
+        out[start:stop] += sound[start - position : stop - position]
+
+
 def cough(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return somebody who coughs or sneezes now and then: breath drawn in, then one to four blows. float32 [size]."""
     out = np.zeros(size, np.float32)
-
-    def add(sound: np.ndarray, start: int) -> None:
-        stop = min(start + len(sound), size)
-        if start < stop:
-            out[start:stop] += sound[: stop - start]
-
     position = int(SAMPLE_RATE * rng.uniform(0, 1))
     while position < size:
         # In: a soft hiss that grows
@@ -86,19 +87,19 @@ def cough(size: int, rng: np.random.Generator) -> np.ndarray:
             length = int(SAMPLE_RATE * rng.uniform(0.15, 0.6))
             rising = np.linspace(0, 1, length) ** rng.uniform(0.5, 2) * np.minimum(1, np.arange(length)[::-1] / 960)
             breath = _breath(length, rng, (-4, 3)) * rising * 10 ** (rng.uniform(-34, -14) / 20)
-            add(breath.astype(np.float32), position)
+            _add(breath.astype(np.float32), position, out)
             position += length + int(SAMPLE_RATE * rng.uniform(0.01, 0.2))
 
         # Out
         for _ in range(rng.integers(1, 5)):
             blow = _blow(rng) * np.float32(10 ** (rng.uniform(-10, 0) / 20))
-            add(blow, position)
+            _add(blow, position, out)
             position += int(len(blow) * rng.uniform(0.6, 1.2)) + int(SAMPLE_RATE * rng.uniform(0, 0.25))
         position += int(SAMPLE_RATE * 0.4 * 15 ** rng.random())
 
     # At least one within
     if not out.any():
-        add(_blow(rng), 0)
+        _add(_blow(rng), 0, out)
     return out
 
 
@@ -119,17 +120,12 @@ def cry(size: int, rng: np.random.Generator) -> np.ndarray:
         level = np.sin(np.pi * at) ** rng.uniform(0.2, 0.8)
         sound = _voice(base * 2 ** (bend + shake + jitter), level, length, rng)
         envelope = np.interp(np.arange(length), np.linspace(0, length, count), level)
-        sound = sound + hoarse * _breath(length, rng, (-6, 0)) * envelope.astype(np.float32)
-        start, stop = max(position, 0), min(position + length, size)
-        if start < stop:
-            out[start:stop] += sound[start - position : stop - position]
+        _add(sound + hoarse * _breath(length, rng, (-6, 0)) * envelope.astype(np.float32), position, out)
         position += length + int(SAMPLE_RATE * rng.uniform(0.03, 0.2))
 
         # A gasp
         length = int(SAMPLE_RATE * rng.uniform(0.1, 0.35))
         gasp = _breath(length, rng, (-3, 3)) * np.hanning(length) * 10 ** (rng.uniform(-30, -12) / 20)
-        start, stop = max(position, 0), min(position + length, size)
-        if start < stop:
-            out[start:stop] += gasp.astype(np.float32)[start - position : stop - position]
+        _add(gasp.astype(np.float32), position, out)
         position += length + int(SAMPLE_RATE * 0.03 * 40 ** rng.random())
     return out
