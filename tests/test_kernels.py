@@ -147,6 +147,22 @@ def test_what_waits_for_compiling_is_told_once_and_only_then(tmp_path):
     assert [output.split().count("compiling") for output in outputs] == [1, 0]
 
 
+def test_what_a_fast_kernel_calls_stays_strict(tmp_path):
+    """numba hands fast math down to what is compiled for a call, and the disk would keep it for the signal path."""
+    code = """
+import numpy as np
+from percepnet_cli.dsp import bands
+from percepnet_cli.training.data import noise_synthesis
+samples = np.random.default_rng(1).standard_normal(4800).astype(np.float32)
+noise_synthesis.cross_synthesis(samples, samples[::-1].copy())
+(text,) = bands.interpolate.inspect_llvm().values()
+print(" fmul " in text, [flag for flag in ("reassoc", "contract", "nsz", "arcp") if flag in text])
+"""
+    done = python(code, PERCEPNET_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "True []"
+
+
 def test_where_nothing_can_be_kept_it_works_with_a_warning(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     done = python(USE_A_KERNEL, PERCEPNET_CACHE_DIR=str(tmp_path / "file" / "cache"))

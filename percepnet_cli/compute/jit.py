@@ -30,6 +30,11 @@ FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 """Reordering and fused multiply-add are allowed; NaN and infinity keep their meaning."""
 
 
+STRICT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+"""What ``kernel`` asks numba for. Without the last, a kernel that is compiled because a fast one calls it would become
+fast itself, and be kept so for the signal path."""
+
+
 def _source_hash() -> str:
     """Return 16 hex digits that change with any source file, numba, Python, machine or ISA."""
     digest = hashlib.sha256()
@@ -106,14 +111,14 @@ def kernel(function: Function) -> Function:
     written, each result rounded (IEEE 754): so every CPU, and what ``percepnet export`` makes, gives the same bits.
     A sum over a vector is then slow as a plain loop: ``vectors`` adds it up in lanes.
     """
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    compiled = njit(**STRICT)(function)
     _keep(compiled, function)
     return compiled
 
 
 def compiled_anew(compiled: Any) -> Any:
     """Return a kernel anew, neither compiled nor kept: what comes from the disk has no LLVM text any more."""
-    return njit(nogil=True, error_model="numpy")(compiled.py_func)
+    return njit(**STRICT)(compiled.py_func)
 
 
 def fast_kernel(function: Function) -> Function:
@@ -129,7 +134,7 @@ def part(function: Function) -> Function:
     So a kernel in parts is the machine code of one in one piece, and LLVM optimizes it once, not again with every
     kernel that calls it. Called from Python it works as ``kernel`` does.
     """
-    compiled = njit(inline="always", nogil=True, error_model="numpy")(function)
+    compiled = njit(inline="always", **STRICT)(function)
     _keep(compiled, function)
     return compiled
 
