@@ -155,6 +155,7 @@ class ChannelStream:
             ends.synthesizer.synthesize(analysis, gain, strength, dry, out, post_filter, energy)
         else:
             ends.gain[:hops], ends.strength[:hops] = gain, strength
-            ends.energy[:hops] = energy
+            if post_filter:
+                ends.energy[:hops] = energy
             finish(self._path, hops, np.float32(post_filter), np.float32(dry))
         return out.reshape(-1)
