@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -100,6 +101,33 @@ def test_no_speaker_has_more_than_his_minutes(monkeypatch: pytest.MonkeyPatch) -
         # The last one taken may reach beyond; the table rounds to 0.1 s.
         allowed = 60 * more.get(speaker, measure.SPEAKER_MINUTES) + max(each) + 0.05 * len(each)
         assert sum(each) <= allowed, speaker
+
+
+def test_page_says_what_the_table_holds() -> None:
+    page = (CORPUS / "README.md").read_text(encoding="utf-8")
+    speech = rows("speech")
+
+    def hours(some: list[dict[str, str]], digits: int) -> str:
+        return f"{sum(float(row['seconds']) for row in some) / 3600:.{digits}f}"
+
+    def speakers(some: list[dict[str, str]]) -> int:
+        return len({row["speaker"] for row in some})
+
+    count = f"{len(speech):,}".replace(",", " ")
+    assert f"| {count} recordings, {hours(speech, 1)} h, {speakers(speech)} speakers," in page
+    words = hours([row for row in speech if row["kind"] == "words"], 1)
+    assert f"Of {hours(speech, 1)} h, {words} h are single words." in page
+
+    edges = (0, 5000, 8200, 12100, 16000, 18100, 24001)
+    bands = re.findall(r"^\| (?:below|above|[\d.]+ to) [\d.]+ kHz \| ([\d.]+) \| (\d+) \|$", page, re.MULTILINE)
+    for (low, high), band in zip(pairwise(edges), bands, strict=True):
+        some = [row for row in speech if low <= float(row["bandwidth_hz"]) < high]
+        assert band == (hours(some, 2), str(speakers(some)))
+
+
+def test_nothing_is_licensed_for_some_uses_only() -> None:
+    licenses = {row["license"] for name in TRAINING for row in rows(name)} | {row["license"] for row in rows("sources")}
+    assert not [license for license in licenses if re.search(r"\bN[CD]\b", license) or not license]
 
 
 def git(*arguments: str | Path, where: Path) -> str:
