@@ -10,9 +10,8 @@ import numpy as np
 from percepnet_cli.audio.formats import Layout, Source
 from percepnet_cli.errors import AudioError
 
-SETTLE_SECONDS = 10
-"""Sound before an excerpt with which the denoiser begins: a network that hears five seconds first is 26 to 37 dB away
-from one that has heard all."""
+SETTLE_SECONDS = 30
+"""Sound before an excerpt with which the denoiser begins; docs/decisions.md says how near that is to the whole."""
 
 AHEAD_SECONDS = 2
 """Sound behind an excerpt, for what looks ahead."""
