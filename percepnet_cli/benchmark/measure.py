@@ -97,11 +97,14 @@ def random_model(sizes: Sizes, seed: int = 0) -> Model:
         return load_model(path)
 
 
-def measure(model: Model, samples: np.ndarray, runs: int, live_seconds: float = 0.0) -> Report:
+def measure(
+    model: Model, samples: np.ndarray, runs: int, live_seconds: float = 0.0, start_with: str | None = None
+) -> Report:
     """Time a model.
 
     samples: float32 [n] at 48 kHz, n at least 4800; runs: at least 1, the median counts; live_seconds: how long to
-    give hops by the clock, 0 is not at all.
+    give hops by the clock, 0 is not at all; start_with: name or file of the model to time starts of the program with,
+    None for what files take.
     """
     # Compile and warm up
     denoiser = Denoiser(model)
@@ -115,7 +118,7 @@ def measure(model: Model, samples: np.ndarray, runs: int, live_seconds: float = 
     hops, hop_cpu = _run_hops(denoiser, samples)
     live = _run_live(denoiser, samples, live_seconds) if live_seconds else None
 
-    start_up = _start_up()
+    start_up = _start_up(start_with)
     factor = statistics.median(factors)
     return Report(
         model=model.name,
@@ -203,9 +206,10 @@ def _run_live(denoiser: Denoiser, samples: np.ndarray, seconds: float) -> tuple[
     return times / 1e3, (time.process_time() - cpu) / (len(times) * HOP_MS / 1e3)
 
 
-def _start_up() -> tuple[float | None, float | None, float | None]:
+def _start_up(model: str | None) -> tuple[float | None, float | None, float | None]:
     """Return the CPU seconds of ``--help`` and of a file of 1 s, the median of three, and its peak memory, MiB."""
     program = [sys.executable, "-m", "percepnet_cli"]
+    options = ["--force"] if model is None else ["--force", "--model", model]
     with tempfile.TemporaryDirectory() as folder:
         source, target = str(Path(folder) / "in.wav"), str(Path(folder) / "out.wav")
         with wave.open(source, "wb") as writer:
@@ -213,7 +217,7 @@ def _start_up() -> tuple[float | None, float | None, float | None]:
             noise = np.random.default_rng(0).integers(-2000, 2000, SAMPLE_RATE)
             writer.writeframes(noise.astype("<i2").tobytes())
         help_costs = [machine.cost_of([*program, "--help"]) for _ in range(3)]
-        costs = [machine.cost_of([*program, "denoise", "--force", source, target]) for _ in range(3)]
+        costs = [machine.cost_of([*program, "denoise", *options, source, target]) for _ in range(3)]
     if help_costs[0] is None or costs[0] is None:
         return None, None, None
     known = [cost for cost in costs if cost]

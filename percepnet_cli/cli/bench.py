@@ -108,7 +108,7 @@ def bench(
             memory = "" if hour["memory_mib"] is None else f"  memory {hour['memory_mib']:6.1f} MiB"
             echo(f"hour {number:3d}  CPU {hour['cpu_seconds']:7.2f} s{memory}")
         return
-    report = measure(network, samples, runs, live)
+    report = measure(network, samples, runs, live, None if random_weights else model or DEFAULT_MODEL)
     echo(json.dumps(report.json(), indent=2) if as_json else text_of(report))
     if report.noisy_machine:
         echo("something else keeps this machine busy: the runs differ, or had to wait, by more than 10 %", err=True)
