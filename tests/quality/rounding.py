@@ -3,7 +3,8 @@
     rounding.py --pairs DIR --float FILE [--model NAME|FILE]
 
 FILE is what `percepnet train` wrote, and the model what `percepnet quantize` made of it. Both denoise ``DIR/noisy``
-by the same signal path and are scored against ``DIR/clean``, after a constant delay was taken out, as everywhere here.
+by the same signal path, with as much of the post-filter as the model asks for, and are scored against ``DIR/clean``,
+after a constant delay was taken out, as everywhere here.
 """
 
 from __future__ import annotations
@@ -28,19 +29,22 @@ def main() -> None:
     parser.add_argument("--float", type=Path, required=True, dest="weights")
     parser.add_argument("--model")
     args = parser.parse_args()
+
     rounded, exact = load_model(args.model), read_float_model(args.weights)
     scores = []
     for path in sorted((args.pairs / "clean").iterdir()):
         clean = soundfile.read(path)[0]
         noisy = soundfile.read(args.pairs / "noisy" / path.name, dtype="float32")[0]
         row = []
-        for denoiser in (Denoiser(exact, predictor=FloatState), Denoiser(rounded)):
+        in_float = Denoiser(exact, predictor=FloatState, post_filter=rounded.post_filter)
+        for denoiser in (in_float, Denoiser(rounded)):
             row.append(score_pair(clean, denoiser.denoise(noisy), RATE, ("PESQ",))["pesq_wb"])
         scores.append(row)
-    in_float, in_8_bits = np.mean(scores, axis=0)
+
+    float_mean, int8_mean = np.mean(scores, axis=0)
     most = np.abs(np.diff(scores, axis=1)).max()
     print(
-        f"PESQ-wb of {len(scores)} recordings: float {in_float:.4f}, 8 bits {in_8_bits:.4f}, {most:.3f} apart at most"
+        f"PESQ-wb of {len(scores)} recordings: float {float_mean:.4f}, 8 bits {int8_mean:.4f}, {most:.3f} apart at most"
     )
 
 

@@ -28,6 +28,7 @@ from percepnet_cli.errors import AudioError, ModelError
 from percepnet_cli.evaluation import score
 from percepnet_cli.evaluation.report import markdown, number
 from percepnet_cli.metrics.scores import SCORES
+from percepnet_cli.parallel.runner import Failed
 
 COMMIT = "6eac82047d96aeceb155f9aa0f5d73d453b4fa31"
 PAIRS = 824
@@ -97,10 +98,10 @@ def main() -> None:
     settings = score.Settings(models, False if args.no_post_filter else None)
 
     results: list[list[score.Row]] = [[] for _ in chosen]
-    for which, result in tqdm(score.run(chosen, settings, args.jobs), total=len(chosen), unit="file"):
-        if isinstance(result, str):
-            raise SystemExit(result)
-        results[which] = result
+    for one in tqdm(score.run(chosen, settings, args.jobs), total=len(chosen), unit="file"):
+        if isinstance(one, Failed):
+            raise SystemExit(one.reason)
+        results[one.number] = one.result
     rows = [row for result in results for row in result]
     print(table(rows), end="")
     if args.json:
