@@ -48,9 +48,9 @@ def upper_bound_table() -> str:
 
 
 def shares(place: str) -> str:
-    """Return a measured percentage of every model in docs/benchmarks.json, with its size. place: key of a report."""
+    """Return a measured percentage of the models that have it in docs/benchmarks.json. place: key of a report."""
     models = json.loads((ROOT / "docs" / "benchmarks.json").read_text("utf-8"))["models"]
-    return ", ".join(f"{one[place]:.3f} % ({one['weights'] / 1e6:.1f} M)" for one in models.values())
+    return ", ".join(f"`{name}` {one[place]:.3f} %" for name, one in models.items() if one[place] is not None)
 
 
 def weights(preset: str) -> int:

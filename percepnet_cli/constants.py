@@ -11,7 +11,7 @@ import math
 DEFAULT_MODEL = "percepnet"
 """Name of the shipped model that is used for streams unless another is asked for."""
 
-DEFAULT_FILE_MODEL = "percepnet"
+DEFAULT_FILE_MODEL = "studio"
 """The same for files, which could wait for a network that hears ahead."""
 
 SAMPLE_RATE = 48000

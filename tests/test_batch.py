@@ -31,7 +31,7 @@ from percepnet_cli.cli import main
 from percepnet_cli.cli.progress import BatchBar, in_red
 from percepnet_cli.constants import DEFAULT_FILE_MODEL
 from percepnet_cli.errors import AudioError
-from percepnet_cli.network.modelfile import load_model
+from percepnet_cli.network.modelfile import load_file_model
 from percepnet_cli.storage import atomic, remote
 
 pytestmark = pytest.mark.service  # processes
@@ -305,7 +305,7 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(recordings, tmp_pat
 
 def test_what_a_process_died_over_replaces_what_it_left(recordings, expected, tmp_path):
     item = Item(str(recordings / "0000.wav"), str(tmp_path / "0000.wav"), 1)
-    settings = batch.Settings(load_model())
+    settings = batch.Settings(load_file_model(None))
     batch.do_item(settings, item)
     with pytest.raises(AudioError, match="already exists"):
         batch.do_item(settings, item)

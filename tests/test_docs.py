@@ -78,8 +78,8 @@ def test_the_tables_of_speed_do_without_other_programs(scripts: None, monkeypatc
     alone = {**benchmarks.record(), "beside": {}}
     monkeypatch.setattr(benchmarks, "record", lambda: alone)
     assert "RNNoise" not in benchmarks.speed_table()
-    own = f"{alone['models']['percepnet']['times_realtime']:.0f}"
-    assert f"| percepnet, the default | {own} |" in benchmarks.speed_table()
+    own = f"{alone['models'][constants.DEFAULT_FILE_MODEL]['times_realtime']:.0f}"
+    assert f"| model `{constants.DEFAULT_FILE_MODEL}`, for files | {own} |" in benchmarks.speed_table()
     assert f"{own} times" in quality.three_numbers()
     assert "PEERS=" in benchmarks.beside_table()
 

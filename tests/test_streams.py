@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from percepnet_cli.audio import pipes
 from percepnet_cli.audio.formats import Layout
 from percepnet_cli.audio.pipes import PipeReader, PipeWriter, RawFormat, wav_header
 from percepnet_cli.audio.samples import ENCODINGS, decode, encode
+from percepnet_cli.constants import BIDIRECTIONAL_BLOCK_HOPS
 from percepnet_cli.errors import AudioError
+from percepnet_cli.network.modelfile import load_file_model
 
 ROOT = Path(__file__).resolve().parents[1]
 LITTLE = [name for name in ENCODINGS if name != "s8" and not name.endswith("be")]
@@ -184,22 +187,28 @@ def percepnet(*arguments, **streams):
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("raw", [None, "48000:1:s16le"])
-def test_output_starts_before_the_input_ends_and_is_that_of_a_file(tmp_path, raw):
+@pytest.mark.parametrize(("model", "raw"), [(None, None), ("percepnet", "48000:1:s16le")])
+def test_output_starts_before_the_input_ends_and_is_that_of_a_file(tmp_path, model, raw):
     samples, _ = soundfile.read(ROOT / "examples" / "street.flac", dtype="int16")
-    soundfile.write(tmp_path / "in.wav", samples[:144000], 48000)
-    assert percepnet(tmp_path / "in.wav", tmp_path / "out.wav", "--quiet").wait() == 0
-    data = samples[:144000].tobytes()
-    options = ["--raw", raw] if raw else []
+    soundfile.write(tmp_path / "in.wav", samples[:192000], 48000)
+    options = ["--model", model] if model else []
+    assert percepnet(tmp_path / "in.wav", tmp_path / "out.wav", "--quiet", *options).wait() == 0
+
+    data = samples[:192000].tobytes()
+    network = load_file_model(model)
+    block = 480 * (BIDIRECTIONAL_BLOCK_HOPS if network.latency_hops else 1)  # one may be incomplete
+    sent = 2 * (network.latency_samples + block + 48000)
+    options += ["--raw", raw] if raw else []
     head = b"" if raw else wav_header(RawFormat(48000, 1, "s16le"), pipes.UNKNOWN_SIZE)
+
     with percepnet(*options, "-", "-", "--quiet", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdin.write(head + data[:96000])
-        process.stdin.flush()
-        size = 96000 - 2 * 1440 - 960  # a second, but for the delay and a hop that may be incomplete
+        sender = threading.Thread(target=lambda: (process.stdin.write(head + data[:sent]), process.stdin.flush()))
+        sender.start()  # a pipe holds less than that, in either direction
         early = b""
-        while len(early) < len(head) + size:  # would wait for ever if nothing came before the end
+        while len(early) < len(head) + 2 * 48000:  # would wait for ever if nothing came before the end
             early += os.read(process.stdout.fileno(), 65536)
-        rest, _ = process.communicate(data[96000:])
+        sender.join()
+        rest, _ = process.communicate(data[sent:])
     assert process.returncode == 0
     found = np.frombuffer((early + rest)[len(head) :], np.int16)
     np.testing.assert_array_equal(found, soundfile.read(tmp_path / "out.wav", dtype="int16")[0])

@@ -46,7 +46,8 @@ RECORDINGS = (
     Recording("crickets.opus", "Crickets", 0),
 )
 OWN = {
-    "after": ("percepnet", ()),
+    "after": ("studio", ()),
+    "percepnet": ("percepnet", ("--model", "percepnet")),
     "lite": ("lite", ("--model", "lite")),
     "limit": ("at most 12 dB", ("--attenuation-limit", "12")),
 }

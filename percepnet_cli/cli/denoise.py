@@ -234,8 +234,8 @@ def denoise(
     needed, in which the tree of the inputs is mirrored; so it is if it exists or ends with "/".
     A file that fails does not stop the others; the failures are listed at the end.
 
-    "-" is standard input or output: WAV, or bare PCM with --raw. Output starts before the input
-    ends.
+    "-" is standard input or output: WAV, or bare PCM with --raw. Sound comes out 1.5 s after it
+    went in, as the model studio hears ahead; with --model percepnet or lite, after 30 ms.
 
     A result appears under its name when it is complete, or not at all, whatever ends the program.
     """
