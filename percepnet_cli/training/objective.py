@@ -16,6 +16,20 @@ def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array).to(device).float() for array in batch)
 
 
+def taught(
+    batch: tuple[torch.Tensor, ...], gain: torch.Tensor, strength: torch.Tensor, options: Options
+) -> tuple[torch.Tensor, ...]:
+    """Return the batch with a teacher's gain and strength beside the ideal ones, as ``Shards.crops`` mixes them.
+
+    batch: the seven tensors of ``to_device``; gain, strength: the teacher's, [hops, batch, 34].
+    """
+    features, *ideals, gain_weight, strength_weight, ideal, energy = batch
+    share = options.distill_weight
+    roots = gain.float().sqrt() ** options.distill_power, strength.float().sqrt()
+    mixed = (torch.lerp(one.sqrt(), root, share).square() for one, root in zip(ideals, roots, strict=True))
+    return features, *mixed, gain_weight, strength_weight, ideal, energy
+
+
 def objective(
     batch: tuple[torch.Tensor, ...],
     gain: torch.Tensor,

@@ -129,8 +129,15 @@ class Options:
         high=1,
         high_open=True,
     )
+    teacher: Path | None = _option(  # noqa: RUF009  (None does not change)
+        LOSS,
+        None,
+        "Model to learn from, 8-bit or float: what it says of the same features is the teacher's target, instead of "
+        "those of the shards. One that looks ahead teaches one that does not.",
+        run_control=True,
+    )
     distill_weight: float = _option(
-        LOSS, 0.0, "How much a teacher's target counts beside the ideal one, where shards have one.", low=0, high=1
+        LOSS, 0.0, "How much a teacher's target counts beside the ideal one, where there is one.", low=0, high=1
     )
     distill_power: float = _option(
         LOSS, 1.0, "Raise a teacher's gains to this power; below 1 makes them milder.", low=0.1, high=10

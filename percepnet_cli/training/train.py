@@ -121,6 +121,8 @@ def run(
         raise ValueError("--decay-hours ends a run without a budget; leave out --minutes and --steps")
     if options.sequence_length % options.tbptt_chunks:
         raise ValueError(f"{options.sequence_length} hops cannot be cut into {options.tbptt_chunks} chunks")
+    if options.teacher is not None and not options.distill_weight:
+        raise ValueError("--teacher counts for nothing without --distill-weight")
     if options.pesq_weight and options.sequence_length // options.tbptt_chunks < SPAN_HOPS:
         raise ValueError(f"--pesq-weight needs chunks of at least {SPAN_HOPS} hops")
 
@@ -130,7 +132,7 @@ def run(
     warnings.filterwarnings("ignore", message="RNN module weights")
 
     # what there is to train on, and where the results go
-    train = Shards(train_dir, options.distill_weight, options.distill_power)
+    train = Shards(train_dir, 0.0 if options.teacher else options.distill_weight, options.distill_power)
     valid = Shards(valid_dir)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)

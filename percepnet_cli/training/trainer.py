@@ -18,7 +18,7 @@ from percepnet_cli.training.feeder import Chunk, Feeder
 from percepnet_cli.training.model.floatmodel import read_weights, write_float_model
 from percepnet_cli.training.model.torch_model import Dropout, PercepNet, State
 from percepnet_cli.training.model.widen import widen
-from percepnet_cli.training.objective import objective, to_device
+from percepnet_cli.training.objective import objective, taught, to_device
 from percepnet_cli.training.optimizers import make_optimizers
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.processes import Group, flatten
@@ -69,6 +69,7 @@ class Trainer:
         self.model = PercepNet(options.sizes).to(self.device)
         self.ema = PercepNet(options.sizes).to(self.device).requires_grad_(False)
         self.ema.precision = torch.float32  # what is exported is judged as it is
+        self.teacher = None if options.teacher is None else _teacher(options.teacher, self.device)
         self._weights, self._gradients = flatten(self.model.parameters(), extra=NUMBERS)
         (self._mean_weights,) = flatten(self.ema.parameters(), gradients=False)
         self.optimizers = make_optimizers(self.model, options)
@@ -239,6 +240,11 @@ class Trainer:
             seed = options.seed + chunk.draw.number
             drop["drop"] = Dropout(options.dropout, seed, options.batch_size, self.part)
 
+        if self.teacher is not None:
+            with torch.no_grad():
+                said = self.teacher(tensors[0])
+            tensors = taught(tensors, said[0], said[1], options)
+
         gain, strength, after = self.model(tensors[0], self.state if chunk.number else None, **drop)
         more = chunk.number + 1 < options.tbptt_chunks
         self.state = State(*(part.detach() for part in after)) if more else None
@@ -341,6 +347,14 @@ class Trainer:
         post_filter = not self.options.pesq_weight
         name = "model-float16.safetensors" if half else "model.safetensors"
         write_float_model(self.out / name, self.ema, training, post_filter, half)
+
+
+def _teacher(path: Path, device: torch.device) -> PercepNet:
+    """Return the network of a model's file, which nothing changes."""
+    given = read_weights(path)
+    network = PercepNet(given.sizes).to(device).requires_grad_(False)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in given.tensors.items()})
+    return network
 
 
 def pick_device(name: str) -> str:
