@@ -87,8 +87,7 @@ class Denoiser:
         self.model = model if isinstance(model, Model) else load_model(None if model is None else os.fspath(model))
         self._max_hops = min(MAX_HOPS, max(LEAST_BLOCK_HOPS, MAX_HOPS * FULL_BLOCK_CHANNELS // channels))
         self._new_predictor = predictor or networks(self._max_hops)
-        self._observer = observer
-        self._clock = clock
+        self._observer, self._clock = observer, clock
         self.channels = channels
         self.post_filter = self.model.post_filter if post_filter is None else post_filter
         self.attenuation_limit_db = attenuation_limit_db
@@ -121,7 +120,7 @@ class Denoiser:
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """As given; a change takes effect with the next hop, faded in by the overlap of the windows."""
+        """As given; a change takes effect with the next hop, faded in. ``dry``: the share of the input it leaves."""
         return self._attenuation_limit_db
 
     @attenuation_limit_db.setter
@@ -130,7 +129,13 @@ class Denoiser:
         if limit_db is not None and not limit_db >= 0:
             raise ValueError(f"attenuation_limit_db is {limit_db}, it must be 0 or more")
         self._attenuation_limit_db = limit_db
-        self._dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
+        self.dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
+
+    @property
+    def only_channel(self) -> ChannelStream | None:
+        """The stream of the only channel until ``reset``; None if there are more, or more to do than one call of it."""
+        first = self._channels[0]
+        return first if self.channels == 1 and self._observer is None and first.is_one_call else None
 
     @property
     def newest(self) -> Newest:
@@ -185,10 +190,8 @@ class Denoiser:
         given = np.asarray(samples)
         if given.dtype.kind != "f" and (given.dtype.kind != "i" or hasattr(samples, "dtype")):
             raise TypeError(f"a stream takes float samples with full scale +-1, not {given.dtype}; denoise() scales")
-        array = given.astype(np.float32, copy=False)
-        self._flat = array.ndim == 1
-        if self._flat:
-            array = array[:, None]
+        self._flat = given.ndim == 1
+        array = (given[:, None] if self._flat else given).astype(np.float32, copy=False)
         self._check_channels(array, given.shape)
         if len(self._pending):
             array = np.concatenate((self._pending, array))
@@ -208,13 +211,12 @@ class Denoiser:
 
         All output together is then ``latency`` samples longer than the input.
         """
-        waiting = len(self._pending)
-        flat, total = self._flat, waiting + self.latency
+        flat, waiting, latency = self._flat, len(self._pending), self.latency
 
         # What the signal path holds back comes out with zeros, what the network holds back when it knows the end
         padded = -(-(waiting + LATENCY_SAMPLES) // HOP_SIZE) * HOP_SIZE
         tail = self.process(np.zeros((padded - waiting, self.channels), np.float32))
-        tail = np.concatenate((tail, self._finish()))[:total]
+        tail = np.concatenate((tail, self._finish()))[: waiting + latency]
         self.reset()
         return tail[:, 0] if flat else tail
 
@@ -290,7 +292,7 @@ class Denoiser:
         if not self._linked and self._observer is None and self._channels[0].is_one_call:
 
             def process(channel: int) -> None:
-                out[:, channel] = self._channels[channel].process(samples[:, channel], self.post_filter, self._dry)
+                out[:, channel] = self._channels[channel].process(samples[:, channel], self.post_filter, self.dry)
 
             list(each(process, channels))
             return
@@ -343,7 +345,7 @@ class Denoiser:
         # Post-filter, mix, synthesis
         def render(channel: int) -> None:
             found = (*analyzed[channel], energies[channel])
-            out[:, channel] = self._channels[channel].render(*found, self.post_filter, self._dry)
+            out[:, channel] = self._channels[channel].render(*found, self.post_filter, self.dry)
 
         list(each(render, channels))
 

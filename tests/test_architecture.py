@@ -26,6 +26,7 @@ DOORS = {
         "network/dot_tiles.py",
         "live/atomics.py",
         "live/exchange.py",
+        "live/worker.py",
         "live/pulse_callback.py",
         "export/portable.py",
     ],

@@ -49,8 +49,9 @@ class Slow:
         self.clock = clock
         self.sample_rate = RATE
         self.slowness = 3.0
-        self.denoiser = SimpleNamespace(speech_probability=0.0, newest=Newest(), attenuation_limit_db=None)
+        self.denoiser = SimpleNamespace(speech_probability=0.0, newest=Newest(), dry=0.0)
         self.resets = 0
+        self.only_channel = None
 
     def process(self, block):
         self.clock[0] += self.slowness * len(block) / RATE
@@ -74,17 +75,107 @@ def test_what_is_played_is_what_the_denoiser_says(random_model, noisy):
     assert ring.control[exchange.LATE_BLOCKS] == 0
 
 
-def test_the_thread_does_the_same(random_model, noisy):
-    ring = Ring(1, 1, RATE, LATENCY_SAMPLES)
+def in_thread(engine, ring, samples, block=BLOCK, between=lambda number: None):
+    """Pass samples block by block to the engine's thread, for which the device waits; return what is played."""
     ring.control[exchange.WAITS] = 4000
-    engine = Engine(Chain(Denoiser(random_model), RATE), ring, BLOCK)
+    played = []
     engine.start()
     try:
-        out = np.concatenate([give(ring, noisy[start : start + BLOCK]) for start in range(0, RATE, BLOCK)])
+        for number, start in enumerate(range(0, len(samples) - block + 1, block)):
+            between(number)
+            played.append(give(ring, samples[start : start + block]))
     finally:
         engine.stop()
-    assert engine.failure is None
-    assert np.array_equal(out[LATENCY_SAMPLES:], Denoiser(random_model).process(noisy)[LATENCY_SAMPLES:])
+    assert engine.failure is None and ring.control[exchange.LATE_BLOCKS] == 0
+    return np.concatenate(played)
+
+
+@pytest.mark.parametrize("usual", [True, False], ids=["compiled", "in Python"])
+@pytest.mark.parametrize(("block", "batch"), [(480, 480), (333, 480), (1024, 480), (480, 960)])
+def test_the_thread_does_the_same(random_model, noisy, block, batch, usual):
+    chain = Chain(Denoiser(random_model), RATE)
+    delay = chain.lag(block, batch)
+    ring = Ring(1, 1, RATE, delay)
+    engine = Engine(chain, ring, batch)
+    assert engine._worker is not None
+    if not usual:
+        engine._worker = None
+    out = in_thread(engine, ring, noisy, block)
+    wanted = Denoiser(random_model).process(noisy)[LATENCY_SAMPLES:]
+    assert np.array_equal(out[delay:], wanted[: len(out) - delay])
+
+
+def test_the_usual_work_is_told_to_the_meters(random_model, noisy):
+    """Both ways through the same hops: levels, the noise that is lowered, and what is known of the newest hop."""
+    found = []
+    for usual in (True, False):
+        denoiser = Denoiser(random_model, attenuation_limit_db=20, post_filter=0.5)
+        ring = Ring(1, 1, RATE, LATENCY_SAMPLES)
+        engine = Engine(Chain(denoiser, RATE), ring, BLOCK)
+        look = engine._worker._look_hops
+        for start in range(0, 3 * look * BLOCK + LATENCY_SAMPLES, BLOCK):
+            give(ring, noisy[start : start + BLOCK])
+            if start < LATENCY_SAMPLES or not usual:
+                assert step(engine)
+            elif (start + BLOCK - LATENCY_SAMPLES) % (look * BLOCK) == 0:
+                assert engine._work()  # all of a look, in one go
+        found.append((engine.levels, denoiser.newest, denoiser.speech_probability, denoiser.voicing))
+
+    (levels, newest, *rest), (wanted_levels, wanted_newest, *wanted_rest) = found
+    assert levels == wanted_levels and levels.frames == 3 * look * BLOCK
+    assert rest == wanted_rest and rest[0] > 0
+    for one, wanted in zip(newest, wanted_newest, strict=True):
+        assert np.array_equal(one, wanted)
+
+
+def test_the_thread_does_what_is_wanted_meanwhile(random_model, noisy):
+    """Bypass and recordings are not usual: Python does them, and goes back; what was set of the denoiser counts."""
+    denoiser, record = Denoiser(random_model), deque()
+    ring = Ring(1, 1, RATE, LATENCY_SAMPLES)
+    engine = Engine(Chain(denoiser, RATE), ring, BLOCK)
+    looks = engine._worker._look_hops
+
+    def change(number):
+        engine.bypass = 30 <= number < 60
+        engine.record = record if 70 <= number < 80 else None
+        if number == 85:
+            denoiser.attenuation_limit_db = 0.0
+
+    noisy = np.tile(noisy, (2, 1))
+    out = in_thread(engine, ring, noisy, between=change)
+    wanted = Denoiser(random_model).process(noisy)
+    passed = slice((33 + looks) * BLOCK, 60 * BLOCK)
+    assert np.array_equal(out[passed], noisy[passed.start - LATENCY_SAMPLES : passed.stop - LATENCY_SAMPLES])
+    for cleaned in (slice(3 * BLOCK, 30 * BLOCK), slice((63 + looks) * BLOCK, 85 * BLOCK)):
+        assert np.array_equal(out[cleaned], wanted[cleaned])
+    heard = np.concatenate([pair[1] for pair in record])
+    assert 10 - looks <= len(heard) / BLOCK <= 11
+    unlimited = slice((86 + looks) * BLOCK, len(out) - LATENCY_SAMPLES)
+    all_left_in = Denoiser(random_model, attenuation_limit_db=0.0).process(noisy)
+    assert np.array_equal(out[unlimited], all_left_in[unlimited])
+
+
+def test_the_usual_work_is_given_up_if_it_is_behind(random_model, noisy):
+    ring = Ring(1, 1, RATE, LATENCY_SAMPLES)
+    engine = Engine(Chain(Denoiser(random_model), RATE), ring, BLOCK)
+    for start in range(0, 60 * BLOCK, BLOCK):
+        give(ring, noisy[start : start + BLOCK])
+        assert start >= LATENCY_SAMPLES or step(engine)
+    assert not engine._work() and engine.step() and engine.resting
+    assert not engine._work()
+
+
+def test_only_one_channel_at_48_khz_is_usual(random_model, two_way_model):
+    chains = [
+        Chain(Denoiser(random_model, channels=2), RATE),
+        Chain(Denoiser(random_model), 44100),
+        Chain(Denoiser(random_model), RATE, lead=7),
+        Chain(Denoiser(two_way_model), RATE),
+    ]
+    for chain in chains:
+        ring = Ring(chain.denoiser.channels, 2, chain.sample_rate, LATENCY_SAMPLES)
+        assert Engine(chain, ring, BLOCK)._worker is None
+    assert Engine(Chain(Denoiser(random_model), RATE), Ring(1, 1, RATE, LATENCY_SAMPLES), 1)._worker is None
 
 
 def test_bypass_and_back_without_click_or_comb(random_model):

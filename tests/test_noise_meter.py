@@ -12,11 +12,11 @@ from percepnet_cli.live.noise_meter import NOISE_SECONDS, NoiseMeter, Reduction
 ONES = np.ones(NUM_BANDS, np.float32)
 
 
-def lowered_db(rows, limit_db=None):
+def lowered_db(rows, limit_db=np.inf):
     """Return what a meter says of the second half of some hops."""
     meter, found = NoiseMeter(), []
     for row in rows:
-        found.append(meter.measure(row, limit_db))
+        found.append(meter.measure(row, 10 ** (-limit_db / 20)))
     before, after = np.sum(found[len(found) // 2 :], axis=0)
     return 10 * np.log10(before / after)
 

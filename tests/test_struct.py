@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import percepnet_cli
-from percepnet_cli.compute.callback import call_if, callback
-from percepnet_cli.compute.jit import kernel
+from percepnet_cli.compute.callback import call, call_if, callback
+from percepnet_cli.compute.jit import address_of, kernel
 from percepnet_cli.compute.struct import Struct
 
 
@@ -81,6 +81,8 @@ def subclasses(kind):
 
 def test_annotations_name_the_fields():
     from percepnet_cli.channel import speech
+    from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.live import worker
     from percepnet_cli.network.modelfile import load_model
     from percepnet_cli.network.percepnet import State
     from percepnet_cli.signal_path import Path
@@ -99,6 +101,8 @@ def test_annotations_name_the_fields():
 
     look(Path(State(load_model("lite"), 4), 4))
     look(speech.network())
+    look(worker.Way(0, Denoiser("lite").only_channel.call()))
+    look(worker.Heard(1))
     assert set(subclasses(Struct)) - set(found) == {one for one in subclasses(Struct) if one.__name__ == "Ends"}
 
 
@@ -113,3 +117,27 @@ def test_a_callback_gets_the_name_and_no_callback_is_not_called():
     count(address, 3)
     count(callback(None, ())[0], 3)
     assert heard == ["zero", "one", "two"] and keep is not None
+
+
+def test_a_kernel_is_called_by_its_address():
+    class Sums(Struct):
+        total: np.ndarray
+
+        def __init__(self):
+            super().__init__(total=np.zeros(1))
+
+    @kernel
+    def add(sums, count, value):
+        sums.total[0] += count * value
+
+    @kernel
+    def add_twice(address, sums, count, value):
+        call(address, (sums, count, value))
+        call(address, (sums, count, value))
+
+    sums = Sums()
+    address = address_of(add, sums, 1, np.float32(0))
+    add_twice(address, sums.address, 3, np.float32(0.5))
+    add_twice(address, sums.address, -1, np.float32(0.25))
+    assert sums.total[0] == 2.5
+    assert address_of(add, sums, 1, np.float32(0)) == address

@@ -23,6 +23,28 @@ def program(*arguments, **environment):
     return done
 
 
+LIVE = """
+import time
+import numpy as np
+from percepnet_cli.denoiser import Denoiser
+from percepnet_cli.live import exchange
+from percepnet_cli.live.chain import Chain
+from percepnet_cli.live.engine import Engine, Ring
+
+chain = Chain(Denoiser("lite"), 48000)
+chain.warm_up(480)
+ring, block = Ring(1, 1, 48000, 1920), np.ones(480, np.float32)
+engine = Engine(chain, ring, 480)
+engine.start()
+for number in range(90):
+    engine.bypass = 30 <= number < 60
+    exchange.stream_callback.ctypes(block.ctypes.data, block.ctypes.data, 480, 0, 0, ring.address)
+    time.sleep(0.01)
+engine.stop()
+assert engine.failure is None and engine.levels.frames
+"""
+
+
 @pytest.mark.slow
 def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(1).uniform(-0.1, 0.1, (48000, 2)), 44100)
@@ -34,6 +56,8 @@ def test_warmup_compiles_everything_that_denoising_needs(tmp_path):
     assert len(kept) > 20
     again = program("warmup", PERCEPNET_CACHE_DIR=cache)
     assert again.stderr == "" and "were compiled" in again.stdout
+    done = subprocess.run([sys.executable, "-c", LIVE], env=os.environ | {"PERCEPNET_CACHE_DIR": cache}, timeout=60)
+    assert done.returncode == 0
     for model in ("lite", "studio"):
         files = tmp_path / "in.wav", tmp_path / f"{model}.wav"
         done = program("denoise", "--model", model, *files, PERCEPNET_CACHE_DIR=cache)

@@ -1,6 +1,7 @@
 """How much of a core the denoiser takes: whole files, hop by hop, by the clock, and over many hours.
 
-Everything is timed on the shipped ``Denoiser``, one channel on one thread.
+Everything is timed on what is shipped, the ``Denoiser`` and the worker of ``percepnet live``, one channel on one
+thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,19 @@ import numpy as np
 
 from percepnet_cli.benchmark import machine
 from percepnet_cli.benchmark.profile import StageClock
-from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
+from percepnet_cli.constants import HOP_SIZE, LATENCY_SAMPLES, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.file_denoiser import BLOCK_HOPS
+from percepnet_cli.live import exchange
+from percepnet_cli.live.chain import Chain
+from percepnet_cli.live.engine import Engine, Ring
 from percepnet_cli.network.graph import Sizes
 from percepnet_cli.network.modelfile import Model, layout, load_model, model_bytes
 from percepnet_cli.network.quantize import quantize_tensors
 
 HOP_MS = 1000 * HOP_SIZE / SAMPLE_RATE
+SETTLE_SECONDS = 0.5
+"""Before the worker of live is measured: what it looks at first, such as the speech probability, is read then."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "p99.9": 99.9, "max": 100}
 NOISY = 1.1
 """Runs that differ by more than this factor, or wait that much longer than they compute, mean a busy machine."""
@@ -54,9 +60,10 @@ class Report:
     live_seconds: float
     """How long a hop was given every 10 ms by the clock, s; 0: not at all, and the next two are None."""
     live_us: dict[str, float] | None
-    """By the clock: wall time from a hop's call to its result, us."""
+    """A hop from Python by the clock: wall time from its call to its result, us."""
     live_core_percent: float | None
-    """By the clock: all CPU time of the process, waiting included, over the time."""
+    """A hop from the device by the clock: CPU time of the thread of ``percepnet live`` that cleans it, waking
+    included, over the time."""
     stage_percent: dict[str, float]
     """Share of each stage in the time of a file run."""
     hop_stage_percent: dict[str, float]
@@ -117,6 +124,7 @@ def measure(
     factors = [cpu / seconds for cpu in runs_cpu]
     hops, hop_cpu = _run_hops(denoiser, samples)
     live = _run_live(denoiser, samples, live_seconds) if live_seconds else None
+    live_cpu = _run_worker(denoiser, samples, live_seconds) if live_seconds else None
 
     start_up = _start_up(start_with)
     factor = statistics.median(factors)
@@ -132,8 +140,8 @@ def measure(
         hop_us=_percentiles(hops),
         hop_core_percent=100 * hop_cpu / len(hops) / (HOP_MS / 1e3),
         live_seconds=live_seconds,
-        live_us=_percentiles(live[0]) if live else None,
-        live_core_percent=100 * live[1] if live else None,
+        live_us=_percentiles(live) if live is not None else None,
+        live_core_percent=100 * live_cpu if live_cpu is not None else None,
         stage_percent=_stage_percent(_run_blocks, model, samples),
         hop_stage_percent=_stage_percent(_run_hops, model, samples),
         latency_ms=1000 * denoiser.latency / SAMPLE_RATE,
@@ -143,7 +151,7 @@ def measure(
         limit_us=machine.limit_of(model)._asdict(),
         noisy_machine=max(factors) > NOISY * min(factors) or sum(runs_wall) > NOISY * sum(runs_cpu),
         system=machine.describe(),
-        hop_times_us=(live[0] if live else hops).round(1).tolist(),
+        hop_times_us=(hops if live is None else live).round(1).tolist(),
     )
 
 
@@ -188,22 +196,49 @@ def _run_hops(denoiser: Denoiser, samples: np.ndarray) -> tuple[np.ndarray, floa
     return times / 1e3, time.process_time() - cpu
 
 
-def _run_live(denoiser: Denoiser, samples: np.ndarray, seconds: float) -> tuple[np.ndarray, float]:
-    """Give a hop every 10 ms by the clock; return the wall times, us, and CPU seconds per second of all."""
-    denoiser.reset()
-    clock = time.perf_counter_ns
-    available = len(samples) // HOP_SIZE
-    times = np.zeros(max(1, round(1000 * seconds / HOP_MS)))
-    cpu, begin = time.process_time(), clock()
-    for hop in range(len(times)):
-        wait = begin + int(hop * HOP_MS * 1e6) - clock()
+def _clock_hops(seconds: float) -> Iterator[int]:
+    """Yield the numbers of hops, one every 10 ms by the clock, at least one."""
+    begin = time.perf_counter()
+    for hop in range(max(1, round(1000 * seconds / HOP_MS))):
+        wait = begin + hop * HOP_MS / 1000 - time.perf_counter()
         if wait > 0:
-            time.sleep(wait / 1e9)
-        at = hop % available * HOP_SIZE
-        start = clock()
-        denoiser.process(samples[at : at + HOP_SIZE])
-        times[hop] = clock() - start
-    return times / 1e3, (time.process_time() - cpu) / (len(times) * HOP_MS / 1e3)
+            time.sleep(wait)
+        yield hop
+
+
+def _run_live(denoiser: Denoiser, samples: np.ndarray, seconds: float) -> np.ndarray:
+    """Give a hop every 10 ms by the clock; return the wall times, us."""
+    denoiser.reset()
+    blocks = samples[: len(samples) // HOP_SIZE * HOP_SIZE].reshape(-1, HOP_SIZE)
+    times = []
+    for hop in _clock_hops(seconds):
+        start = time.perf_counter_ns()
+        denoiser.process(blocks[hop % len(blocks)])
+        times.append(time.perf_counter_ns() - start)
+    return np.array(times) / 1e3
+
+
+def _run_worker(denoiser: Denoiser, samples: np.ndarray, seconds: float) -> float:
+    """Be a device that brings a hop every 10 ms to the worker of ``percepnet live``; return its CPU seconds per second.
+
+    What the device's own thread does, to copy the samples and to wake the worker, is not counted.
+    """
+    chain = Chain(denoiser, SAMPLE_RATE)
+    chain.warm_up(HOP_SIZE)
+    ring = Ring(1, 1, SAMPLE_RATE, LATENCY_SAMPLES + HOP_SIZE)
+    engine = Engine(chain, ring, HOP_SIZE)
+
+    blocks = np.ascontiguousarray(samples[: len(samples) // HOP_SIZE * HOP_SIZE], np.float32).reshape(-1, HOP_SIZE)
+    played = np.zeros(HOP_SIZE, np.float32)
+    used = begin = 0.0
+    engine.start()
+    for hop in _clock_hops(SETTLE_SECONDS + seconds):
+        if not begin and hop * HOP_MS >= 1000 * SETTLE_SECONDS:
+            used, begin = engine.cpu_seconds, time.perf_counter()
+        block = blocks[hop % len(blocks)]
+        exchange.stream_callback.ctypes(block.ctypes.data, played.ctypes.data, HOP_SIZE, 0, 0, ring.address)
+    engine.stop()
+    return (engine.cpu_seconds - used) / (time.perf_counter() - begin)
 
 
 def _start_up(model: str | None) -> tuple[float | None, float | None, float | None]:

@@ -24,7 +24,7 @@ ROWS: tuple[tuple[str, str, str, float], ...] = (
     ("  p99.9", "hop_us.p99.9", ".0f", 1),
     ("  longest", "hop_us.max", ".0f", 1),
     ("live, % of a core", "live_core_percent", ".3f", 1),
-    ("  one hop, p50, us", "live_us.p50", ".0f", 1),
+    ("live from Python: one hop, p50, us", "live_us.p50", ".0f", 1),
     ("  p95", "live_us.p95", ".0f", 1),
     ("  p99", "live_us.p99", ".0f", 1),
     ("  p99.9", "live_us.p99.9", ".0f", 1),

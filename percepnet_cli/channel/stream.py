@@ -8,6 +8,7 @@ import numpy as np
 
 from percepnet_cli.channel.predictor import AnalysisDelay, Predictor
 from percepnet_cli.channel.speech import SpeechProbability
+from percepnet_cli.compute.jit import address_of
 from percepnet_cli.constants import HOP_SIZE, NUM_BANDS
 from percepnet_cli.network.percepnet import State
 from percepnet_cli.signal_path import MAX_HOPS, Analysis, Clock, Ends, Path, analyze, finish, predict_gains, process
@@ -39,6 +40,21 @@ class Newest(NamedTuple):
             analysis.E[-1].copy(),
             float(analysis.noise_gain[-1]),
         )
+
+
+class Call(NamedTuple):
+    """How compiled code does what ``ChannelStream.process`` does."""
+
+    address: int
+    """Of ``signal_path.process``, see ``callback.call``."""
+    path: Path
+    """Its first argument; the network's gains and strengths and the energies lie in it."""
+    samples: np.ndarray
+    """Where the hops go in, float32 [max_hops, 480]."""
+    out: np.ndarray
+    """Where they come out, float32 [max_hops, 480]."""
+    correlation: np.ndarray
+    """At the pitch period, float32 [max_hops]."""
 
 
 class ChannelStream:
@@ -77,6 +93,25 @@ class ChannelStream:
             heard = analyzer.correlation[:hops], analyzer.E.last(hops)
             self._speech.take(self._path.gain[:hops], self._path.strength[:hops], *heard)
         return self._path.out[:hops].reshape(-1)
+
+    def call(self) -> Call:
+        """Return what ``process`` calls, for compiled code that does it itself and then tells by ``called``."""
+        path = self._path
+        assert path is not None
+        address = address_of(process, path, 1, np.float32(0), np.float32(0))
+        return Call(address, path, path.analyzer.samples, path.out, path.analyzer.correlation)
+
+    def called(
+        self, hops: int, gain: np.ndarray, strength: np.ndarray, correlation: np.ndarray, energy: np.ndarray
+    ) -> None:
+        """Take note of calls that compiled code has made.
+
+        hops: of the last one; gain, strength, energy: float32 [n, 34], correlation: float32 [n], of all hops.
+        """
+        self._hops = hops
+        self._newest = None
+        if self._speech is not None:
+            self._speech.take(gain, strength, correlation, energy)
 
     def keep(self, analysis: Analysis, gain: np.ndarray, strength: np.ndarray) -> None:
         """Note what ``newest`` is to return, before ``render`` is given the gains of linked channels."""

@@ -79,7 +79,8 @@ def bench(
 
     Times one channel on one thread: in blocks, as files are processed; hop by hop (10 ms) without
     pause; and live, a hop every 10 ms by the clock, when caches have gone cold and the CPU has
-    slept; shows each stage's share, start-up and memory. Close other programs first.
+    slept, in the thread of `percepnet live` and from Python. Shows each stage's share, start-up
+    and memory. Close other programs first.
     """
     import json
 

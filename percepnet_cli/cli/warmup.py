@@ -33,8 +33,10 @@ def warmup() -> None:
     cold = is_cold()
     start = time.perf_counter()
 
-    from percepnet_cli.constants import HOP_SIZE
+    from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
     from percepnet_cli.denoiser import Denoiser
+    from percepnet_cli.live.chain import Chain
+    from percepnet_cli.live.engine import Engine, Ring
     from percepnet_cli.network.modelfile import load_model, shipped_names
 
     # Files with either kind of network, the speech probability, and live sound where there is a sound server
@@ -44,6 +46,8 @@ def warmup() -> None:
         denoiser.denoise(np.zeros(2 * HOP_SIZE, np.float32))
         denoiser.process(np.zeros(HOP_SIZE, np.float32))
         _ = denoiser.speech_probability
+        if not model.sizes.bidirectional:
+            Engine(Chain(denoiser, SAMPLE_RATE), Ring(1, 1, SAMPLE_RATE, HOP_SIZE), HOP_SIZE)
     with suppress(DeviceError):
         from percepnet_cli.live import pulse_callback  # noqa: F401
     seconds = time.perf_counter() - start

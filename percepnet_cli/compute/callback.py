@@ -1,4 +1,4 @@
-"""Calls from compiled code back into Python: for what is measured, not for what is computed."""
+"""Calls of compiled code by address: back into Python, for what is measured, and of kernels that are not copied."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from percepnet_cli.compute.struct import WORD
@@ -43,3 +44,18 @@ def _call_if(typingctx: Any, address: Any, number: Any) -> Any:
 
 call_if = intrinsic(_call_if)
 """numba function (address, number): call what lies at an address, unless that is 0."""
+
+
+def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        place, given = values
+        parts = cgutils.unpack_tuple(builder, given)
+        kind = ir.FunctionType(ir.VoidType(), [part.type for part in parts]).as_pointer()
+        builder.call(builder.inttoptr(place, kind), parts)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), codegen
+
+
+call = intrinsic(_call)
+"""numba function (address, arguments): call what ``jit.address_of`` has found; a ``Struct`` is given as its address."""

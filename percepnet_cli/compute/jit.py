@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba import njit
+from numba import njit, typeof
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
 
@@ -126,6 +126,18 @@ def fast_kernel(function: Function) -> Function:
     compiled = njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
     _keep(compiled, function)
     return compiled
+
+
+def address_of(compiled: Any, *arguments: Any) -> int:
+    """Return the address under which a kernel, compiled for such arguments, is a C function.
+
+    ``callback.call`` calls it. A kernel that calls another by its name has a copy of its code, optimized once more:
+    for one as large as the signal path that takes as long as the path itself.
+    """
+    types = tuple(typeof(argument) for argument in arguments)
+    compiled.compile(types)
+    made = compiled.overloads[types]
+    return int(made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name))
 
 
 def part(function: Function) -> Function:

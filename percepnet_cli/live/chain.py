@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from percepnet_cli.channel.stream import ChannelStream
 from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.denoiser import Denoiser
 from percepnet_cli.live.polyphase import Polyphase
@@ -42,6 +43,16 @@ class Chain:
         self._downward.reset()
         self.denoiser.process(np.zeros((self.lead, self.denoiser.channels), np.float32))
         self._early = self.denoiser.latency + self.lead
+
+    @property
+    def only_channel(self) -> ChannelStream | None:
+        """As ``Denoiser.only_channel``, if samples come to it as they are; None else."""
+        return self.denoiser.only_channel if self.sample_rate == SAMPLE_RATE and not self.lead else None
+
+    @property
+    def is_early(self) -> bool:
+        """Whether what comes out next still belongs to no frame."""
+        return self._early > 0
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """Take the next frames, float32 [n, channels]; return the clean frames that follow those returned before."""
@@ -86,4 +97,5 @@ class Chain:
         noise = np.random.default_rng(0).standard_normal((block_frames, self.denoiser.channels)).astype(np.float32)
         for _ in range(math.ceil(seconds * self.sample_rate / block_frames)):
             self.process(np.float32(0.01) * noise)
+        _ = self.denoiser.speech_probability
         self.reset()

@@ -13,14 +13,17 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
+from percepnet_cli.channel.stream import Newest
+from percepnet_cli.constants import HOP_SIZE
 from percepnet_cli.live import exchange
 from percepnet_cli.live.chain import Chain
+from percepnet_cli.live.levels import Levels
 from percepnet_cli.live.noise_meter import LOOK_SECONDS, NoiseMeter
 from percepnet_cli.live.priority import hurry
+from percepnet_cli.live.worker import Worker
 
 RING_SECONDS = 2
 FADE_SECONDS = 0.005
@@ -40,25 +43,8 @@ CALM_SECONDS = 10.0
 
 NEVER = 2**62
 
-POLL_SECONDS = 0.001
-"""How often to look for samples where the device's thread cannot wake the worker."""
-
 MAX_STEP_SECONDS = 0.32
 """Work done in one go at most."""
-
-
-@dataclass
-class Levels:
-    """What went through of late: sums of squares of both sides and of the noise in them, peaks, frames."""
-
-    frames: int = 0
-    noisy_energy: float = 0.0
-    heard_energy: float = 0.0
-    speech: float = 0.0
-    noise_before: float = 0.0
-    noise_after: float = 0.0
-    noisy_peak: float = 0.0
-    heard_peak: float = 0.0
 
 
 class Ring:
@@ -99,7 +85,7 @@ class Ring:
         self.control[exchange.DELAY] = delay
         self.control[exchange.FADE] = max(1, int(FADE_SECONDS * sample_rate))
         self.control[exchange.WAKE] = -1
-        self.control[exchange.START] = -NEVER  # the silence before the first frame is as clean as the input
+        self.begin_clean(-NEVER)  # the silence before the first frame is as clean as the input
 
     @property
     def written(self) -> int:
@@ -157,6 +143,8 @@ class Engine:
         How often work was given up.
     resting : bool
         Whether audio passes because the processor could not follow.
+    cpu_seconds : float
+        What the thread has used.
     failure : BaseException or None
         What ended the thread, if it was not told to.
     """
@@ -174,6 +162,7 @@ class Engine:
         self.levels = Levels()
         self.overloads = 0
         self.resting = False
+        self.cpu_seconds = 0.0
         self.failure: BaseException | None = None
 
         self._chain = chain
@@ -185,9 +174,7 @@ class Engine:
 
         # Share of the clean signal in the output; frames taken from the ring and given to it
         self._wet = 0.0 if bypass else 1.0
-        self._taken = 0
-        self._given = 0
-        self._measured = 0
+        self._taken = self._given = self._measured = ring.written
 
         # When it gives up, and for how long
         self._rest_seconds = REST_SECONDS
@@ -196,6 +183,11 @@ class Engine:
         self._most = max(1, int(MAX_STEP_SECONDS * chain.sample_rate) // batch_frames) * batch_frames
         self._look_frames = int(LOOK_SECONDS * chain.sample_rate)
         self._backlog = int(BACKLOG_SECONDS * chain.sample_rate)
+
+        # Compiled before anything waits for it
+        self._worker = self._new_worker()
+        Levels().add(ring.noisy, ring.clean, 0, 0)
+        NoiseMeter().measure(Newest(), 0.0)
 
         self._pipe: tuple[int, int] | None = None
         self._leave = False
@@ -206,13 +198,14 @@ class Engine:
         if sys.platform != "win32":
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
-            self._ring.control[exchange.WAKE] = self._pipe[1]
+            self._ring.control[exchange.WAIT_ON], self._ring.control[exchange.WAKE] = self._pipe
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread and wait for it. The device's thread must have ended, or ended to be listened to."""
         self._leave = True
         self._ring.control[exchange.WAKE] = -1
+        exchange.publish_counter(self._ring.address, exchange.LEAVE, 1)
         if self._pipe is not None:
             os.write(self._pipe[1], b"!")
         if self._thread.is_alive():
@@ -226,18 +219,33 @@ class Engine:
         hurry()
         try:
             while not self._leave:
-                if not self.step():
-                    self._wait()
+                if not (self._work() or self.step() or self._leave):
+                    exchange.wait(self._ring.address)
+                self.cpu_seconds = time.thread_time()
         except BaseException as error:
             self._ring.begin_clean(NEVER)  # the input passes
             self.failure = error
 
-    def _wait(self) -> None:
-        """Sleep until there may be something to do."""
-        if self._pipe is None:
-            time.sleep(POLL_SECONDS)
-        else:
-            os.read(self._pipe[0], 4096)
+    def _new_worker(self) -> Worker | None:
+        """Return what does the usual work; None if there is none for such a chain."""
+        stream = self._chain.only_channel
+        if stream is None or self._batch % HOP_SIZE:
+            return None
+        return Worker(self._ring.address, stream, math.ceil(self._look_frames / HOP_SIZE))
+
+    def _work(self) -> bool:
+        """Do the usual work until there is something to look at; return whether any was done."""
+        chain, worker = self._chain, self._worker
+        plain = self._wet == 1.0 and not (self.bypass or self.resting) and self.record is None
+        if worker is None or not plain or chain.is_early:
+            return False
+
+        denoiser = chain.denoiser
+        frames = worker.run(self._taken, self._batch, self._backlog, denoiser.post_filter, denoiser.dry)
+        self._taken += frames
+        self._given += frames
+        self._look()
+        return frames > 0
 
     def step(self) -> bool:
         """Do what is there to do, at most MAX_STEP_SECONDS of audio; return whether there was any."""
@@ -280,27 +288,22 @@ class Engine:
         if record is not None:
             record.append((noisy, heard))
 
-        # Everything is cold after a pause of a hop, and what meters need costs as much as the network: now and then
-        if self._given - self._measured >= self._look_frames:
-            self._measure()
+        self._look()
 
-    def _measure(self) -> None:
+    def _look(self) -> None:
         """Add to the levels what was put out since the last look; the rings still hold it."""
+        # Everything is cold after a pause of a hop, and what meters need costs as much as the network: now and then
+        if self._given - self._measured < self._look_frames:
+            return
         ring, frames = self._ring, self._given - self._measured
-        noisy, heard = (ring.read(one, self._measured, frames) for one in (ring.noisy, ring.clean))
-        self._measured = self._given
-
         levels = self.levels
-        levels.frames += frames
-        levels.noisy_energy += float(np.vdot(noisy, noisy)) / noisy.shape[1]
-        levels.heard_energy += float(np.vdot(heard, heard)) / noisy.shape[1]
-        levels.noisy_peak = max(levels.noisy_peak, float(np.abs(noisy).max()))
-        levels.heard_peak = max(levels.heard_peak, float(np.abs(heard).max()))
+        levels.add(ring.noisy, ring.clean, self._measured, frames)
+        self._measured = self._given
 
         # The newest hop stands for those since the last look
         denoiser = self._chain.denoiser
         levels.speech += denoiser.speech_probability * frames
-        before, after = self._noise.measure(denoiser.newest, denoiser.attenuation_limit_db)
+        before, after = self._noise.measure(denoiser.newest, denoiser.dry)
         levels.noise_before += before
         levels.noise_after += after
 
@@ -319,5 +322,6 @@ class Engine:
         self.resting = False
         self._calm_from = time.monotonic()
         self._chain.reset()
+        self._worker = self._new_worker()
         self._taken = self._given = self._measured = frame
         self._ring.begin_clean(frame)

@@ -43,12 +43,16 @@ WAS_MUTED = 18
 WRITTEN = 24
 READY = 32
 START = 40
+LEAVE = 41
+WAIT_ON = 42
+WOKEN = 43
 DEVICE_DELAY = 48
 DEVICE_DELAY_SUM = 49
 DEVICE_DELAY_COUNT = 50
 COUNTERS = 56
 """WAITS: how often to sleep WAIT_MICROSECONDS at most; WAKE: file to write to when samples came, -1: none;
-MUTE: 1 to play silence.
+MUTE: 1 to play silence; LEAVE: 1 for the worker to end; WAIT_ON: file to read from until samples come; WOKEN: what was
+read there.
 Indices below 8: settings; 8..: what the device's thread counts; 24: input frames so far; 32, 40: clean frames
 that can be taken are START..READY; 48..: float64, seconds from a sample's capture to its playback."""
 
@@ -60,6 +64,9 @@ FLAGS = ((1, INPUT_UNDERFLOWS), (2, INPUT_OVERFLOWS), (4, OUTPUT_UNDERFLOWS), (8
 """PortAudio's paInputUnderflow..., and where they are counted."""
 
 WAIT_MICROSECONDS = 250
+
+POLL_MICROSECONDS = 1000
+"""How often the worker looks for samples where the device's thread cannot wake it."""
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
@@ -205,8 +212,14 @@ if sys.platform == "win32":
     def wake(memory: int) -> None:
         """Do nothing: on Windows the worker looks by itself."""
 
+    @kernel
+    def wait(memory: int) -> None:
+        """Let a moment pass: nobody wakes the worker."""
+        sleep(POLL_MICROSECONDS)
+
 else:
     _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+    _read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
     _write = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
 
     @kernel
@@ -220,6 +233,12 @@ else:
         control = carray(pointer(memory), (COUNTERS,), np.int64)
         if control[WAKE] >= 0:
             _write(np.int32(control[WAKE]), memory, 1)
+
+    @kernel
+    def wait(memory: int) -> None:
+        """Read what ``wake`` has written, once it has."""
+        control = carray(pointer(memory), (COUNTERS,), np.int64)
+        _read(np.int32(control[WAIT_ON]), memory + 8 * WOKEN, 8)
 
 
 ULONG = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32

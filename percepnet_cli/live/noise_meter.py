@@ -7,16 +7,17 @@ import math
 import numpy as np
 
 from percepnet_cli.channel.stream import Newest
+from percepnet_cli.compute.jit import kernel
 from percepnet_cli.constants import NUM_BANDS
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 """From one look to the next: gains last for some hops."""
 
-SMOOTHED = 0.6
+SMOOTHED = 0.36
 """Share of the energy before in that of a look."""
 
-RISE = 10 ** (3 / 10 * 0.05)
-"""The floor follows a rising noise by 3 dB per second, at a look every LOOK_SECONDS."""
+RISE = 10 ** (3 / 10 * LOOK_SECONDS)
+"""The floor follows a rising noise by 3 dB per second."""
 
 NOISE_SECONDS = 2.0
 """What was heard of the noise counts half after this long."""
@@ -38,6 +39,33 @@ class Reduction:
         return 10 * math.log10(self._before / max(self._after, 1e-9 * self._before))
 
 
+@kernel
+def follow(newest: np.ndarray, energy: np.ndarray, floor: np.ndarray) -> None:
+    """Follow the floor of each band. newest: float32 [34], energy of a hop; energy, floor: float64 [34], updated."""
+    for band in range(NUM_BANDS):
+        energy[band] = SMOOTHED * energy[band] + (1 - SMOOTHED) * newest[band]
+        floor[band] = min(RISE * floor[band], energy[band])
+
+
+@kernel
+def lower(floor: np.ndarray, gain: np.ndarray, strength: np.ndarray, comb: float, dry: float, out: np.ndarray) -> None:
+    """Write the energy of the floor, and of what is left of it, to ``out``, float64 [2].
+
+    floor: float64 [34]; gain, strength: float32 [34]; comb: energy gain of the comb filter for white noise; dry: share
+    of the input left in.
+    """
+    before, after = 0.0, 0.0
+    for band in range(NUM_BANDS):
+        # What the comb leaves of noise that is mixed by the strength with its filtered copy, then the band's gain
+        r = np.float64(strength[band])
+        left = gain[band] * np.sqrt((1 - r) ** 2 + 2 * r * (1 - r) * comb + r**2 * comb)
+        left = dry + (1 - dry) * left
+
+        before += floor[band]
+        after += floor[band] * left**2
+    out[0], out[1] = before, after
+
+
 class NoiseMeter:
     """Energies of the noise before and after, look by look.
 
@@ -49,21 +77,16 @@ class NoiseMeter:
         self._energy: np.ndarray | None = None
         self._floor = np.zeros(NUM_BANDS)
 
-    def measure(self, newest: Newest, limit_db: float | None) -> tuple[float, float]:
+    def measure(self, newest: Newest, dry: float) -> tuple[float, float]:
         """Return the energy of the noise and of what is left of it, at a look every LOOK_SECONDS.
 
-        newest: what is known of the newest hop; limit_db: the attenuation limit.
+        newest: what is known of the newest hop; dry: share of the input left in, 0..1.
         """
-        # The floor of each band
         if self._energy is None:
-            self._energy = self._floor = np.asarray(newest.energy, np.float64)
-        self._energy = SMOOTHED * self._energy + (1 - SMOOTHED) * newest.energy
-        self._floor = np.minimum(RISE * self._floor, self._energy)
+            self._energy = np.asarray(newest.energy, np.float64)
+            self._floor = self._energy.copy()
+        follow(newest.energy, self._energy, self._floor)
 
-        # What the comb leaves of noise that is mixed by the strength with its filtered copy, then the band's gain
-        r, comb = newest.strength, newest.noise_gain
-        left = newest.gain * np.sqrt((1 - r) ** 2 + 2 * r * (1 - r) * comb + r**2 * comb)
-        if limit_db is not None:
-            dry = 10 ** (-limit_db / 20)
-            left = dry + (1 - dry) * left
-        return float(self._floor.sum()), float(self._floor @ left**2)
+        found = np.zeros(2)
+        lower(self._floor, newest.gain, newest.strength, newest.noise_gain, dry, found)
+        return float(found[0]), float(found[1])

@@ -16,7 +16,8 @@ from percepnet_cli.errors import DeviceError
 from percepnet_cli.live import exchange, portaudio
 from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.devices import Device, find
-from percepnet_cli.live.engine import Engine, Levels, Ring
+from percepnet_cli.live.engine import Engine, Ring
+from percepnet_cli.live.levels import Levels
 from percepnet_cli.live.models import require_realtime
 from percepnet_cli.live.noise_meter import Reduction
 from percepnet_cli.live.settings import Settings, channels_of, devices_of, is_served, rate_of
@@ -118,8 +119,10 @@ class Session:
         self.block_frames = settings.block_frames or max(1, round(settings.hop_ms * self.sample_rate / 1000))
 
         # How the denoiser is fed, and by how much its output is late
+        # (a part of a hop says nothing yet, but at other rates than 48 kHz hops end anywhere)
         hops = settings.hop_ms // 10
-        self._batch = 1 if hops == 1 else hops * HOP_SIZE * self.sample_rate // SAMPLE_RATE
+        whole = hops > 1 or self.sample_rate == SAMPLE_RATE
+        self._batch = hops * HOP_SIZE * self.sample_rate // SAMPLE_RATE if whole else 1
         self._chain = Chain(denoiser, self.sample_rate)
         self._lag = self._chain.fit(self.block_frames, self._batch)
         self._chain.warm_up(self.block_frames)
@@ -201,6 +204,7 @@ class Session:
             raise
 
         self._engine = engine
+        self._levels = Levels()
         self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
         self._settle()
 
@@ -339,10 +343,11 @@ class Session:
         self._looked_at, self._cpu = now, cpu
 
         # What only open devices have
-        levels, device_ms, latency_ms, state = Levels(), None, None, "waiting"
+        levels, fresh, device_ms, latency_ms, state = Levels(), Levels(), None, None, "waiting"
         denoiser_ms, buffer_ms = 1000 * self.denoiser.latency / SAMPLE_RATE, 0.0
         if self._engine is not None:
-            levels, self._engine.levels = self._engine.levels, Levels()
+            fresh, self._engine.levels = self._engine.levels, Levels()
+            levels = self._levels = fresh if fresh.frames else self._levels  # it looks no more often than some ask
             state = "resting" if self._engine.resting else "running"
             buffer_ms = 1000 * int(self._ring.control[exchange.DELAY]) / self.sample_rate - denoiser_ms
             device_ms = self._device_ms()
@@ -350,7 +355,7 @@ class Session:
 
         counts = self._counts()
         noisy_db = decibels(levels.noisy_energy, levels.frames)
-        reduction_db = self._reduction.update(levels.noise_before, levels.noise_after, elapsed)
+        reduction_db = self._reduction.update(fresh.noise_before, fresh.noise_after, elapsed)
 
         return Status(
             state=state,
