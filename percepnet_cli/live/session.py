@@ -129,6 +129,7 @@ class Session:
 
         self._bypass = settings.bypass
         self._muted = False
+        self._new_engine()  # compiles, before devices are opened
         self._reduction = Reduction()
         self._stream: Stream | None = None
         self._engine: Engine | None = None
@@ -190,13 +191,8 @@ class Session:
         if self.settings.device_latency_ms is not None:
             seconds = self.settings.device_latency_ms / 1000
 
-        ring = Ring(self._channels[0], max(self._channels[1], 1), self.sample_rate, self._lag)
-        ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
-        self._ring = ring
-
-        ring.control[exchange.MUTE] = self._muted
-        recorded = self.recorded if self._recording else None
-        engine = Engine(self._chain, ring, self._batch, self._bypass, recorded, self.block_frames)
+        engine = self._new_engine()
+        self._ring.control[exchange.WAITS] = int(WAIT_SHARE * seconds * 1e6 / exchange.WAIT_MICROSECONDS)
         try:
             self._stream = self._open_stream(engine, seconds)
         except DeviceError:
@@ -207,6 +203,13 @@ class Session:
         self._levels = Levels()
         self._longest_ms = 1000 * max(4 * seconds, seconds + 0.4)
         self._settle()
+
+    def _new_engine(self) -> Engine:
+        """Return what cleans the samples of a new ring."""
+        self._ring = Ring(self._channels[0], max(self._channels[1], 1), self.sample_rate, self._lag)
+        self._ring.control[exchange.MUTE] = self._muted
+        recorded = self.recorded if self._recording else None
+        return Engine(self._chain, self._ring, self._batch, self._bypass, recorded, self.block_frames)
 
     def _open_stream(self, engine: Engine, seconds: float) -> Stream:
         """Begin to work, and open a stream that gives samples to the engine. seconds: buffer to ask of a device."""
