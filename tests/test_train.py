@@ -89,19 +89,19 @@ def test_a_model_teaches_as_the_targets_of_shards_do(folders, straight, tmp_path
     model.load_state_dict({k: torch.from_numpy(v) for k, v in read_float_model(teacher).tensors.items()})
 
     # The same shards with the teacher's targets in them
-    (tmp_path / "taught").mkdir()
+    (tmp_path / "with targets").mkdir()
     for number, path in enumerate(sorted(train.iterdir())):
         shard = Shards(train)._shards[number].tensors
         with torch.no_grad():
             heard = torch.from_numpy(np.array(shard["features"], np.float32)).transpose(0, 1)
             found = [one.transpose(0, 1).half().numpy() for one in model(heard)[:2]]
         more = {"teacher_gain": found[0], "teacher_strength": found[1]}
-        write_shard(shard_path(tmp_path / "taught", int(path.stem[6:])), {**shard, **more}, {})
+        write_shard(shard_path(tmp_path / "with targets", int(path.stem[6:])), {**shard, **more}, {})
 
     # Whole sequences: it hears no more than the batch
     whole = replace(TINY, sequence_length=60, distill_weight=0.7, loss="mixed")
     asked = first_loss(train, valid, tmp_path / "asked", replace(whole, teacher=teacher))
-    stored = first_loss(tmp_path / "taught", valid, tmp_path / "stored", whole)
+    stored = first_loss(tmp_path / "with targets", valid, tmp_path / "stored", whole)
     ideal = first_loss(train, valid, tmp_path / "ideal", replace(whole, distill_weight=0.0))
     assert asked == pytest.approx(stored, rel=5e-3) and abs(asked - ideal) > 0.02 * ideal
     with pytest.raises(ValueError, match="--teacher counts for nothing without --distill-weight"):

@@ -16,7 +16,7 @@ def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array).to(device).float() for array in batch)
 
 
-def taught(
+def distill(
     batch: tuple[torch.Tensor, ...], gain: torch.Tensor, strength: torch.Tensor, options: Options
 ) -> tuple[torch.Tensor, ...]:
     """Return the batch with a teacher's gain and strength beside the ideal ones, as ``Shards.crops`` mixes them.

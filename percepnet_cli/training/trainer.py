@@ -18,7 +18,7 @@ from percepnet_cli.training.feeder import Chunk, Feeder
 from percepnet_cli.training.model.floatmodel import read_weights, write_float_model
 from percepnet_cli.training.model.torch_model import Dropout, PercepNet, State
 from percepnet_cli.training.model.widen import widen
-from percepnet_cli.training.objective import objective, taught, to_device
+from percepnet_cli.training.objective import distill, objective, to_device
 from percepnet_cli.training.optimizers import make_optimizers
 from percepnet_cli.training.options import Options
 from percepnet_cli.training.processes import Group, flatten
@@ -243,7 +243,7 @@ class Trainer:
         if self.teacher is not None:
             with torch.no_grad():
                 said = self.teacher(tensors[0])
-            tensors = taught(tensors, said[0], said[1], options)
+            tensors = distill(tensors, said[0], said[1], options)
 
         gain, strength, after = self.model(tensors[0], self.state if chunk.number else None, **drop)
         more = chunk.number + 1 < options.tbptt_chunks
