@@ -23,7 +23,7 @@ from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.levels import Levels
 from percepnet_cli.live.noise_meter import LOOK_SECONDS, NoiseMeter
 from percepnet_cli.live.priority import hurry
-from percepnet_cli.live.worker import Worker
+from percepnet_cli.live.worker import MOST_HOPS, Worker
 
 RING_SECONDS = 2
 FADE_SECONDS = 0.005
@@ -229,7 +229,7 @@ class Engine:
     def _new_worker(self) -> Worker | None:
         """Return what does the usual work; None if there is none for such a chain."""
         stream = self._chain.only_channel
-        if stream is None or self._batch % HOP_SIZE:
+        if stream is None or self._batch % HOP_SIZE or self._batch > MOST_HOPS * HOP_SIZE:
             return None
         return Worker(self._ring.address, stream, math.ceil(self._look_frames / HOP_SIZE))
 
