@@ -17,7 +17,7 @@ from collections import deque
 import numpy as np
 
 from percepnet_cli.channel.stream import Newest
-from percepnet_cli.constants import HOP_SIZE
+from percepnet_cli.constants import HOP_SIZE, SAMPLE_RATE
 from percepnet_cli.live import exchange
 from percepnet_cli.live.chain import Chain
 from percepnet_cli.live.levels import Levels
@@ -43,7 +43,7 @@ CALM_SECONDS = 10.0
 
 NEVER = 2**62
 
-MAX_STEP_SECONDS = 0.32
+MAX_STEP_SECONDS = MOST_HOPS * HOP_SIZE / SAMPLE_RATE
 """Work done in one go at most."""
 
 
@@ -190,7 +190,6 @@ class Engine:
         NoiseMeter().measure(Newest(), 0.0)
 
         self._pipe: tuple[int, int] | None = None
-        self._leave = False
         self._thread = threading.Thread(target=self._run, name="percepnet", daemon=True)
 
     def start(self) -> None:
@@ -203,7 +202,6 @@ class Engine:
 
     def stop(self) -> None:
         """End the thread and wait for it. The device's thread must have ended, or ended to be listened to."""
-        self._leave = True
         self._ring.control[exchange.WAKE] = -1
         exchange.publish_counter(self._ring.address, exchange.LEAVE, 1)
         if self._pipe is not None:
@@ -218,8 +216,8 @@ class Engine:
     def _run(self) -> None:
         hurry()
         try:
-            while not self._leave:
-                if not (self._work() or self.step() or self._leave):
+            while not self._ring.control[exchange.LEAVE]:
+                if not (self._work() or self.step() or self._ring.control[exchange.LEAVE]):
                     exchange.wait(self._ring.address)
                 self.cpu_seconds = time.thread_time()
         except BaseException as error:
