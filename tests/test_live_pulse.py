@@ -241,9 +241,9 @@ def test_keys_and_meters_on_a_terminal(server):
         os.write(leader, b"- ")  # while it starts: not shown, but obeyed
         until("BYPASS")
         assert "\n- " not in seen and not seen.startswith("- ")
-        until("limit 24 dB   post-filter off")
+        until("limit 24 dB   post-filter on")
         os.write(leader, b" -p")
-        until("limit 21 dB   post-filter on")
+        until("limit 21 dB   post-filter off")
         os.write(leader, b"m")
         until("MUTED")
         os.write(leader, b"?")
