@@ -2,9 +2,9 @@
 
     pesq_by_chance.py --pairs DIR [--model NAME|FILE ...] [--least STEP]
 
-Each model denoises ``DIR/noisy``. The result and the recording of ``DIR/clean`` are cut at the same place, a little
-behind their begin, and scored. Printed: the recordings whose scores lie more than STEP apart, with all of their scores,
-and how far the mean over all recordings moves.
+Each model denoises ``DIR/noisy``. The result and the recording of ``DIR/clean`` are cut at the same place, shortly
+after they begin, and scored. Printed: the recordings whose scores lie more than STEP apart, with all of their scores,
+and the mean over all recordings after each cut.
 """
 
 from __future__ import annotations
